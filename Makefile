@@ -1,0 +1,43 @@
+# Five words, each of which works alone on a fresh clone: the environment in .venv is made by the first one that needs it.
+
+PYTHON  ?= python3
+WORKERS ?= 2
+ARGS    ?=
+
+BIN       := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  PYTHON=python3.12  another interpreter    ARGS='-k order'  arguments for the program behind the word"
+
+demo: $(INSTALLED) ## compare schedulers on the shipped pipeline: a table, demo/grid.png, demo/normaliser.png
+	$(BIN)/python examples/demo.py $(ARGS)
+	@echo "Pictures: demo/grid.png, demo/normaliser.png"
+
+test: $(INSTALLED) ## run the tests, WORKERS=2 processes with one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+lint: $(INSTALLED) ## check style, format, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED) ## measure speed and quality, benchmarks/run.py
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean: ## remove what these words made (.venv, demo/, caches); training runs in runs/ stay
+	rm -rf .venv demo dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	find src tests examples -type d -name __pycache__ -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt src/diffusers_deis_sn/_version.py
+	@echo "Installing into .venv (once; some minutes, PyTorch is large) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,plot]'
+	@touch $@
+	@echo "Installed."

@@ -1,0 +1,223 @@
+"""The main job on the shipped model: swap the scheduler, take 5 to 15 steps, see what it is worth.
+
+    python examples/demo.py                       # what `make demo` runs: demo/grid.png, demo/normaliser.png, a table
+    python examples/demo.py --prompts 500 --output benchmarks/tiny-sd-digits
+
+Every scheduler gets the same prompts, start noise, spacing ("trailing") and end (sigma zero), and one network call a
+step. Measured are the RMS distance of the final latents to those of a 500-step run (DPM++ 2M, so the yardstick is not
+one of ours), and the share of pictures in which an independent classifier finds the digit and both colours asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DEISMultistepScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    UniPCMultistepScheduler,
+)
+from tiny_digits import Judge, Labels, draw_prompts, load_judge, to_tensor
+from torch import Tensor
+
+from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics, __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = ROOT / "examples/models/tiny-sd-digits"
+JUDGE = ROOT / "examples/models/digit-judge"
+STATISTICS = ROOT / "stats/tiny-sd-digits"
+STEPS = (5, 8, 10, 15)
+REFERENCE_STEPS = 500
+SHOWN = 4
+
+
+class UpstreamDeis(DEISMultistepScheduler):
+    """Diffusers' DEIS, brought to the end that the others have: it stops at t = 0 and cannot reach sigma zero.
+
+    The last of its sigmas is set to a ten-thousandth of the last but one; exactly zero would give NaN.
+    """
+
+    def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
+        super().set_timesteps(*args, **kwargs)
+        self.sigmas[-1] = 1e-4 * self.sigmas[-2]
+
+
+def schedulers(config: Any) -> dict[str, Callable[[], Any]]:
+    """Name -> scheduler made from the model's own scheduler config."""
+    trailing = {"timestep_spacing": "trailing"}
+    zero = trailing | {"final_sigmas_type": "zero"}
+    return {
+        "DDIM": lambda: DDIMScheduler.from_config(config, set_alpha_to_one=True, **trailing),
+        "DPM++ 2M": lambda: DPMSolverMultistepScheduler.from_config(config, **zero),
+        "UniPC": lambda: UniPCMultistepScheduler.from_config(config, **zero),
+        "DEIS (Diffusers)": lambda: UpstreamDeis.from_config(config, **trailing),
+        "DEIS-SN": lambda: DEISSNScheduler.from_config(config, stats=STATISTICS),
+    }
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one scheduler achieves in so many steps."""
+
+    scheduler: str
+    steps: int
+    calls: int
+    rms: float
+    accuracy: float
+
+
+class Bench:
+    """The pipeline, a fixed set of prompts and start noise, and a counter of network calls."""
+
+    def __init__(self, pipe: Any, judge: Judge, labels: Labels, guidance: float, batch: int = 100) -> None:
+        self.pipe, self.judge, self.labels, self.guidance, self.batch = pipe, judge, labels, guidance, batch
+        self.config = pipe.scheduler.config
+        self.calls = 0
+        pipe.unet.register_forward_hook(self._count)
+        generator = torch.Generator().manual_seed(2026)
+        self.noise = torch.randn(len(labels), 4, 8, 8, generator=generator)
+
+    def _count(self, *_: Any) -> None:
+        self.calls += 1
+
+    @torch.no_grad()
+    def latents(self, scheduler: Any, steps: int) -> tuple[Tensor, int]:
+        """Final latents (B, 4, 8, 8) of all prompts, and the network calls made for each."""
+        self.pipe.scheduler, parts = scheduler, []
+        for start in range(0, len(self.labels), self.batch):
+            part = slice(start, start + self.batch)
+            self.calls = 0
+            out = self.pipe(
+                self.labels[part].captions(),
+                num_inference_steps=steps,
+                guidance_scale=self.guidance,
+                latents=self.noise[part],
+                output_type="latent",
+            )
+            parts.append(out.images)
+        return torch.cat(parts), self.calls
+
+    @torch.no_grad()
+    def pictures(self, latents: Tensor) -> Tensor:
+        """Decoded pictures (B, 3, 32, 32) in [-1, 1]."""
+        scaled = (latents / self.pipe.vae.config.scaling_factor).split(self.batch)
+        return torch.cat([self.pipe.vae.decode(part).sample for part in scaled]).clamp(-1.0, 1.0)
+
+    def accuracy(self, latents: Tensor) -> float:
+        """Share of pictures with the digit, colour and ground asked for."""
+        return self.judge.verdict(self.pictures(latents), self.labels)["all"]
+
+
+def measure(bench: Bench, steps: tuple[int, ...]) -> tuple[list[Row], dict[tuple[str, int], Tensor]]:
+    """All schedulers at all numbers of steps, and the reference as ("reference", 500)."""
+    reference_scheduler = schedulers(bench.config)["DPM++ 2M"]()
+    reference, calls = bench.latents(reference_scheduler, REFERENCE_STEPS)
+    rows = [Row("reference", REFERENCE_STEPS, calls, 0.0, bench.accuracy(reference))]
+    kept = {("reference", REFERENCE_STEPS): reference}
+    for name, make in schedulers(bench.config).items():
+        for number in steps:
+            latents, calls = bench.latents(make(), number)
+            rms = (latents - reference).square().mean().sqrt().item()
+            rows.append(Row(name, number, calls, rms, bench.accuracy(latents)))
+            kept[name, number] = latents
+    return rows, kept
+
+
+def table(rows: list[Row], steps: tuple[int, ...]) -> str:
+    """A Markdown table: RMS distance and prompt accuracy, one row for each scheduler, the best of each column bold."""
+    names = list(dict.fromkeys(row.scheduler for row in rows if row.scheduler != "reference"))
+    cells = {(row.scheduler, row.steps): row for row in rows}
+    lines = [
+        "| scheduler | " + " | ".join(f"{n} steps" for n in steps) + " |",
+        "|---" * (len(steps) + 1) + "|",
+    ]
+    for name in names:
+        cell = []
+        for n in steps:
+            row = cells[name, n]
+            best_rms = row.rms == min(cells[other, n].rms for other in names)
+            best_accuracy = row.accuracy == max(cells[other, n].accuracy for other in names)
+            rms, accuracy = f"{row.rms:.3f}", f"{row.accuracy:.0%}"
+            cell.append(f"{f'**{rms}**' if best_rms else rms} · {f'**{accuracy}**' if best_accuracy else accuracy}")
+        lines.append(f"| {name} | " + " | ".join(cell) + " |")
+    reference = next(row for row in rows if row.scheduler == "reference")
+    calls = "one network call a step" if all(r.calls == r.steps for r in rows) else "CALLS DIFFER FROM STEPS"
+    lines.append("")
+    lines.append(
+        f"RMS distance of the latents to the {reference.steps}-step run · prompt accuracy (that run: "
+        f"{reference.accuracy:.0%}); {calls}."
+    )
+    return "\n".join(lines)
+
+
+def grid(bench: Bench, kept: dict[tuple[str, int], Tensor], steps: tuple[int, ...], path: Path) -> None:
+    """Rows: schedulers; columns: steps; every cell shows the same prompts from the same noise."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(schedulers(bench.config))
+    figure = Figure(figsize=(2.9 * (len(steps) + 1), 0.86 * len(names) + 0.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(names), len(steps) + 1)
+    for i, name in enumerate(names):
+        for j, number in enumerate((*steps, REFERENCE_STEPS)):
+            latents = kept["reference" if number == REFERENCE_STEPS else name, number][:SHOWN]
+            strip = torch.cat(list(bench.pictures(latents)), dim=2)
+            axes[i, j].imshow((strip.permute(1, 2, 0) + 1.0) / 2.0, interpolation="nearest")
+            axes[i, j].set(xticks=[], yticks=[])
+            axes[i, j].spines[:].set_visible(False)
+            if i == 0:
+                title = f"{number} steps" + (" (DPM++ 2M)" if number == REFERENCE_STEPS else "")
+                axes[i, j].set_title(title, fontsize=11)
+            if j == 0:
+                axes[i, j].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
+    prompts = " · ".join(bench.labels[slice(0, SHOWN)].captions())
+    figure.suptitle(f"{prompts}\nguidance {bench.guidance:g}, same start noise in every cell", fontsize=10)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--output", type=Path, default=ROOT / "demo")
+    options = parser.parse_args()
+    logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
+    start = time.perf_counter()
+
+    pipe = DiffusionPipeline.from_pretrained(MODEL)
+    pipe.set_progress_bar_config(disable=True)
+    bench = Bench(pipe, load_judge(JUDGE), draw_prompts(options.prompts, seed=7), options.guidance)
+    print(f"{options.prompts} prompts, guidance {options.guidance:g}, {REFERENCE_STEPS}-step reference first ...")
+    rows, kept = measure(bench, STEPS)
+    text = table(rows, STEPS)
+    print(f"\n{text}\n")
+
+    from diffusers_deis_sn.plots.figures import normaliser_figure
+
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "table.md").write_text(text + "\n")
+    machine = {"package": __version__, "torch": torch.__version__, "machine": platform.machine()}
+    settings = {"prompts": options.prompts, "guidance": options.guidance, "spacing": "trailing", "end": "sigma zero"}
+    results = {"settings": settings, "versions": machine, "rows": [asdict(row) for row in rows]}
+    (options.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    grid(bench, kept, STEPS, options.output / "grid.png")
+    normaliser_figure(ScoreStatistics.load(STATISTICS)).savefig(options.output / "normaliser.png", dpi=110)
+    for name in ("grid.png", "normaliser.png", "table.md", "results.json"):
+        print(f"wrote {options.output / name}")
+    print(f"{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""`deis-sn`: measure, read and draw score statistics.
+
+Heavy packages are imported inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from diffusers_deis_sn.errors import CalibrationError, DeisSnError
+
+app = typer.Typer(
+    name="deis-sn",
+    help="Score statistics for DEIS-SN, the few-step sampler for Diffusers pipelines.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Precision(str, Enum):
+    """Precision a network can be run in."""
+
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: with 0, or with 2 and one line on stderr where the input is at fault."""
+    try:
+        app(arguments)
+    except (DeisSnError, OSError, ImportError) as error:
+        typer.echo(f"deis-sn: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+    sys.exit(0)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from diffusers_deis_sn._version import __version__
+
+        typer.echo(f"diffusers-deis-sn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Score statistics for DEIS-SN, the few-step sampler for Diffusers pipelines."""
+
+
+@app.command()
+def calibrate(
+    model: Annotated[str, typer.Argument(help="Folder or Hub name of a Diffusers pipeline.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder, or file ending in .safetensors, to write to at the end.")
+    ],
+    prompts: Annotated[
+        Path | None, typer.Option(help="Text file, one prompt a line; for pipelines that take prompts.")
+    ] = None,
+    num_samples: Annotated[int, typer.Option(help="Number of samples.")] = 64,
+    steps: Annotated[int, typer.Option(help="Steps of each trajectory.")] = 200,
+    batch_size: Annotated[int, typer.Option(help="Samples drawn at once.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
+    guidance_scale: Annotated[
+        float | None, typer.Option(help="Guidance that the model is used with; the pipeline's default otherwise.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cuda or cpu; cuda where there is one.")] = None,
+    dtype: Annotated[Precision, typer.Option(help="Precision of the networks.")] = Precision.float32,
+    revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of a Hub model.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the statistics, for the record.")] = None,
+) -> None:
+    """Measure the score statistics of a model and write score_statistics.safetensors."""
+    from diffusers_deis_sn.collect.run import calibrate as measure
+    from diffusers_deis_sn.statistics.source import destination
+
+    destination(output)  # a bad name is better known now than after the measurement
+    texts = _read_prompts(prompts)
+    pipe = _load_pipeline(model, device, dtype, revision)
+    options = {} if guidance_scale is None else {"guidance_scale": guidance_scale}
+    statistics = measure(
+        pipe, texts, num_samples, steps, batch_size, seed, revision=revision, licence=licence, **options
+    )
+    path = statistics.save(output)
+    typer.echo(f"Measured {statistics.num_samples.max()} samples at {len(statistics)} times. Written to {path}")
+
+
+@app.command()
+def inspect(
+    file: Annotated[str, typer.Argument(help="Statistics: a file, a folder or a Hub name.")],
+) -> None:
+    """Print what a statistics file holds and where it comes from."""
+    from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+    typer.echo(ScoreStatistics.load(file).inspect())
+
+
+@app.command()
+def plot(
+    file: Annotated[str, typer.Argument(help="Statistics: a file, a folder or a Hub name.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write, such as normaliser.png.")] = Path(
+        "normaliser.png"
+    ),
+) -> None:
+    """Draw the normaliser r(t) with its error band and the plateau of pure noise."""
+    from diffusers_deis_sn.plots.figures import normaliser_figure
+    from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+    figure = normaliser_figure(ScoreStatistics.load(file))
+    if output.suffix.removeprefix(".").lower() not in figure.canvas.get_supported_filetypes():
+        raise DeisSnError(f"{str(output)!r} is not the name of a picture. Use one that ends in .png, .svg or .pdf.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output)
+    typer.echo(f"Written to {output}")
+
+
+def _read_prompts(file: Path | None) -> list[str] | None:
+    """Lines of a text file that are not blank."""
+    if file is None:
+        return None
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise CalibrationError(f"{str(file)!r} is not a text in UTF-8. Give one prompt a line.") from error
+    prompts = [line.strip() for line in lines if line.strip()]
+    if not prompts:
+        raise CalibrationError(f"{str(file)!r} holds no prompts. Give one a line.")
+    return prompts
+
+
+def _load_pipeline(model: str, device: str | None, dtype: Precision, revision: str | None) -> Any:
+    """The pipeline on its device. Raises CalibrationError where it cannot be loaded."""
+    import torch
+    from diffusers import DiffusionPipeline
+
+    try:
+        pipe = DiffusionPipeline.from_pretrained(model, torch_dtype=getattr(torch, dtype.value), revision=revision)
+        return pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except (OSError, ValueError, RuntimeError, AssertionError) as error:
+        raise CalibrationError(f"The pipeline {model!r} cannot be loaded: {error}") from error

@@ -1,0 +1,156 @@
+"""A scheduler that samples as plain DEIS and takes down what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffusers_deis_sn._version import __version__
+from diffusers_deis_sn.collect.reducers import MomentReducer
+from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.maths.noise import Array
+from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
+from diffusers_deis_sn.statistics.origin import StatisticsOrigin
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+# The fine trajectory is the same whatever scheduler the pipeline had: what is measured belongs to the model alone.
+MEASURING_OPTIONS: dict[str, Any] = {
+    "solver_order": 3,
+    "interpolation": "t",
+    "timestep_spacing": "trailing",
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_beta_sigmas": False,
+    "final_sigmas_type": "zero",
+    "lower_order_final": False,
+}
+
+
+class RecordingScheduler(DEISSNScheduler):
+    """Plain DEIS that reduces |eps| and eps^2 of every step it takes. `RecordingScheduler.measuring` makes one.
+
+    Attributes:
+        origin: Facts about the measurement that a scheduler cannot know; `measured` adds those it can.
+        on_step: Called after each step with the number of samples in its batch.
+    """
+
+    _silent = True
+
+    origin = StatisticsOrigin()
+    on_step: Callable[[int], None] | None = None
+    _reducer: MomentReducer | None = None
+    _times: tuple[float, ...] = ()
+    _sample_shape: tuple[int, ...] | None = None
+    _dtype: torch.dtype | None = None
+
+    @classmethod
+    def measuring(cls, config: dict[str, Any], origin: StatisticsOrigin) -> RecordingScheduler:
+        """A recorder for the model whose scheduler has this config.
+
+        Raises:
+            ConfigurationError: A model of a process that is not supported.
+        """
+        recorder: RecordingScheduler = cls.from_config(config, stats=False, **MEASURING_OPTIONS)
+        recorder.origin = origin
+        return recorder
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples that every step so far has seen, or the most of them where steps differ."""
+        return 0 if self._reducer is None else int(self._reducer.count.max())
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: str | torch.device | None = None,
+        mu: float | None = None,
+        sigmas: Sequence[float] | Array | None = None,
+        timesteps: Sequence[float] | Array | None = None,
+    ) -> None:
+        """Plan a run, as `DEISSNScheduler` does; all runs that are recorded must have the same times.
+
+        Raises:
+            CalibrationError: Other times than those of the runs before.
+        """
+        super().set_timesteps(num_inference_steps, device, mu, sigmas, timesteps)
+        times = self._plan.times  # type: ignore[union-attr]
+        if self._reducer is None:
+            self._times, self._reducer = times, MomentReducer(len(times))
+        elif times != self._times:
+            raise CalibrationError(
+                f"All runs of one recording must have the same times: the first had {_span(self._times)}, this one "
+                f"has {_span(times)}. Call the pipeline with one `num_inference_steps`, or record anew."
+            )
+
+    def _epsilon(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
+        """As `DEISSNScheduler` has it; what it gives is what the solver integrates, so that is what is taken down."""
+        epsilon = super()._epsilon(model_output, sample, index)
+        self._reducer.add(index, epsilon)  # type: ignore[union-attr]
+        self._sample_shape, self._dtype = tuple(epsilon.shape[1:]), model_output.dtype
+        if self.on_step is not None:
+            self.on_step(len(epsilon))
+        return epsilon
+
+    def measured(self) -> ScoreStatistics:
+        """What was measured up to now; times that no run visited are left out.
+
+        Raises:
+            CalibrationError: Fewer than two times were visited by at least two samples.
+        """
+        reducer = self._reducer or MomentReducer(0)
+        visited = np.flatnonzero(reducer.count >= 2)[::-1]
+        if len(visited) < 2:
+            raise CalibrationError(
+                f"Too little to measure: {self.num_samples} samples at {np.count_nonzero(reducer.count)} times, and at "
+                "least two samples at two times are needed. Did the pipeline call its scheduler?"
+            )
+        times = np.array(self._times)[visited]
+        (mean_abs, mean_square), errors = reducer.mean[:, visited], reducer.standard_error[:, visited]
+        return ScoreStatistics(
+            timesteps=times,
+            log_snr=-2.0 * np.log(self.noise.rho(times)),
+            mean_abs=mean_abs,
+            mean_abs_error=errors[0],
+            mean_square=mean_square,
+            mean_square_error=errors[1],
+            num_samples=reducer.count[visited],
+            origin=self._full_origin(),
+        )
+
+    def _full_origin(self) -> StatisticsOrigin:
+        return replace(
+            self.origin,
+            noise_schedule=str(self.noise),
+            fingerprint=self.noise.fingerprint,
+            prediction_type=self.config["prediction_type"],
+            sample_shape=self._sample_shape,
+            dtype=str(self._dtype).removeprefix("torch."),
+            solver="DEIS order {solver_order} in {interpolation}, {timestep_spacing}, to sigma zero".format(
+                **MEASURING_OPTIONS
+            ),
+            num_inference_steps=len(self._times),
+            versions=_versions(),
+            date=datetime.now(timezone.utc).date().isoformat(),
+        )
+
+
+def _span(times: tuple[float, ...]) -> str:
+    return f"{len(times)} times from {times[0]:g} to {times[-1]:g}"
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the libraries that a measurement depends on."""
+    found = {"diffusers_deis_sn": __version__, "torch": torch.__version__}
+    for name in ("diffusers", "transformers", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

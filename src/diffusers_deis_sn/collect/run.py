@@ -1,0 +1,170 @@
+"""Measuring the score statistics of any pipeline: put a recorder in, run, put the user's scheduler back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
+from diffusers_deis_sn.collect.progress import Progress, meter, silenced
+from diffusers_deis_sn.collect.recorder import RecordingScheduler
+from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.statistics.origin import StatisticsOrigin, hash_prompts
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+
+def calibrate(
+    pipe: Any,
+    prompts: str | Sequence[str] | None = None,
+    num_samples: int = 64,
+    num_inference_steps: int = 200,
+    batch_size: int = 8,
+    seed: int = 0,
+    *,
+    base_model: str | None = None,
+    revision: str | None = None,
+    licence: str | None = None,
+    progress: bool | Progress = True,
+    **pipeline_kwargs: Any,
+) -> ScoreStatistics:
+    """Score statistics of a pipeline's model, measured along fine trajectories of plain DEIS.
+
+    Sample i starts from seed + i and has prompt i (in turn), so the result does not depend on `batch_size` but for
+    rounding. The pipeline's scheduler is put back whatever happens. Memory does not grow with `num_samples`.
+
+    Args:
+        pipe: Any pipeline of a variance-preserving model; its class and its network need not be known.
+        prompts: What users of the model ask for; required where the pipeline takes a prompt.
+        num_samples: Number of samples, at least 2. A pipeline whose batch is fixed by its own arguments (labels,
+            embeddings) is called until there are as many.
+        num_inference_steps: Number of steps of a trajectory, at least 2.
+        batch_size: Number of samples drawn at once.
+        seed: Seed of the first sample.
+        base_model: What to call the model in the record; by default where the pipeline was loaded from.
+        revision: Its revision, for the record.
+        licence: Licence of the statistics, for the record.
+        progress: True for a progress bar, False for none, or a function of samples drawn and samples in all.
+        **pipeline_kwargs: Further arguments of the pipeline's call, such as `guidance_scale`, `height`, `image`.
+
+    Returns:
+        Statistics of the guided output, at the times that were visited.
+
+    Raises:
+        CalibrationError: Arguments that make no measurement, a pipeline that never calls its scheduler, or outputs
+            that are not finite.
+        ConfigurationError: A model of a process that is not supported.
+    """
+    _check_numbers(num_samples, num_inference_steps, batch_size, seed)
+    calls = plan_calls(pipe, prompts, num_inference_steps, seed, pipeline_kwargs)
+    record = recording(
+        pipe,
+        prompts=calls.prompts,
+        guidance_scale=guidance_in_use(pipe, pipeline_kwargs),
+        seed=seed,
+        base_model=base_model,
+        revision=revision,
+        licence=licence,
+    )
+    with record as recorder, silenced(pipe), meter(progress, num_samples) as report:
+        while recorder.num_samples < num_samples:
+            first = recorder.num_samples
+            count = min(batch_size, num_samples - first)
+            recorder.on_step = _step_counter(report, first, num_inference_steps)
+            pipe(**calls.arguments(first, count))
+            if recorder.num_samples == first:
+                raise CalibrationError(
+                    f"{type(pipe).__name__} never called `step` of its scheduler, so there is nothing to measure. "
+                    "Statistics need a pipeline that samples with `pipe.scheduler`."
+                )
+            report(recorder.num_samples)
+        return recorder.measured()
+
+
+@contextmanager
+def recording(
+    pipe: Any,
+    *,
+    prompts: Sequence[str] | None = None,
+    guidance_scale: float | None = None,
+    seed: int | None = None,
+    base_model: str | None = None,
+    revision: str | None = None,
+    licence: str | None = None,
+) -> Iterator[RecordingScheduler]:
+    """A recorder in the place of the pipeline's scheduler, for people who call the pipeline themselves.
+
+        with recording(pipe) as recorder:
+            for prompt in prompts:
+                pipe(prompt, num_inference_steps=200)
+        statistics = recorder.measured()
+
+    The pipeline's own scheduler is back at the end of the block, also after an exception. The times of all calls must
+    be the same; how many samples they draw is free.
+
+    Args:
+        pipe: Anything that samples with its attribute `scheduler`.
+        prompts: For the record, of which only a hash is kept.
+        guidance_scale: For the record, as are the others.
+        seed: The same.
+        base_model: The same; by default where the pipeline was loaded from.
+        revision: The same.
+        licence: The same.
+
+    Raises:
+        CalibrationError: No scheduler, or different times in different calls.
+        ConfigurationError: A model of a process that is not supported.
+    """
+    scheduler = getattr(pipe, "scheduler", None)
+    if not hasattr(scheduler, "config"):
+        raise CalibrationError(
+            f"{type(pipe).__name__} has no attribute `scheduler` with a config. Statistics are measured through it."
+        )
+    origin = StatisticsOrigin(
+        base_model=base_model if base_model is not None else _model_name(pipe),
+        revision=revision,
+        guidance_scale=guidance_scale,
+        seed=seed,
+        prompts_hash=None if prompts is None else hash_prompts(prompts),
+        licence=licence,
+    )
+    recorder = RecordingScheduler.measuring(scheduler.config, origin)  # type: ignore[union-attr]
+    pipe.scheduler = recorder
+    try:
+        yield recorder
+    finally:
+        pipe.scheduler = scheduler
+
+
+def _check_numbers(num_samples: int, num_inference_steps: int, batch_size: int, seed: int) -> None:
+    limits = (
+        ("num_samples", num_samples, 2),  # one sample has no standard error
+        ("num_inference_steps", num_inference_steps, 2),
+        ("batch_size", batch_size, 1),
+        ("seed", seed, 0),
+    )
+    for name, value, least in limits:
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise CalibrationError(f"`{name}` must be a whole number, {least} or more, got {value!r}.")
+
+
+def _step_counter(report: Callable[[float], None], first: int, steps: int) -> Callable[[int], None]:
+    """What the recorder calls after each step, so that the bar moves within a batch."""
+    done = float(first)
+
+    def on_step(samples: int) -> None:
+        nonlocal done
+        done += samples / steps
+        report(done)
+
+    return on_step
+
+
+def _model_name(pipe: Any) -> str | None:
+    """Where the pipeline was loaded from; of a folder only its name, for a path says nothing to anybody else."""
+    name = getattr(pipe, "name_or_path", None)
+    if not isinstance(name, str) or not name:
+        return None
+    folder = Path(name)
+    return folder.resolve().name if folder.exists() or folder.is_absolute() else name

@@ -1,0 +1,50 @@
+"""The package's exceptions: each message names the rule that was broken, the value that broke it and the remedy.
+
+All of them are also `ValueError` or `OSError`, so that handlers written for those keep working.
+"""
+
+from __future__ import annotations
+
+
+class DeisSnError(Exception):
+    """Root of the package's exceptions."""
+
+
+class ConfigurationError(DeisSnError, ValueError):
+    """A scheduler option that is unknown, out of range or at odds with another."""
+
+
+class NoiseScheduleError(DeisSnError, ValueError):
+    """A noise schedule that cannot be built: betas outside (0, 1), noise that does not grow with time, ..."""
+
+
+class TimestepsError(DeisSnError, ValueError):
+    """A time grid that cannot be walked: too many steps, times that repeat, rise or leave the training range."""
+
+
+class StepError(DeisSnError, ValueError):
+    """A call of `step` that does not fit the plan made by `set_timesteps`."""
+
+
+class CoefficientError(DeisSnError, ValueError):
+    """A coefficient table that breaks its own laws; a defect of this package, never the caller's."""
+
+
+class StatisticsError(DeisSnError, ValueError):
+    """Score statistics whose values contradict one another or their specification."""
+
+
+class StatisticsMismatchError(StatisticsError):
+    """Sound statistics, but of another model, noise schedule or prediction type than the one at hand."""
+
+
+class StatisticsFormatError(StatisticsError):
+    """A file that is not a `score_statistics.safetensors` this version can read."""
+
+
+class StatisticsNotFoundError(DeisSnError, OSError):
+    """No statistics file where one was named."""
+
+
+class CalibrationError(DeisSnError, ValueError):
+    """A measurement that cannot be made: no samples, a pipeline that never called its scheduler, ..."""

@@ -1,0 +1,205 @@
+"""Noise schedules: x_t = alpha_t x_0 + sigma_t eps, as a map between time and noise level.
+
+Every solver formula of this package lives in the coordinate rho = sigma / alpha, in which the probability-flow ODE is
+dy / drho = eps with y = x / alpha, whatever the path (DEIS, arXiv 2204.13902). A schedule is therefore two things:
+
+* a *path*, which splits rho into alpha and sigma: `vp` has alpha^2 + sigma^2 = 1 (a flow path, alpha + sigma = 1, is
+  one more line in `_ALPHA_OF_RHO`);
+* a table of rho at the training times t = 0, 1, ..., T-1, between which the noise share rho^2 / (1 + rho^2), which is
+  1 - `alphas_cumprod`, is linear in t. It reaches zero, clean data, at t = -1: so both papers' code has it (DEIS-SN
+  numbers the training times (t + 1) / T).
+
+Above t = T-1 the last slope of log rho is continued, so that a hand-written level a hair above the last one keeps its
+exact value.
+
+Also used: lambda = log(alpha / sigma) = -log rho, and log SNR = log(alpha^2 / sigma^2) = 2 lambda. Note that
+Diffusers' `alphas_cumprod` is alpha squared, and its `sigmas` are rho.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from diffusers_deis_sn.errors import NoiseScheduleError
+
+Array = NDArray[np.float64]
+
+BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+SMALLEST_ALPHA_SQUARED = 2.0**-24  # a zero-terminal-SNR table ends here, as in Diffusers; rho = 4096 instead of infinity
+
+_ALPHA_OF_RHO: dict[str, Callable[[Array], Array]] = {"vp": lambda rho: 1.0 / np.sqrt(1.0 + rho * rho)}
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSchedule:
+    """A path and the noise levels of the training times.
+
+    Args:
+        log_rho: log(sigma / alpha) at t = 0, ..., T-1, strictly increasing; (T,).
+        path: How rho splits into alpha and sigma; "vp".
+        name: What a person calls this schedule, for error messages.
+
+    Raises:
+        NoiseScheduleError: Fewer than two levels, a level that is not finite, or noise that does not grow with time.
+    """
+
+    log_rho: Array
+    path: str = "vp"
+    name: str = field(default="unnamed")
+
+    def __post_init__(self) -> None:
+        if self.path not in _ALPHA_OF_RHO:
+            raise NoiseScheduleError(f"`path` must be one of {sorted(_ALPHA_OF_RHO)}, got {self.path!r}.")
+        table = np.array(self.log_rho, dtype=np.float64)
+        if table.ndim != 1 or len(table) < 2 or not np.all(np.isfinite(table)):
+            raise NoiseScheduleError(
+                f"A noise schedule needs at least two finite levels of log rho in one row, got shape {table.shape} "
+                f"in {self.name!r}. Check the betas in the model's scheduler config."
+            )
+        if np.any(np.diff(table) <= 0.0):
+            worst = int(np.argmin(np.diff(table)))
+            raise NoiseScheduleError(
+                f"Noise must grow with time, but {self.name!r} has log rho {table[worst]:.6g} at t = {worst} and "
+                f"{table[worst + 1]:.6g} at t = {worst + 1}. Check the betas in the model's scheduler config."
+            )
+        table.flags.writeable = False
+        object.__setattr__(self, "log_rho", table)
+
+    def __len__(self) -> int:
+        """Number of training times, T."""
+        return len(self.log_rho)
+
+    @property
+    def last(self) -> int:
+        """The noisiest training time, T - 1."""
+        return len(self.log_rho) - 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of path and levels, the same on every machine: equal for equal schedules however they were written."""
+        # Five decimals of log rho: far finer than any two schedules in use differ, far coarser than libm's rounding.
+        levels = np.round(self.log_rho * 1e5).astype("<i8").tobytes()
+        return hashlib.sha256(self.path.encode() + b"\0" + levels).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return f"{self.name} [{self.path}, {len(self)} times, fingerprint {self.fingerprint}]"
+
+    # ------------------------------------------------------------------------------------------------ maps
+
+    def rho(self, t: ArrayLike) -> Array:
+        """Noise-to-signal ratio sigma / alpha at fractional times t >= -1; same shape.
+
+        Exactly the inverse of `time`. Raises NoiseScheduleError for t below -1, where there is no data any more.
+        """
+        t = np.asarray(t, dtype=np.float64)
+        if np.any(t < -1.0):
+            raise NoiseScheduleError(f"Times start at -1 (clean data), got {np.min(t):.6g}.")
+        noise, signal = (np.interp(t, self._times, share) for share in self._shares)
+        return np.sqrt(noise / signal) * np.exp(np.maximum(t - self.last, 0.0) * self._last_slope)
+
+    def time(self, rho: ArrayLike) -> Array:
+        """Fractional time at which sigma / alpha is `rho` >= 0; same shape. Raises NoiseScheduleError if negative."""
+        rho = np.asarray(rho, dtype=np.float64)
+        if np.any(rho < 0.0):
+            raise NoiseScheduleError(f"Noise levels are not negative, got {np.min(rho):.6g}.")
+        noise, signal = self._shares
+        # The smaller share of the two keeps its digits; the other is one minus it.
+        from_noise = np.interp(rho * rho / (1.0 + rho * rho), noise, self._times)
+        from_signal = np.interp(-1.0 / (1.0 + rho * rho), -signal, self._times)
+        beyond = np.log(np.maximum(rho, self._top)) - self.log_rho[-1]
+        return np.where(rho < 1.0, from_noise, from_signal) + np.maximum(beyond, 0.0) / self._last_slope
+
+    def alpha(self, rho: ArrayLike) -> Array:
+        """Signal scale alpha of the level rho; same shape."""
+        return _ALPHA_OF_RHO[self.path](np.asarray(rho, dtype=np.float64))
+
+    def sigma(self, rho: ArrayLike) -> Array:
+        """Noise scale sigma = rho alpha of the level rho; same shape."""
+        return np.asarray(rho, dtype=np.float64) * self.alpha(rho)
+
+    @property
+    def _last_slope(self) -> float:
+        return float(self.log_rho[-1] - self.log_rho[-2])
+
+    @cached_property
+    def _times(self) -> Array:
+        """The training times, and -1 for clean data; (T + 1,)."""
+        return np.arange(-1.0, len(self))
+
+    @cached_property
+    def _shares(self) -> tuple[Array, Array]:
+        """Noise share rho^2 / (1 + rho^2) and signal share 1 / (1 + rho^2) at `_times`; (T + 1,) each."""
+        noise = 1.0 / (1.0 + np.exp(-2.0 * self.log_rho))
+        signal = 1.0 / (1.0 + np.exp(2.0 * self.log_rho))
+        return np.append(0.0, noise), np.append(1.0, signal)
+
+    @property
+    def _top(self) -> float:
+        return float(np.exp(self.log_rho[-1]))
+
+
+def vp_schedule(
+    num_train_timesteps: int = 1000,
+    beta_start: float = 1e-4,
+    beta_end: float = 0.02,
+    beta_schedule: str = "linear",
+    trained_betas: Sequence[float] | Array | None = None,
+    rescale_betas_zero_snr: bool = False,
+) -> NoiseSchedule:
+    """Variance-preserving schedule alpha_t^2 = prod_{s <= t} (1 - beta_s), with Diffusers' names for its arguments.
+
+    Args:
+        num_train_timesteps: Number of training times T.
+        beta_start: First beta of "linear" and "scaled_linear".
+        beta_end: Last one.
+        beta_schedule: "linear" in beta, "scaled_linear" in its root, or "squaredcos_cap_v2", Nichol and Dhariwal's
+            alpha^2 = cos^2((t / T + 0.008) / 1.008 * pi / 2) with betas capped at 0.999.
+        trained_betas: The betas themselves; the arguments above are then ignored.
+        rescale_betas_zero_snr: Shift and scale alpha so that the noisiest level has no signal (Lin et al.,
+            arXiv 2305.08891, Algorithm 1); it is held at alpha^2 = 2^-24 as in Diffusers.
+
+    Raises:
+        NoiseScheduleError: Unknown `beta_schedule`, or betas outside (0, 1).
+    """
+    if trained_betas is not None:
+        betas, name = np.asarray(trained_betas, dtype=np.float64), "trained betas"
+    else:
+        betas = _betas(num_train_timesteps, beta_start, beta_end, beta_schedule)
+        name = beta_schedule
+        if beta_schedule != "squaredcos_cap_v2":
+            name += f" betas {beta_start:g} to {beta_end:g}"
+    if betas.ndim != 1 or len(betas) < 2 or not np.all((betas > 0.0) & (betas < 1.0)):
+        raise NoiseScheduleError(
+            f"Betas must be at least two numbers strictly between 0 and 1, got {betas.size} from "
+            f"{np.min(betas, initial=np.inf):.6g} to {np.max(betas, initial=-np.inf):.6g} ({name}). Copy "
+            "`beta_start`, `beta_end`, `beta_schedule` and `trained_betas` from the model's own scheduler config."
+        )
+    alpha = np.sqrt(np.cumprod(1.0 - betas))
+    if rescale_betas_zero_snr:
+        alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
+        alpha[-1] = np.sqrt(SMALLEST_ALPHA_SQUARED)
+        name += ", rescaled to zero terminal SNR"
+    with np.errstate(divide="ignore"):
+        log_rho = 0.5 * np.log1p(-alpha * alpha) - np.log(alpha)
+    return NoiseSchedule(log_rho, "vp", name)
+
+
+def _betas(number: int, start: float, end: float, schedule: str) -> Array:
+    """Betas of a named schedule; (T,)."""
+    if schedule == "linear":
+        return np.linspace(start, end, number)
+    if schedule == "scaled_linear":
+        return np.linspace(start**0.5, end**0.5, number) ** 2
+    if schedule == "squaredcos_cap_v2":
+        alpha_squared = np.cos((np.arange(number + 1) / number + 0.008) / 1.008 * np.pi / 2.0) ** 2
+        return np.minimum(1.0 - alpha_squared[1:] / alpha_squared[:-1], 0.999)
+    raise NoiseScheduleError(
+        f"`beta_schedule` must be one of {', '.join(BETA_SCHEDULES)}, got {schedule!r}. Other schedules can be given "
+        "as `trained_betas`."
+    )

@@ -1,0 +1,61 @@
+"""The figures."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffusers_deis_sn.plots.style import BLUE, ORANGE, house_style, panels
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+PLATEAU = math.sqrt(2.0 / math.pi)
+"""Mean absolute value of N(0, 1), which r(t) tends to where there is nothing but noise."""
+
+BAND = 2.0  # standard errors either side
+
+
+def normaliser_figure(statistics: ScoreStatistics) -> Figure:
+    """r(t) = E|eps| over training time, and over log SNR, which spreads out the clean end where r falls.
+
+    Bands are two standard errors either side; the broken line is the plateau sqrt(2 / pi) of pure noise.
+
+    Args:
+        statistics: The measurement.
+
+    Returns:
+        A figure of two panels; `figure.savefig("name.png")` writes it.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    with house_style():
+        figure, (by_time, by_noise) = panels(2)
+        _draw(by_time, statistics.timesteps, statistics)
+        by_time.set(xlabel="training time t  (clean data at the left)", ylabel="r = E|ε|", title=_title(statistics))
+        by_time.legend(loc="lower right")
+        _draw(by_noise, statistics.log_snr, statistics, marker="o", markersize=2.2)
+        by_noise.set(xlabel="log SNR  (clean data at the left)", title="the clean end, spread out")
+        by_noise.invert_xaxis()
+    return figure
+
+
+def _draw(axes: Axes, x: NDArray[np.float64], statistics: ScoreStatistics, **look: Any) -> None:
+    r, margin = statistics.mean_abs, BAND * statistics.mean_abs_error
+    axes.axhline(PLATEAU, color=ORANGE, linestyle=(0, (5, 3)), linewidth=1.1, label="pure noise, √(2/π)")
+    axes.fill_between(x, r - margin, r + margin, color=BLUE, alpha=0.22, linewidth=0, label="± 2 standard errors")
+    axes.plot(x, r, color=BLUE, label="measured", **look)
+    low, high = float(np.min(r - margin)), max(PLATEAU, float(np.max(r + margin)))
+    axes.set_ylim(max(0.0, low - 0.15 * (high - low)), high + 0.08 * (high - low))
+
+
+def _title(statistics: ScoreStatistics) -> str:
+    guidance = statistics.origin.guidance_scale
+    parts = [statistics.origin.base_model or "unknown model", f"{statistics.num_samples.max()} samples"]
+    return ", ".join([*parts, f"guidance {guidance:g}"] if guidance is not None else parts)

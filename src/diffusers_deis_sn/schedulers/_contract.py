@@ -1,0 +1,159 @@
+"""What Diffusers pipelines expect of any scheduler, once: indices, noising, attributes. No mathematics of a solver."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers.configuration_utils import ConfigMixin
+from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin
+from torch import Tensor
+
+from diffusers_deis_sn.errors import StepError
+from diffusers_deis_sn.maths.noise import NoiseSchedule
+from diffusers_deis_sn.schedulers._plan import RunPlan
+
+logger = logging.getLogger("diffusers_deis_sn")
+
+
+class PlannedScheduler(SchedulerMixin, ConfigMixin):
+    """A scheduler whose runs are planned in `set_timesteps`; subclasses make the plan and take the steps.
+
+    Attributes:
+        timesteps: Times of the network calls, noisiest first, on the device asked for: int64 where all are whole
+            numbers, else float32; (N,).
+        sigmas: Noise levels sigma / alpha of the calls and of the end, on the CPU, float32; (N + 1,).
+        init_noise_sigma: Standard deviation of the noise that a run starts from.
+        order: Network calls per step, as pipelines count them.
+        num_inference_steps: N, or None before `set_timesteps`.
+    """
+
+    _compatibles = [e.name for e in KarrasDiffusionSchedulers]
+    order = 1
+    init_noise_sigma = 1.0
+
+    def _start(self, noise: NoiseSchedule) -> None:
+        """State before the first plan: the training times, as training code wants them for `add_noise`."""
+        alphas_cumprod = torch.from_numpy(noise.alpha(noise.rho(range(len(noise)))) ** 2)
+        previous = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
+        self.alphas_cumprod = alphas_cumprod.float()
+        self.betas = (1.0 - alphas_cumprod / previous).float()
+        self.timesteps = torch.arange(len(noise) - 1, -1, -1)
+        self.sigmas = torch.from_numpy(noise.rho(range(len(noise)))).float()
+        self.num_inference_steps: int | None = None
+        self._plan: RunPlan | None = None
+        self._begin_index: int | None = None
+        self._step_index: int | None = None
+        self._warned: set[str] = set()
+
+    def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
+        """Make `plan` the current run."""
+        self._plan = plan
+        self.num_inference_steps = len(plan)
+        self.timesteps = torch.tensor(plan.times, dtype=torch.int64 if plan.whole else torch.float32, device=device)
+        self.sigmas = torch.tensor(plan.levels, dtype=torch.float32)
+        self._begin_index = None
+        self._step_index = None
+
+    @property
+    def noise(self) -> NoiseSchedule:
+        """The noise schedule of the current config."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------------------------------------- indices
+
+    @property
+    def step_index(self) -> int | None:
+        """Number of the next step, None before the first."""
+        return self._step_index
+
+    @property
+    def begin_index(self) -> int | None:
+        """Number of the first step of an image-to-image run, as a pipeline has set it."""
+        return self._begin_index
+
+    def set_begin_index(self, begin_index: int = 0) -> None:
+        """Start the run at a later step, as image-to-image pipelines do; the solver starts up afresh there."""
+        self._begin_index = begin_index
+
+    def index_for_timestep(self, timestep: float | Tensor, schedule_timesteps: Tensor | None = None) -> int:
+        """Number of the step called at `timestep`; the nearest, with one warning, where there is none.
+
+        Reads the timestep from its device, so `step` asks at most once in a run.
+        """
+        times = (self.timesteps if schedule_timesteps is None else schedule_timesteps).tolist()
+        time = float(timestep)
+        nearest = min(range(len(times)), key=lambda n: abs(times[n] - time))
+        if abs(times[nearest] - time) > 1e-3:
+            self._warn_once(
+                "off-grid", f"Timestep {time:g} is not in the plan; the nearest, {times[nearest]:g}, is taken for it."
+            )
+        return nearest
+
+    def _begin_step(self, timestep: float | Tensor) -> int:
+        """Number of the step that `step` is called for; raises StepError if it does not fit the plan."""
+        if self._plan is None:
+            raise StepError("`step` was called before `set_timesteps`. Call `set_timesteps(num_inference_steps)` first.")
+        if self._step_index is None:
+            self._step_index = self.index_for_timestep(timestep) if self._begin_index is None else self._begin_index
+            known = None
+        else:
+            # A time on an accelerator is not read: that would make the host wait in every step.
+            on_device = isinstance(timestep, Tensor) and timestep.device.type != "cpu"
+            known = None if on_device else float(timestep)
+        self._plan.check(self._step_index, known)
+        return self._step_index
+
+    def _warn_once(self, topic: str, message: str) -> None:
+        if topic not in self._warned:
+            self._warned.add(topic)
+            logger.warning(message)
+
+    # -------------------------------------------------------------------------------------------------- samples
+
+    def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
+        """The sample itself: variance-preserving models take it as it is."""
+        return sample
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """alpha_t x_0 + sigma_t eps.
+
+        Args:
+            original_samples: x_0; (B, *event).
+            noise: eps, of the same shape.
+            timesteps: t, fractional or whole, one or B of them. In a run of an image-to-image pipeline the level of
+                its first (or, within the loop, its next) step is used, as in Diffusers.
+
+        Returns:
+            Noised samples with the dtype of `original_samples`.
+        """
+        if self._plan is not None and self._begin_index is not None:
+            n = self._begin_index if self._step_index is None else self._step_index
+            return original_samples * self._plan.alpha[n] + noise.to(original_samples.dtype) * self._plan.sigma[n]
+        alpha, sigma = self._scales(torch.as_tensor(timesteps).flatten().tolist())
+        shape = (-1, *[1] * (original_samples.ndim - 1))
+        a, s = (torch.tensor(v, device=original_samples.device).reshape(shape) for v in (alpha, sigma))
+        dtype = original_samples.dtype
+        return original_samples * a.to(dtype) + noise.to(dtype) * s.to(dtype)
+
+    def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor | None = None) -> Tensor:
+        """`add_noise` under the name and argument order of the flow-matching pipelines."""
+        if noise is None:
+            raise StepError("`scale_noise` needs `noise`, a tensor like the sample.")
+        return self.add_noise(sample, noise, timestep)
+
+    def _scales(self, times: Sequence[float]) -> tuple[list[float], list[float]]:
+        """alpha and sigma at given times, exact levels for those of the plan."""
+        levels = self.noise.rho(times)
+        for i, time in enumerate(times):
+            n = self._plan.index(time) if self._plan is not None else None
+            if n is not None:
+                levels[i] = self._plan.levels[n]  # type: ignore[union-attr]
+        return self.noise.alpha(levels).tolist(), self.noise.sigma(levels).tolist()
+
+    def __len__(self) -> int:
+        """Number of training times, T."""
+        return int(self.config["num_train_timesteps"])
+

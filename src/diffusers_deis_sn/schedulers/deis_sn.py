@@ -1,0 +1,317 @@
+"""`DEISSNScheduler`: the exponential integrator with score normalisation as a Diffusers scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+
+import numpy as np
+import torch
+from diffusers.configuration_utils import register_to_config
+from diffusers.schedulers.scheduling_utils import SchedulerOutput
+from torch import Tensor
+
+from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
+from diffusers_deis_sn.maths.coefficients import INTERPOLATIONS, MAX_ORDER, coefficient_table
+from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, vp_schedule
+from diffusers_deis_sn.maths.normaliser import Normaliser
+from diffusers_deis_sn.maths.prediction import PREDICTION_TYPES, threshold
+from diffusers_deis_sn.maths.spacing import (
+    FINAL_SIGMAS,
+    SPACINGS,
+    levels_from_sigmas,
+    levels_from_times,
+    spaced_levels,
+)
+from diffusers_deis_sn.maths.update import HALF, combine
+from diffusers_deis_sn.schedulers._contract import logger
+from diffusers_deis_sn.schedulers._plan import make_plan
+from diffusers_deis_sn.schedulers._saving import StatisticsHolder
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+BETA_KEYS = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "rescale_betas_zero_snr",
+)
+
+
+class DEISSNScheduler(StatisticsHolder):
+    """Multistep exponential integrator of the probability-flow ODE with score normalisation, N calls for N steps.
+
+        x_{n+1} = (alpha_{n+1} / alpha_n) x_n + sum_j c_{n,j} eps_{n-j}
+        c_{n,j} = (alpha_{n+1} / r(t_{n-j})) int_{rho_n}^{rho_{n+1}} r(t(rho)) l_j(u(rho)) drho
+
+    with rho = sigma / alpha, l_j the Lagrange polynomials through the last outputs, and r(t) the mean absolute output of
+    the network, measured once per model by `calibrate`. Without statistics r is flat and this is plain DEIS.
+
+    Args:
+        num_train_timesteps: Number of training times T.
+        beta_start: First beta, as the model was trained.
+        beta_end: Last beta.
+        beta_schedule: "linear", "scaled_linear" or "squaredcos_cap_v2".
+        trained_betas: The betas themselves, instead of the three above.
+        solver_order: Number of outputs combined in a step, 1 to 4; 1 with flat statistics is DDIM.
+        prediction_type: What the network predicts: "epsilon", "v_prediction" or "sample".
+        interpolation: Variable u of the polynomial: "t" (the papers' tAB), "rho" (rhoAB) or "log_rho" (what
+            Diffusers' DEIS has).
+        timestep_spacing: "linspace", "leading", "trailing", "quadratic" or "log_snr"; also "karras", "exponential" and
+            "beta", which are what the three flags below choose. A value that `from_config` finds in the config of
+            another scheduler class is that scheduler's: it is kept in the config for the way back and not used.
+        steps_offset: Added to the times of "leading" spacing.
+        use_karras_sigmas: Noise levels uniform in rho^(1/7).
+        use_exponential_sigmas: Noise levels uniform in log rho.
+        use_beta_sigmas: Noise levels at the quantiles of a Beta distribution.
+        final_sigmas_type: Where a run ends: "zero" (clean data) or "sigma_min" (the level of t = 0).
+        lower_order_final: Use one output in the last step, two in the one before, and so on.
+        clip_normalizer_steps: Training time below which r(t) is held flat.
+        thresholding: Clamp the predicted clean sample to its own quantile; for pixel-space models.
+        dynamic_thresholding_ratio: Which quantile.
+        sample_max_value: Upper bound of the clamp.
+        rescale_betas_zero_snr: Rescale the betas to zero terminal signal, for models trained so.
+        variance_type: Kept for pipelines that read it; learned variances are dropped from the network's output.
+        stats: Score statistics: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the config.
+
+    Raises:
+        ConfigurationError: An option is unknown, out of range or at odds with another.
+        NoiseScheduleError: The betas make no noise schedule.
+        StatisticsError: The statistics cannot be read, or are those of another noise schedule or prediction type.
+
+    References:
+        Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator, https://arxiv.org/abs/2204.13902.
+        Xia et al., Score Normalization for a Faster Diffusion Exponential Integrator Sampler,
+        https://arxiv.org/abs/2311.00157.
+    """
+
+    ignore_for_config = ["stats"]
+
+    @register_to_config
+    def __init__(
+        self,
+        num_train_timesteps: int = 1000,
+        beta_start: float = 0.0001,
+        beta_end: float = 0.02,
+        beta_schedule: str = "linear",
+        trained_betas: np.ndarray | list[float] | None = None,
+        solver_order: int = 3,
+        prediction_type: str = "epsilon",
+        interpolation: str = "t",
+        timestep_spacing: str = "trailing",
+        steps_offset: int = 0,
+        use_karras_sigmas: bool = False,
+        use_exponential_sigmas: bool = False,
+        use_beta_sigmas: bool = False,
+        final_sigmas_type: str = "zero",
+        lower_order_final: bool = True,
+        clip_normalizer_steps: float = 0,
+        thresholding: bool = False,
+        dynamic_thresholding_ratio: float = 0.995,
+        sample_max_value: float = 1.0,
+        rescale_betas_zero_snr: bool = False,
+        variance_type: str | None = None,
+        stats: ScoreStatistics | str | PathLike[str] | None = None,
+    ) -> None:
+        self._validate()
+        self._start(self.noise)
+        self.model_outputs: list[Tensor | None] = [None] * solver_order
+        self._at_hand = 0
+        self.statistics: ScoreStatistics | None = None
+        if stats is not None:
+            self.set_stats(stats)
+
+    # --------------------------------------------------------------------------------------------------- config
+
+    def _validate(self) -> None:
+        """Raise ConfigurationError for an option that is unknown, out of range or at odds with another."""
+        config = self.config
+        choices = {
+            "prediction_type": PREDICTION_TYPES,
+            "interpolation": INTERPOLATIONS,
+            "timestep_spacing": SPACINGS,
+            "final_sigmas_type": FINAL_SIGMAS,
+        }
+        for name, legal in choices.items():
+            if config[name] not in legal:
+                raise ConfigurationError(f"`{name}` must be one of {', '.join(legal)}, got {config[name]!r}.")
+        order = config["solver_order"]
+        if isinstance(order, bool) or order not in range(1, MAX_ORDER + 1):
+            raise ConfigurationError(
+                f"`solver_order` must be 1, 2, 3 or {MAX_ORDER}, the number of network outputs combined, got {order!r}."
+            )
+        flags = [name for name in ("karras", "exponential", "beta") if config[f"use_{name}_sigmas"]]
+        if len(flags) > 1:
+            raise ConfigurationError(
+                f"At most one grid of sigmas can be used, got use_{'_sigmas and use_'.join(flags)}_sigmas. Set the "
+                "others to False."
+            )
+        if not config["clip_normalizer_steps"] >= 0:
+            raise ConfigurationError(
+                f"`clip_normalizer_steps` is a training time, zero or more, got {config['clip_normalizer_steps']!r}."
+            )
+        if not 0.0 < config["dynamic_thresholding_ratio"] <= 1.0:
+            raise ConfigurationError(
+                "`dynamic_thresholding_ratio` is a quantile between 0 and 1, got "
+                f"{config['dynamic_thresholding_ratio']!r}."
+            )
+
+    @property
+    def noise(self) -> NoiseSchedule:
+        """The noise schedule of the current config, which pipelines may have edited since `__init__`."""
+        key = tuple(str(self.config[name]) for name in BETA_KEYS)
+        if getattr(self, "_noise", (None, None))[0] != key:
+            self._noise = (key, vp_schedule(**{name: self.config[name] for name in BETA_KEYS}))
+        return self._noise[1]
+
+    @property
+    def spacing(self) -> str:
+        """The grid that is used: one of the flags, or this scheduler's own `timestep_spacing`."""
+        for name in ("karras", "exponential", "beta"):
+            if self.config[f"use_{name}_sigmas"]:
+                return name
+        return str(self._private.get("timestep_spacing", self.config["timestep_spacing"]))
+
+    @property
+    def normaliser(self) -> Normaliser:
+        """r(t) of the statistics, flat without."""
+        if self.statistics is None:
+            return Normaliser.flat()
+        cutoff = float(self.config["clip_normalizer_steps"])
+        return Normaliser(self.statistics.timesteps, self.statistics.mean_abs, cutoff)
+
+    # ----------------------------------------------------------------------------------------------------- plan
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: str | torch.device | None = None,
+        mu: float | None = None,
+        sigmas: Sequence[float] | Array | None = None,
+        timesteps: Sequence[float] | Array | None = None,
+    ) -> None:
+        """Plan a run: choose the times and compute all coefficients, in float64 on the host.
+
+        Args:
+            num_inference_steps: Number of steps and of network calls N.
+            device: Where `timesteps` are to lie.
+            mu: Shift of flow-matching schedules; only None.
+            sigmas: Noise levels sigma / alpha of the calls, falling, used exactly as given; a final zero may be there
+                or not and is no call.
+            timesteps: Training times of the calls, falling, used exactly as given.
+
+        Raises:
+            TimestepsError: None or several of the three ways to choose times, or times that cannot be walked.
+        """
+        if mu is not None:
+            raise ConfigurationError(
+                f"`mu` shifts the schedule of flow-matching models, got {mu!r} for a {self.noise.path} schedule. This "
+                "version does not support flow-matching models: keep the pipeline's own scheduler."
+            )
+        self._validate()
+        noise = self.noise
+        levels = self._levels(noise, num_inference_steps, sigmas, timesteps)
+        if self.statistics is None and not self._silent:
+            self._warn_once("plain", "No score statistics: DEISSNScheduler is plain DEIS. Measure them with `calibrate`.")
+        table = coefficient_table(
+            noise,
+            self.normaliser,
+            levels,
+            order=self.config["solver_order"],
+            interpolation=self.config["interpolation"],
+            lower_order_final=self.config["lower_order_final"],
+        )
+        self._adopt(make_plan(noise, levels, table, self.config["prediction_type"]), device)
+        self.model_outputs = [None] * self.config["solver_order"]
+        self._at_hand = 0
+
+    def _levels(
+        self,
+        noise: NoiseSchedule,
+        steps: int | None,
+        sigmas: Sequence[float] | Array | None,
+        timesteps: Sequence[float] | Array | None,
+    ) -> Array:
+        """Noise levels of the run, from whichever of the three the caller gave; (N + 1,)."""
+        final = self.config["final_sigmas_type"]
+        if sigmas is not None and timesteps is not None:
+            raise TimestepsError("Give `timesteps` or `sigmas`, not both: each fixes the run.")
+        if timesteps is not None:
+            levels = levels_from_times(noise, timesteps, final)
+        elif sigmas is not None:
+            levels = levels_from_sigmas(noise, sigmas, final)
+        elif steps is not None:
+            return spaced_levels(noise, steps, self.spacing, final, self.config["steps_offset"])
+        else:
+            raise TimestepsError("Give `num_inference_steps`, `timesteps` or `sigmas`.")
+        if steps is not None and steps != len(levels) - 1:
+            logger.info("The %d given times override num_inference_steps=%d.", len(levels) - 1, steps)
+        return levels
+
+    # ----------------------------------------------------------------------------------------------------- step
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: float | Tensor,
+        sample: Tensor,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        return_dict: bool = True,
+        eta: float = 0.0,
+        use_clipped_model_output: bool | None = None,
+    ) -> SchedulerOutput | tuple[Tensor]:
+        """Go from one planned time to the next: one linear combination of the sample and the last outputs.
+
+        Args:
+            model_output: What the network (or guidance) returned; (B, *event), or with twice the channels where it
+                also predicts a variance, which is dropped.
+            timestep: The planned time; it is checked where it can be without waiting for an accelerator.
+            sample: x_n; (B, *event).
+            generator: Unused, the method draws no noise; some pipelines pass it always.
+            return_dict: Whether to return a `SchedulerOutput` or a tuple.
+            eta: Amount of noise of DDIM; only 0. Some pipelines pass it always.
+            use_clipped_model_output: Unused; `DDIMPipeline` passes it always.
+
+        Returns:
+            x_{n+1}, shape and dtype of the sample.
+
+        Raises:
+            StepError: Before `set_timesteps`, after the last step, out of order, or shapes that do not match.
+        """
+        if eta:
+            raise StepError(f"DEIS draws no noise: `eta` must be 0, got {eta!r}. Use DDIMScheduler for eta > 0.")
+        n = self._begin_step(timestep)
+        if model_output.ndim > 1 and model_output.shape[1] == 2 * sample.shape[1]:
+            model_output = model_output[:, : sample.shape[1]]
+        if model_output.shape != sample.shape:
+            raise StepError(
+                f"`model_output` has shape {tuple(model_output.shape)}, `sample` {tuple(sample.shape)}. They must "
+                "agree, except that a predicted variance may double the channels."
+            )
+        self.model_outputs = [*self.model_outputs[1:], self._epsilon(model_output, sample, n)]
+        self._at_hand = min(self._at_hand + 1, len(self.model_outputs))
+        table = self._plan.table  # type: ignore[union-attr]
+        previous = combine(
+            sample, table.transfers[n], self.model_outputs[::-1], table.rows[self._at_hand - 1][n]  # type: ignore[arg-type]
+        )
+        self._step_index = n + 1
+        return SchedulerOutput(prev_sample=previous) if return_dict else (previous,)
+
+    def _epsilon(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
+        """The network's output as eps, a tensor of its own: compiled networks reuse the memory of their outputs."""
+        a, b = self._plan.epsilon[index]  # type: ignore[union-attr]
+        if (a, b) == (1.0, 0.0) and not self.config["thresholding"]:
+            return model_output.clone()
+        half = sample.dtype in HALF
+        output, x = (model_output.float(), sample.float()) if half else (model_output, sample)
+        epsilon = output * a if b == 0.0 else (output * a).add_(x, alpha=b)
+        if not self.config["thresholding"]:
+            return epsilon
+        alpha, sigma = self._plan.alpha[index], self._plan.sigma[index]  # type: ignore[union-attr]
+        x0 = (x - sigma * epsilon) / alpha
+        x0 = threshold(x0, self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"])
+        return (x - alpha * x0) / sigma
+
+
+DEISSNScheduler.__module__ = "diffusers_deis_sn"

@@ -1,0 +1,187 @@
+"""The layout of `score_statistics.safetensors`, and nobody else knows it; its specification is stats/README.md.
+
+A safetensors file of seven curves and one metadata key, `score_statistics`, whose value is sorted, compact JSON:
+`{"format_version": 1, "origin": {...}}`. One key only, because safetensors writes several in random order, and equal
+statistics shall be equal bytes. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors_numpy
+
+from diffusers_deis_sn.errors import StatisticsError, StatisticsFormatError
+from diffusers_deis_sn.statistics.origin import StatisticsOrigin
+
+FILE_NAME = "score_statistics.safetensors"
+FORMAT_VERSION = 1
+LARGEST_FILE = 16 * 2**20  # bytes; a thousand times take 60 kB
+
+Curves = dict[str, NDArray[Any]]
+
+METADATA_KEY = "score_statistics"
+DTYPES = {
+    "timesteps": "F64",
+    "log_snr": "F64",
+    "mean_abs": "F64",
+    "mean_abs_error": "F64",
+    "mean_square": "F64",
+    "mean_square_error": "F64",
+    "num_samples": "I64",
+}
+_NUMPY = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+
+_MEASURE = "Measure again with `deis-sn calibrate`, or take the file from its publisher anew."
+_FOREIGN_KINDS = (
+    (b"PK\x03\x04", "a zip archive, as torch.save and numpy.savez write them"),
+    (b"\x80\x02", "a Python pickle"),
+    (b"\x80\x03", "a Python pickle"),
+    (b"\x80\x04", "a Python pickle"),
+    (b"\x80\x05", "a Python pickle"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"version https://git-lfs", "a Git LFS pointer; run `git lfs pull`"),
+    (b"<!DOCTYPE", "a web page"),
+    (b"<html", "a web page"),
+)
+
+
+def encode(curves: Mapping[str, NDArray[Any]], origin: StatisticsOrigin) -> bytes:
+    """Bytes of a file; equal input gives equal bytes.
+
+    Args:
+        curves: The arrays named in `DTYPES`, each (K,).
+        origin: Where they come from.
+    """
+    payload = {"format_version": FORMAT_VERSION, "origin": origin.as_dict()}
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    tensors = {name: np.ascontiguousarray(curves[name], dtype=_NUMPY[dtype]) for name, dtype in DTYPES.items()}
+    return safetensors_numpy.save(tensors, metadata={METADATA_KEY: text})
+
+
+def decode(data: bytes, place: str) -> tuple[Curves, StatisticsOrigin]:
+    """Curves and origin held by the bytes of a file.
+
+    Only the layout is checked here; whether the numbers make sense is the record's business.
+
+    Args:
+        data: The whole file.
+        place: What the message calls it, its path.
+
+    Raises:
+        StatisticsFormatError: Not safetensors, truncated, foreign, or of another version.
+    """
+    header = _header(data, place)
+    origin = _origin(header.pop("__metadata__", None), place)
+    _check_tensors(header, place)
+    try:
+        return dict(safetensors_numpy.load(data)), origin
+    except (SafetensorError, ValueError, TypeError) as error:
+        _refuse(place, f"is truncated or damaged: {error}", _MEASURE)
+
+
+def read(path: Path) -> tuple[Curves, StatisticsOrigin]:
+    """`decode` of a file. Raises StatisticsFormatError also for a file larger than 16 MiB, which is not read."""
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        _refuse(
+            str(path), f"has {size} bytes, and score statistics at most {LARGEST_FILE}", "It must be something else."
+        )
+    return decode(path.read_bytes(), str(path))
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file in one piece, making its folder if need be.
+
+    When anything fails, an older file stays as it was and nothing else is left. Raises OSError if it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target, as a rename is atomic only within a file system; not by `tempfile`, whose mode 0600 would stay.
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with unfinished.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+# ------------------------------------------------------------------------------------------------------- the checks
+
+
+def _refuse(place: str, rule: str, remedy: str) -> NoReturn:
+    raise StatisticsFormatError(f"{place!r} {rule}. {remedy}")
+
+
+def _header(data: bytes, place: str) -> dict[str, Any]:
+    """The JSON header of a safetensors file: eight bytes of length, then so many of JSON."""
+    length = int.from_bytes(data[:8], "little")
+    header = _json(data[8 : 8 + length]) if len(data) >= 8 + length and length > 0 else None
+    if not isinstance(header, dict):
+        # The first bytes are judged only now: a sound header may be 640 bytes long, and then starts like a pickle.
+        kind = next((name for magic, name in _FOREIGN_KINDS if data.startswith(magic)), None)
+        rule = f"is {kind}, not a safetensors file, and is not opened" if kind else "is not a whole safetensors file"
+        _refuse(place, rule, _MEASURE)
+    return header
+
+
+def _origin(metadata: object, place: str) -> StatisticsOrigin:
+    """The origin in the metadata, once the version is known to be ours."""
+    text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        _refuse(place, f"has no metadata key {METADATA_KEY!r}, so it holds something else", _MEASURE)
+    payload = _json(text)
+    if not isinstance(payload, dict) or "format_version" not in payload:
+        _refuse(place, f"has a metadata key {METADATA_KEY!r} that is not a JSON object with `format_version`", _MEASURE)
+    version = payload["format_version"]
+    if type(version) is not int or version != FORMAT_VERSION:
+        _refuse(
+            place,
+            f"has format version {version!r}, and this package reads version {FORMAT_VERSION}",
+            "Upgrade diffusers_deis_sn, or measure again with `deis-sn calibrate`.",
+        )
+    if not isinstance(payload.get("origin"), dict):
+        _refuse(place, "has no `origin` in its metadata", _MEASURE)
+    try:
+        return StatisticsOrigin.from_dict(payload["origin"])
+    except StatisticsError as error:
+        _refuse(place, f"has a damaged origin: {str(error).rstrip('.')}", _MEASURE)
+
+
+def _check_tensors(header: dict[str, Any], place: str) -> None:
+    """The seven tensors, all of the right dtype and of one length, and no other."""
+    missing, extra = sorted(DTYPES.keys() - header.keys()), sorted(header.keys() - DTYPES.keys())
+    if missing:
+        _refuse(place, f"lacks the tensors {missing}", _MEASURE)
+    if extra:
+        _refuse(place, f"has the tensors {extra}, which its format version does not know", _MEASURE)
+    length = None
+    for name, dtype in DTYPES.items():
+        entry = header[name]
+        found = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
+        shape = found[1]
+        length = shape[0] if length is None and isinstance(shape, list) and len(shape) == 1 else length
+        if found != (dtype, [length]):
+            _refuse(place, f"has {name!r} as {found[0]} {shape}, and it must be {dtype} [{length or 'K'}]", _MEASURE)
+
+
+def _json(text: bytes | str) -> Any:
+    """Parsed JSON; None if it is not JSON, nested beyond reason or not a number where one is meant."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)

@@ -1,0 +1,222 @@
+"""Score statistics as a value: curves over training time, measured along generated trajectories.
+
+At each measured time t, over sampled x_t and the d components of the guided network output read as noise, eps(x_t, t):
+
+    r(t) = E[ 1/d sum_i |eps_i| ]        `mean_abs`, the normaliser of DEIS-SN (Xia et al., arXiv 2311.00157)
+    m(t) = E[ 1/d sum_i eps_i^2 ]        `mean_square`, never below r^2
+
+Pure noise has r = sqrt(2/pi) = .798 and m = 1; towards clean data both fall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffusers_deis_sn.errors import StatisticsError, StatisticsFormatError, StatisticsMismatchError
+from diffusers_deis_sn.maths.noise import NoiseSchedule
+from diffusers_deis_sn.statistics import format as layout
+from diffusers_deis_sn.statistics.origin import StatisticsOrigin
+from diffusers_deis_sn.statistics.report import report
+from diffusers_deis_sn.statistics.source import destination, locate
+
+_LOG_SNR_TOLERANCE = 1e-3  # absolute; 2 log rho of one schedule in float32 and float64 differs by some 1e-5
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ScoreStatistics:
+    """Curves of a model's score, each (K,) with K >= 2, cleanest time first, and where they come from.
+
+    The arrays are copied and made read-only. Records are equal if all arrays agree bit for bit, and the origins too.
+
+    Args:
+        timesteps: Measured training times t > -1, strictly increasing, may be fractional.
+        log_snr: log(alpha^2 / sigma^2) at these times, strictly decreasing.
+        mean_abs: r(t), positive.
+        mean_abs_error: Standard error of r(t) over the samples.
+        mean_square: m(t) >= r(t)^2.
+        mean_square_error: Standard error of m(t) over the samples.
+        num_samples: Number of samples behind each time, at least 1; int64.
+        origin: Model, noise schedule and settings of the measurement.
+
+    Raises:
+        StatisticsError: Arrays that break a rule above.
+    """
+
+    timesteps: NDArray[np.float64]
+    log_snr: NDArray[np.float64]
+    mean_abs: NDArray[np.float64]
+    mean_abs_error: NDArray[np.float64]
+    mean_square: NDArray[np.float64]
+    mean_square_error: NDArray[np.float64]
+    num_samples: NDArray[np.int64]
+    origin: StatisticsOrigin = field(default_factory=StatisticsOrigin)
+
+    def __post_init__(self) -> None:
+        for name in layout.DTYPES:
+            object.__setattr__(self, name, _frozen(name, getattr(self, name)))
+        if not isinstance(self.origin, StatisticsOrigin):
+            raise StatisticsError(f"`origin` must be a StatisticsOrigin, got {type(self.origin).__name__}.")
+        self._check_shapes()
+        self._check_values()
+
+    def _check_shapes(self) -> None:
+        length = self.timesteps.size
+        _demand(length >= 2, "timesteps", "needs at least two times", length)
+        for name in layout.DTYPES:
+            shape = getattr(self, name).shape
+            _demand(shape == (length,), name, f"must have the shape ({length},) of `timesteps`", shape)
+
+    def _check_values(self) -> None:
+        _demand_each(self.timesteps > -1.0, "timesteps", "must lie above -1, where the data are clean", self.timesteps)
+        _demand_each(np.diff(self.timesteps) > 0.0, "timesteps", "must increase, cleanest first", self.timesteps)
+        _demand_each(np.diff(self.log_snr) < 0.0, "log_snr", "must decrease, cleanest first", self.log_snr)
+        _demand_each(self.mean_abs > 0.0, "mean_abs", "must be positive", self.mean_abs)
+        # Both are means over the same samples, so this holds but for rounding, that of float32 tables included.
+        least = self.mean_abs**2 * (1.0 - 1e-6)
+        _demand_each(self.mean_square >= least, "mean_square", "must be at least mean_abs squared", self.mean_square)
+        for name in ("mean_abs_error", "mean_square_error"):
+            _demand_each(getattr(self, name) >= 0.0, name, "must not be negative", getattr(self, name))
+        _demand_each(self.num_samples >= 1, "num_samples", "must be at least 1", self.num_samples)
+
+    # ------------------------------------------------------------------------------------------------- as a value
+
+    def __len__(self) -> int:
+        """Number of measured times, K."""
+        return len(self.timesteps)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ScoreStatistics):
+            return NotImplemented
+        same = (getattr(self, name).tobytes() == getattr(other, name).tobytes() for name in layout.DTYPES)
+        return self.origin == other.origin and all(same)
+
+    def __hash__(self) -> int:
+        return hash(self.timesteps.tobytes() + self.mean_abs.tobytes())
+
+    def __repr__(self) -> str:
+        times = f"{len(self)} times from {self.timesteps[0]:g} to {self.timesteps[-1]:g}"
+        return (
+            f"ScoreStatistics({times}, {self.num_samples.max()} samples, {self.origin.base_model or 'unknown model'})"
+        )
+
+    def __reduce__(self) -> tuple[Callable[..., ScoreStatistics], tuple[Any, ...]]:
+        """Copies and pickles are built anew: NumPy's own would be writeable."""
+        return type(self), tuple(getattr(self, one.name) for one in fields(self))
+
+    def with_origin(self, **facts: Any) -> ScoreStatistics:
+        """The same curves with some facts of the origin replaced. Raises StatisticsError for a fact of wrong type."""
+        return replace(self, origin=replace(self.origin, **facts))
+
+    def inspect(self) -> str:
+        """Readable text: the origin, and a dozen rows of the curves."""
+        return report(self)
+
+    def check(self, noise: NoiseSchedule, prediction_type: str) -> None:
+        """Refuse to serve a model that these statistics were not measured on.
+
+        Args:
+            noise: The noise schedule of the model at hand.
+            prediction_type: What its network predicts.
+
+        Raises:
+            StatisticsMismatchError: Another noise schedule or prediction type was measured. What the origin leaves
+                unknown is not compared, but log SNR always is.
+        """
+        origin = self.origin
+        advice = "Use statistics measured on this model, or measure them with `deis-sn calibrate`."
+        apart = np.abs(self.log_snr + 2.0 * np.log(noise.rho(self.timesteps)))
+        if origin.fingerprint not in (None, noise.fingerprint) or np.any(apart > _LOG_SNR_TOLERANCE):
+            worst = int(np.argmax(apart))
+            raise StatisticsMismatchError(
+                f"Statistics of another noise schedule: measured on {origin.noise_schedule or 'an unnamed one'}, "
+                f"fingerprint {origin.fingerprint or 'unknown'}; this model has {noise}. At t = "
+                f"{self.timesteps[worst]:g} their log SNR differs by {apart[worst]:.3g}. {advice}"
+            )
+        if origin.prediction_type not in (None, prediction_type):
+            raise StatisticsMismatchError(
+                f"Statistics of another prediction type: measured on a model that predicts {origin.prediction_type!r}, "
+                f"and this one predicts {prediction_type!r}. {advice}"
+            )
+
+    # -------------------------------------------------------------------------------------------------- as a file
+
+    def to_bytes(self) -> bytes:
+        """Content of the file; equal records give equal bytes."""
+        return layout.encode({name: getattr(self, name) for name in layout.DTYPES}, self.origin)
+
+    def save(self, target: str | PathLike[str]) -> Path:
+        """Write the file in one piece: when anything fails, an older file stays as it was and nothing else is left.
+
+        Args:
+            target: A folder, made if need be, or a file name that ends in .safetensors. A folder that holds a
+                scheduler_config.json gets the file one folder deeper, as the format demands.
+
+        Returns:
+            The file.
+
+        Raises:
+            StatisticsError: The folder is a file.
+            OSError: It cannot be written.
+        """
+        path = destination(target)
+        layout.write(path, self.to_bytes())
+        return path
+
+    @classmethod
+    def load(cls, source: ScoreStatistics | str | PathLike[str], **hub_options: Any) -> ScoreStatistics:
+        """Statistics from wherever they are.
+
+        Args:
+            source: A record, given back as it is; a file; a folder; or a Hub name "user/repo" or "user/repo@revision".
+            hub_options: `revision`, `cache_dir`, `token`, `force_download`, `local_files_only` of huggingface_hub.
+
+        Raises:
+            StatisticsNotFoundError: Nothing there.
+            StatisticsFormatError: A file that is not score statistics of a known version.
+        """
+        if isinstance(source, ScoreStatistics):
+            return source
+        if not isinstance(source, str | PathLike):
+            raise StatisticsError(
+                f"Statistics are a ScoreStatistics, a file, a folder or a Hub name, got {type(source).__name__}."
+            )
+        path = locate(source, **hub_options)
+        curves, origin = layout.read(path)
+        try:
+            return cls(**curves, origin=origin)
+        except StatisticsError as error:
+            raise StatisticsFormatError(
+                f"{str(path)!r} contradicts itself: {error} Measure again with `deis-sn calibrate`."
+            ) from error
+
+
+def _frozen(name: str, values: object) -> NDArray[Any]:
+    """A read-only copy as float64, or int64 for counts."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise StatisticsError(f"`{name}` must hold real numbers, got dtype {array.dtype}.")
+    if not np.all(np.isfinite(array)):
+        raise StatisticsError(f"`{name}` must be finite, got {array[~np.isfinite(array)].flat[0]}.")
+    if name == "num_samples" and np.any(array != np.floor(array)):
+        raise StatisticsError(f"`num_samples` must be whole numbers, got {array[array != np.floor(array)].flat[0]}.")
+    array = np.array(array, dtype=np.int64 if name == "num_samples" else np.float64)
+    array.flags.writeable = False
+    return array
+
+
+def _demand(holds: bool, name: str, rule: str, value: object) -> None:
+    if not holds:
+        raise StatisticsError(f"`{name}` {rule}, got {value}.")
+
+
+def _demand_each(holds: NDArray[np.bool_], name: str, rule: str, values: NDArray[Any]) -> None:
+    if not np.all(holds):
+        place = int(np.argmin(holds))
+        raise StatisticsError(f"`{name}` {rule}, got {values[place : place + 2].tolist()} at position {place}.")

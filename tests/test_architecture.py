@@ -1,0 +1,80 @@
+"""The layout keeps its promises: imports flow one way, `import diffusers_deis_sn` is light, types and version ship."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from importlib import metadata, resources
+from pathlib import Path
+
+import diffusers_deis_sn
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("accelerate", "matplotlib", "scipy", "sklearn", "transformers", "typer")
+
+LOADED = f"import sys; print(*sorted(set({HEAVY}) & set(sys.modules)))"
+CONTRACTS = """
+import sys
+from importlinter.cli import lint_imports
+
+sys.path.insert(0, sys.argv[1])
+sys.exit(lint_imports(config_filename=sys.argv[2], no_cache=True))
+"""
+
+
+def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter, outside the repository."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT.parent, capture_output=True, text=True, check=False)
+
+
+def heavy_packages_after(code: str) -> set[str]:
+    """Heavy packages that a fresh interpreter holds once it has run `code`."""
+    done = run(f"{code}\n{LOADED}")
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def check_contracts(source: Path) -> subprocess.CompletedProcess[str]:
+    """Hold the package below `source` against the import contracts of pyproject.toml."""
+    return run(CONTRACTS, source, ROOT / "pyproject.toml")
+
+
+def test_imports_flow_one_way() -> None:
+    done = check_contracts(ROOT / "src")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_import_against_the_flow_is_caught(tmp_path: Path) -> None:
+    package = tmp_path / "diffusers_deis_sn"
+    shutil.copytree(ROOT / "src" / "diffusers_deis_sn", package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "maths" / "intruder.py").write_text("import diffusers_deis_sn.schedulers\nimport torch\n")
+    (package / "homeless.py").write_text("")
+
+    done = check_contracts(tmp_path)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "diffusers_deis_sn.maths is not allowed to import diffusers_deis_sn.schedulers" in done.stdout
+    assert "diffusers_deis_sn.maths is not allowed to import torch" in done.stdout
+    assert "homeless" in done.stdout
+
+
+def test_importing_the_package_is_light() -> None:
+    assert heavy_packages_after("import diffusers_deis_sn") == set()
+
+
+def test_every_public_name_is_light() -> None:
+    assert heavy_packages_after("from diffusers_deis_sn import *") == set()
+
+
+def test_a_heavy_import_is_caught() -> None:
+    assert heavy_packages_after("import matplotlib") == {"matplotlib"}
+
+
+def test_type_information_ships_with_the_package() -> None:
+    assert resources.files(diffusers_deis_sn).joinpath("py.typed").is_file()
+
+
+def test_version_is_that_of_the_installed_package() -> None:
+    assert diffusers_deis_sn.__version__ == metadata.version("diffusers-deis-sn")

@@ -1,6 +1,6 @@
 """Measure the score statistics of a model once, on its own prompts. The shipped model by default, or any other.
 
-    python examples/calibrate_your_model.py [MODEL] [OUTPUT] [PROMPT ...]
+python examples/calibrate_your_model.py [MODEL] [OUTPUT] [PROMPT ...]
 """
 
 import sys

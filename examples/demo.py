@@ -28,7 +28,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     UniPCMultistepScheduler,
 )
-from tiny_digits import Judge, Labels, draw_prompts, load_judge, to_tensor
+from tiny_digits import Judge, Labels, draw_prompts, load_judge
 from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics, __version__

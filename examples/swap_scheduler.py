@@ -1,6 +1,6 @@
 """Swap one line: ten steps with DEIS-SN. The shipped model by default; any model and its statistics as arguments.
 
-    python examples/swap_scheduler.py [MODEL] [STATISTICS] [PROMPT]
+python examples/swap_scheduler.py [MODEL] [STATISTICS] [PROMPT]
 """
 
 import sys

@@ -277,7 +277,7 @@ def word_tokenizer() -> CLIPTokenizer:
             if pair not in merges:
                 merges.append(pair)
                 tokens.append(parts[0])
-    tokens = list(dict.fromkeys(tokens)) + ["<|startoftext|>", "<|endoftext|>"]
+    tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(
         vocab={token: index for index, token in enumerate(tokens)}, merges=merges, model_max_length=MAX_TOKENS
     )

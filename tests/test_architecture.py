@@ -24,9 +24,9 @@ sys.exit(lint_imports(config_filename=sys.argv[2], no_cache=True))
 
 
 def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run code in a fresh interpreter, outside the repository."""
+    """Run code in a fresh interpreter."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT.parent, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def heavy_packages_after(code: str) -> set[str]:

@@ -1,6 +1,6 @@
 """`deis-sn`: measure, read and draw score statistics.
 
-Heavy packages are imported inside the commands, so that `--help` answers at once.
+Each command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Precision(str, Enum):
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: with 0, or with 2 and one line on stderr where the input is at fault."""
     try:
-        app(arguments)
+        app(arguments, prog_name="deis-sn")
     except (DeisSnError, OSError, ImportError) as error:
         typer.echo(f"deis-sn: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
@@ -86,7 +86,7 @@ def calibrate(
     destination(output)  # a bad name is better known now than after the measurement
     texts = _read_prompts(prompts)
     pipe = _load_pipeline(model, device, dtype, revision)
-    options = {} if guidance_scale is None else {"guidance_scale": guidance_scale}
+    options: dict[str, Any] = {} if guidance_scale is None else {"guidance_scale": guidance_scale}
     statistics = measure(
         pipe, texts, num_samples, steps, batch_size, seed, revision=revision, licence=licence, **options
     )
@@ -143,7 +143,8 @@ def _load_pipeline(model: str, device: str | None, dtype: Precision, revision: s
     from diffusers import DiffusionPipeline
 
     try:
-        pipe = DiffusionPipeline.from_pretrained(model, torch_dtype=getattr(torch, dtype.value), revision=revision)
-        return pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        # The name of the argument for the precision depends on the version of Diffusers; `to` is the same everywhere.
+        pipe = DiffusionPipeline.from_pretrained(model, revision=revision)
+        return pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), getattr(torch, dtype.value))
     except (OSError, ValueError, RuntimeError, AssertionError) as error:
         raise CalibrationError(f"The pipeline {model!r} cannot be loaded: {error}") from error

@@ -5,9 +5,9 @@ One step goes from rho_n to rho_{n+1} and uses m outputs, newest first (arXiv 22
     x_{n+1} = (alpha_{n+1} / alpha_n) x_n + sum_{j < m} c_{n,j} eps_{n-j}
     c_{n,j} = (alpha_{n+1} / r(t_{n-j})) int_{rho_n}^{rho_{n+1}} r(t(rho)) l_{n,j}(u(rho)) drho
 
-with l_{n,j} the Lagrange polynomials through u_n, ..., u_{n-m+1}. The interpolation variable u is t (the papers' choice),
-rho, or log rho (what Diffusers has). A constant r is plain DEIS; m = 1 and constant r is DDIM. Every order, variable and
-normaliser takes this one path; closed forms are left to the tests.
+with l_{n,j} the Lagrange polynomials through u_n, ..., u_{n-m+1}. The interpolation variable u is t (the papers'
+choice), rho, or log rho (what Diffusers has). A constant r is plain DEIS; m = 1 and constant r is DDIM. Every order,
+variable and normaliser takes this one path; closed forms are left to the tests.
 """
 
 from __future__ import annotations
@@ -109,11 +109,8 @@ def coefficient_table(
     steps = len(levels) - 1
     knots = np.concatenate([np.exp(noise.log_rho), noise.rho(normaliser.knots)])
     rule = step_quadrature(levels, knots, log_tail=interpolation == "log_rho")
-    times = noise.time(rule.nodes)
-    u = {"t": times, "rho": rule.nodes, "log_rho": np.log(rule.nodes)}[interpolation]
-    u_calls = {"t": noise.time, "rho": np.asarray, "log_rho": np.log}[interpolation](levels[:-1])
-    scale = normaliser(times)
-    node_scale = normaliser(noise.time(levels[:-1]))
+    u, u_calls = (_variable(interpolation, noise, rho) for rho in (rule.nodes, levels[:-1]))
+    scale, node_scale = (normaliser(noise.time(rho)) for rho in (rule.nodes, levels[:-1]))
     alpha = noise.alpha(levels)
 
     weights = np.zeros((order, steps, order))
@@ -131,6 +128,13 @@ def coefficient_table(
         node_scale=node_scale,
         scale_integral=alpha[1:] * rule.integrate(scale, steps),
     )
+
+
+def _variable(interpolation: str, noise: NoiseSchedule, rho: Array) -> Array:
+    """u(rho), the variable of the polynomial; same shape."""
+    if interpolation == "t":
+        return noise.time(rho)
+    return rho if interpolation == "rho" else np.log(rho)
 
 
 def _lagrange(u: Array, step: np.ndarray, u_calls: Array, at_hand: np.ndarray, m: int) -> Array:

@@ -31,7 +31,7 @@ from diffusers_deis_sn.errors import NoiseScheduleError
 Array = NDArray[np.float64]
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
-SMALLEST_ALPHA_SQUARED = 2.0**-24  # a zero-terminal-SNR table ends here, as in Diffusers; rho = 4096 instead of infinity
+SMALLEST_ALPHA_SQUARED = 2.0**-24  # where a zero-terminal-SNR table ends, as in Diffusers: rho = 4096, not infinity
 
 _ALPHA_OF_RHO: dict[str, Callable[[Array], Array]] = {"vp": lambda rho: 1.0 / np.sqrt(1.0 + rho * rho)}
 
@@ -162,7 +162,7 @@ def vp_schedule(
             alpha^2 = cos^2((t / T + 0.008) / 1.008 * pi / 2) with betas capped at 0.999.
         trained_betas: The betas themselves; the arguments above are then ignored.
         rescale_betas_zero_snr: Shift and scale alpha so that the noisiest level has no signal (Lin et al.,
-            arXiv 2305.08891, Algorithm 1); it is held at alpha^2 = 2^-24 as in Diffusers.
+            arXiv 2305.08891, Algorithm 1); it is held at alpha^2 = 2^-24 as in Diffusers, or below the level before it.
 
     Raises:
         NoiseScheduleError: Unknown `beta_schedule`, or betas outside (0, 1).
@@ -183,7 +183,8 @@ def vp_schedule(
     alpha = np.sqrt(np.cumprod(1.0 - betas))
     if rescale_betas_zero_snr:
         alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
-        alpha[-1] = np.sqrt(SMALLEST_ALPHA_SQUARED)
+        # Where the betas leave less signal than that before the end, Diffusers' table has its noise shrink there.
+        alpha[-1] = min(SMALLEST_ALPHA_SQUARED**0.5, 0.5 * alpha[-2])
         name += ", rescaled to zero terminal SNR"
     with np.errstate(divide="ignore"):
         log_rho = 0.5 * np.log1p(-alpha * alpha) - np.log(alpha)

@@ -49,7 +49,7 @@ def spaced_levels(noise: NoiseSchedule, steps: int, spacing: str, final: str, of
         levels = noise.rho(_quadratic_times(noise, steps, final))
     else:
         levels = _ramp_levels(noise, steps, spacing, final)
-    end = 0.0 if final == "zero" else noise.rho(0.0)
+    end = 0.0 if final == "zero" else float(noise.rho(0.0))
     return np.append(levels[:steps], end)
 
 
@@ -61,7 +61,8 @@ def _integer_times(noise: NoiseSchedule, steps: int, spacing: str, final: str, o
     elif spacing == "leading":
         times = np.arange(steps, 0, -1.0) * (total // (steps + 1)) + offset
     else:
-        times = total - np.arange(steps) * (total / steps) - 1.0
+        # Rounded before one is taken off, as Diffusers does: 937.5 becomes 937, and 936.5 would become 936.
+        times = np.arange(total, 0.0, -total / steps)[:steps].round() - 1.0
     return _distinct(np.round(times), lowest=0 if final == "zero" else 1, highest=total - 1)
 
 

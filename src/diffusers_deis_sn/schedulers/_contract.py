@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
 import torch
 from diffusers.configuration_utils import ConfigMixin
@@ -30,7 +30,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         num_inference_steps: N, or None before `set_timesteps`.
     """
 
-    _compatibles = [e.name for e in KarrasDiffusionSchedulers]
+    _compatibles: ClassVar[list[str]] = [e.name for e in KarrasDiffusionSchedulers]
     order = 1
     init_noise_sigma = 1.0
 
@@ -95,7 +95,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     def _begin_step(self, timestep: float | Tensor) -> int:
         """Number of the step that `step` is called for; raises StepError if it does not fit the plan."""
         if self._plan is None:
-            raise StepError("`step` was called before `set_timesteps`. Call `set_timesteps(num_inference_steps)` first.")
+            raise StepError("`step` was called before `set_timesteps`. Call `set_timesteps(number_of_steps)` first.")
         if self._step_index is None:
             self._step_index = self.index_for_timestep(timestep) if self._begin_index is None else self._begin_index
             known = None
@@ -156,4 +156,3 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     def __len__(self) -> int:
         """Number of training times, T."""
         return int(self.config["num_train_timesteps"])
-

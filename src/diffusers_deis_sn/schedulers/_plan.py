@@ -56,9 +56,7 @@ class RunPlan:
     def check(self, n: int, time: float | None) -> None:
         """Raise StepError unless step n exists and, where `time` is known on the host, is called at `time`."""
         if n >= len(self):
-            raise StepError(
-                f"All {len(self)} steps of this run are done. Call `set_timesteps` before the next run."
-            )
+            raise StepError(f"All {len(self)} steps of this run are done. Call `set_timesteps` before the next run.")
         if time is not None and abs(self.times[n] - time) > OFF_GRID:
             raise StepError(
                 f"Step {n} of this run is at timestep {self.times[n]:g}, but `step` was called with {time:g}. Walk "
@@ -78,8 +76,8 @@ def make_plan(noise: NoiseSchedule, levels: Array, table: CoefficientTable, pred
     times = np.where(np.abs(times - whole) < SNAP, whole, times.astype(np.float32).astype(np.float64))
     if np.any(np.diff(times) >= 0.0):
         raise TimestepsError(
-            f"Two of the {len(times)} network calls fall on the same time, for example {times[np.argmax(np.diff(times))]:g}."
-            " Use fewer steps, or levels inside the model's training range."
+            f"Two of the {len(times)} network calls fall on the same time {times[np.argmax(np.diff(times))]:g}. Use "
+            "fewer steps, or levels inside the model's training range."
         )
     alpha, sigma = noise.alpha(levels).tolist(), noise.sigma(levels).tolist()
     return RunPlan(

@@ -61,7 +61,7 @@ class StatisticsHolder(PlannedScheduler):
             self.register_to_config(**{PRIVATE: entries})
 
     @classmethod
-    def from_config(  # type: ignore[override]
+    def from_config(
         cls,
         config: dict[str, Any] | None = None,
         return_unused_kwargs: bool = False,
@@ -103,7 +103,7 @@ class StatisticsHolder(PlannedScheduler):
             if self.config["timestep_spacing"] != default:
                 self._set_private(timestep_spacing=default)
                 logger.info(
-                    "timestep_spacing=%r comes from %s and is kept for it; %s uses %r. Pass timestep_spacing= to choose.",
+                    "timestep_spacing=%r is that of %s and kept for it; %s uses %r. Pass timestep_spacing= to choose.",
                     self.config["timestep_spacing"],
                     config.get("_class_name", "another scheduler"),
                     type(self).__name__,
@@ -111,7 +111,7 @@ class StatisticsHolder(PlannedScheduler):
                 )
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | PathLike[str] | None = None,
         subfolder: str | None = None,
@@ -141,7 +141,8 @@ class StatisticsHolder(PlannedScheduler):
 
         Args:
             save_directory: Made if missing.
-            push_to_hub: Upload the folder afterwards; **kwargs then name the repository.
+            push_to_hub: Upload the folder afterwards.
+            **kwargs: For the upload: `repo_id`, `token`, ... as Diffusers has them.
         """
         if self.statistics is not None:
             # A file of this kind directly beside the config would make Diffusers take the folder for one of weights.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -45,8 +46,8 @@ class DEISSNScheduler(StatisticsHolder):
         x_{n+1} = (alpha_{n+1} / alpha_n) x_n + sum_j c_{n,j} eps_{n-j}
         c_{n,j} = (alpha_{n+1} / r(t_{n-j})) int_{rho_n}^{rho_{n+1}} r(t(rho)) l_j(u(rho)) drho
 
-    with rho = sigma / alpha, l_j the Lagrange polynomials through the last outputs, and r(t) the mean absolute output of
-    the network, measured once per model by `calibrate`. Without statistics r is flat and this is plain DEIS.
+    with rho = sigma / alpha, l_j the Lagrange polynomials through the last outputs, and r(t) the mean absolute output
+    of the network, measured once per model by `calibrate`. Without statistics r is flat and this is plain DEIS.
 
     Args:
         num_train_timesteps: Number of training times T.
@@ -86,7 +87,7 @@ class DEISSNScheduler(StatisticsHolder):
         https://arxiv.org/abs/2311.00157.
     """
 
-    ignore_for_config = ["stats"]
+    ignore_for_config: ClassVar[list[str]] = ["stats"]
 
     @register_to_config
     def __init__(
@@ -116,7 +117,7 @@ class DEISSNScheduler(StatisticsHolder):
     ) -> None:
         self._validate()
         self._start(self.noise)
-        self.model_outputs: list[Tensor | None] = [None] * solver_order
+        self.model_outputs: list[Any] = [None] * solver_order  # oldest first, as in Diffusers; None before the first
         self._at_hand = 0
         self.statistics: ScoreStatistics | None = None
         if stats is not None:
@@ -213,7 +214,7 @@ class DEISSNScheduler(StatisticsHolder):
         noise = self.noise
         levels = self._levels(noise, num_inference_steps, sigmas, timesteps)
         if self.statistics is None and not self._silent:
-            self._warn_once("plain", "No score statistics: DEISSNScheduler is plain DEIS. Measure them with `calibrate`.")
+            self._warn_once("plain", "No score statistics given: this is plain DEIS. Measure them with `calibrate`.")
         table = coefficient_table(
             noise,
             self.normaliser,
@@ -293,7 +294,10 @@ class DEISSNScheduler(StatisticsHolder):
         self._at_hand = min(self._at_hand + 1, len(self.model_outputs))
         table = self._plan.table  # type: ignore[union-attr]
         previous = combine(
-            sample, table.transfers[n], self.model_outputs[::-1], table.rows[self._at_hand - 1][n]  # type: ignore[arg-type]
+            sample,
+            table.transfers[n],
+            self.model_outputs[::-1],
+            table.rows[self._at_hand - 1][n],
         )
         self._step_index = n + 1
         return SchedulerOutput(prev_sample=previous) if return_dict else (previous,)

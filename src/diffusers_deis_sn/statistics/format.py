@@ -128,9 +128,9 @@ def _header(data: bytes, place: str) -> dict[str, Any]:
     length = int.from_bytes(data[:8], "little")
     header = _json(data[8 : 8 + length]) if len(data) >= 8 + length and length > 0 else None
     if not isinstance(header, dict):
-        # The first bytes are judged only now: a sound header may be 640 bytes long, and then starts like a pickle.
-        kind = next((name for magic, name in _FOREIGN_KINDS if data.startswith(magic)), None)
-        rule = f"is {kind}, not a safetensors file, and is not opened" if kind else "is not a whole safetensors file"
+        # A header of 640 bytes begins like a pickle, so the first bytes are judged only where they are no sane length.
+        foreign = [name for magic, name in _FOREIGN_KINDS if data.startswith(magic) and length > LARGEST_FILE]
+        rule = f"is {foreign[0]}, and is not opened" if foreign else "is not a whole safetensors file"
         _refuse(place, rule, _MEASURE)
     return header
 

@@ -1,0 +1,163 @@
+"""The command line: what it writes, what it says, and that nothing is left behind when it fails."""
+
+from __future__ import annotations
+
+import pytest
+from records import gaussian_record, tiny_record
+from tiny_pipelines import BUILDERS
+
+from diffusers_deis_sn import __version__
+from diffusers_deis_sn.cli.app import main
+from diffusers_deis_sn.statistics import ScoreStatistics
+from diffusers_deis_sn.statistics.origin import hash_prompts
+
+FILE = "score_statistics.safetensors"
+QUICK = ("--num-samples", "3", "--batch-size", "2", "--steps", "3", "--device", "cpu")
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs `deis-sn` and returns (exit code, stdout, stderr)."""
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main([str(one) for one in arguments])
+        shown = capsys.readouterr()
+        return end.value.code, shown.out, shown.err
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder with saved pipelines."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("sd", "ddpm"):
+        BUILDERS[name]()[0].save_pretrained(folder / name)
+    return folder
+
+
+def assert_one_line(error: str, *fragments: object) -> None:
+    assert error.startswith("deis-sn: ")
+    assert error.count("\n") == 1
+    for fragment in fragments:
+        assert str(fragment) in error
+
+
+def test_version(run):
+    assert run("--version") == (0, f"diffusers-deis-sn {__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", ["calibrate", "inspect", "plot"])
+def test_help_of_every_command(run, command):
+    code, text, _ = run(command, "--help")
+    assert code == 0
+    assert "Usage: deis-sn" in text
+
+
+def test_calibrate_writes_a_file_and_says_where(run, models, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red seven\n\n  a blue two  \n", encoding="utf-8")
+    arguments = (models / "sd", "--prompts", prompts, "--guidance-scale", "3", "--licence", "MIT", "--seed", "4")
+    code, text, progress = run("calibrate", *arguments, *QUICK, "-o", tmp_path / "out")
+    assert code == 0
+    assert f"3 samples at 3 times. Written to {tmp_path / 'out' / FILE}" in text
+    assert "3.0/3 samples" in progress
+    origin = ScoreStatistics.load(tmp_path / "out").origin
+    assert (origin.base_model, origin.guidance_scale, origin.licence, origin.seed) == ("sd", 3.0, "MIT", 4)
+    assert origin.prompts_hash == hash_prompts(["a red seven", "a blue two"])
+    assert origin.dtype == "float32"
+
+
+def test_calibrate_in_the_precision_asked_for(run, models, tmp_path):
+    code, _, _ = run("calibrate", models / "ddpm", "--dtype", "bfloat16", *QUICK, "-o", tmp_path / "mine.safetensors")
+    assert code == 0
+    assert ScoreStatistics.load(tmp_path / "mine.safetensors").origin.dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, MemoryError])
+def test_an_interrupted_calibration_leaves_no_file(run, models, tmp_path, monkeypatch, interruption):
+    from diffusers_deis_sn.collect.recorder import RecordingScheduler
+
+    steps = []
+
+    def step(self, *arguments, **options):
+        steps.append(1)
+        if len(steps) == 5:
+            raise interruption
+        return original(self, *arguments, **options)
+
+    original = RecordingScheduler.step
+    monkeypatch.setattr(RecordingScheduler, "step", step)
+    old = tiny_record().save(tmp_path / "out").read_bytes()
+    arguments = ("calibrate", models / "ddpm", *QUICK, "-o", tmp_path / "out")
+    if interruption is KeyboardInterrupt:
+        assert run(*arguments)[0] != 0
+    else:
+        with pytest.raises(MemoryError):
+            main([str(one) for one in arguments])
+    assert len(steps) == 5
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == [FILE]
+    assert (tmp_path / "out" / FILE).read_bytes() == old
+
+
+def test_calibrate_refuses_bad_input_in_one_line(run, models, tmp_path):
+    out = tmp_path / "out"
+    empty, binary = tmp_path / "empty.txt", tmp_path / "binary.txt"
+    empty.write_text(" \n\n")
+    binary.write_bytes(b"\xff\xfe\x00")
+    cases = (
+        ((models / "sd",), "prompts"),
+        ((models / "sd", "--prompts", empty), "holds no prompts"),
+        ((models / "sd", "--prompts", binary), "UTF-8"),
+        ((models / "sd", "--prompts", tmp_path / "nowhere.txt"), "nowhere.txt"),
+        ((models / "ddpm", "--guidance-scale", "3"), "takes no guidance_scale"),
+        ((tmp_path / "no-model",), "cannot be loaded"),
+        ((models / "ddpm", "--num-samples", "1"), "`num_samples`"),
+        ((models / "ddpm", "--steps", "2000"), "2000"),
+    )
+    for arguments, fragment in cases:
+        code, text, error = run("calibrate", *QUICK, *arguments, "-o", out)
+        assert (code, text) == (2, ""), arguments
+        line = error.splitlines(keepends=True)[-1]  # progress bars of the loading come before
+        assert_one_line(line, fragment)
+        assert "Traceback" not in error
+    assert not out.exists()
+
+
+def test_calibrate_refuses_a_bad_destination_before_it_measures(run, models, tmp_path, monkeypatch):
+    monkeypatch.setattr("diffusers.DiffusionPipeline.from_pretrained", lambda *_, **__: pytest.fail("loaded"))
+    (tmp_path / "notes.txt").write_text("mine")
+    code, _, error = run("calibrate", models / "ddpm", *QUICK, "-o", tmp_path / "notes.txt")
+    assert code == 2
+    assert_one_line(error, "notes.txt")
+
+
+def test_inspect_prints_the_record(run, tmp_path):
+    path = gaussian_record().save(tmp_path)
+    assert run("inspect", path) == (0, gaussian_record().inspect() + "\n", "")
+    assert run("inspect", tmp_path)[1] == run("inspect", path)[1]
+
+
+def test_plot_writes_a_picture(run, tmp_path):
+    gaussian_record().save(tmp_path)
+    code, text, _ = run("plot", tmp_path, "-o", tmp_path / "figures" / "r.png")
+    assert (code, text) == (0, f"Written to {tmp_path / 'figures' / 'r.png'}\n")
+    assert (tmp_path / "figures" / "r.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_refuses_what_is_no_picture(run, tmp_path):
+    gaussian_record().save(tmp_path)
+    code, _, error = run("plot", tmp_path, "-o", tmp_path / "r.txt")
+    assert code == 2
+    assert_one_line(error, "r.txt", ".png")
+
+
+@pytest.mark.parametrize("command", ["inspect", "plot"])
+def test_bad_files_are_one_line_without_traceback(run, tmp_path, command):
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(tiny_record().to_bytes()[:-3])
+    for path in (damaged, tmp_path / "missing.safetensors", tmp_path):
+        code, text, error = run(command, path)
+        assert (code, text) == (2, "")
+        assert_one_line(error, path)

@@ -1,0 +1,54 @@
+"""Settings of every test: offline, one thread, seeded, quiet; those marked `gpu` are skipped without CUDA."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+
+# Read when these libraries are imported, hence before them.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+settings.register_profile("laws", max_examples=40, deadline=None, derandomize=True, database=None)
+settings.load_profile("laws")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture
+def diffusers_log() -> Iterator[list[str]]:
+    """What Diffusers logs as a warning or worse during a test; its loggers do not propagate, so caplog is blind."""
+    messages: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    logger, keep = logging.getLogger("diffusers"), Keep(logging.WARNING)
+    level = logger.level
+    logger.addHandler(keep)
+    logger.setLevel(logging.WARNING)
+    yield messages
+    logger.removeHandler(keep)
+    logger.setLevel(level)

@@ -1,0 +1,69 @@
+"""The figure of the normaliser: what is drawn is what was measured, and nothing global changes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from records import gaussian_record
+
+from diffusers_deis_sn.plots.figures import PLATEAU, normaliser_figure
+
+
+def line(axes, label: str):
+    return next(one for one in axes.get_lines() if one.get_label() == label)
+
+
+def test_both_panels_show_the_measured_curve_and_the_plateau():
+    statistics = gaussian_record()
+    by_time, by_noise = normaliser_figure(statistics).axes
+    for axes, x in ((by_time, statistics.timesteps), (by_noise, statistics.log_snr)):
+        np.testing.assert_array_equal(line(axes, "measured").get_xydata(), np.stack([x, statistics.mean_abs], 1))
+        assert np.allclose(line(axes, "pure noise, √(2/π)").get_ydata(), PLATEAU)
+        assert axes.get_ylim()[0] < statistics.mean_abs.min()
+        assert axes.get_ylim()[1] > PLATEAU
+    assert by_noise.xaxis_inverted()  # clean data at the left in both
+
+
+def test_the_band_is_two_standard_errors_either_side():
+    statistics = gaussian_record(times=10)
+    band = normaliser_figure(statistics).axes[0].collections[0].get_paths()[0].vertices
+    for t, r, error in zip(statistics.timesteps, statistics.mean_abs, statistics.mean_abs_error, strict=True):
+        edges = band[np.isclose(band[:, 0], t), 1]
+        assert edges.min() == pytest.approx(r - 2.0 * error)
+        assert edges.max() == pytest.approx(r + 2.0 * error)
+
+
+def test_the_title_names_model_samples_and_guidance():
+    statistics = gaussian_record().with_origin(base_model="tiny", guidance_scale=3.0)
+    assert normaliser_figure(statistics).axes[0].get_title(loc="left") == "tiny, 64 samples, guidance 3"
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_a_figure_can_be_written(tmp_path, suffix):
+    normaliser_figure(gaussian_record()).savefig(tmp_path / f"r.{suffix}")
+    assert (tmp_path / f"r.{suffix}").stat().st_size > 5000
+
+
+def test_the_settings_of_the_caller_are_untouched():
+    before = dict(matplotlib.rcParams)
+    normaliser_figure(gaussian_record())
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_pyplot_is_not_imported():
+    code = (
+        "import sys; from records import gaussian_record; from diffusers_deis_sn.plots import figures;"
+        "assert 'matplotlib' not in sys.modules; figures.normaliser_figure(gaussian_record());"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)}, timeout=600)
+
+
+def test_without_matplotlib_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"diffusers-deis-sn\[plot\]"):
+        normaliser_figure(gaussian_record())

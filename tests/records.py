@@ -1,0 +1,49 @@
+"""Score statistics to test with: a tiny one with round numbers, and the closed form of Gaussian data."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diffusers_deis_sn.maths.noise import NoiseSchedule, vp_schedule
+from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
+
+
+def tiny_record() -> ScoreStatistics:
+    """Two times, with numbers that are short in binary."""
+    return ScoreStatistics(
+        timesteps=np.array([0.0, 1.5]),
+        log_snr=np.array([2.0, -1.0]),
+        mean_abs=np.array([0.5, 0.75]),
+        mean_abs_error=np.array([0.0, 0.125]),
+        mean_square=np.array([0.25, 1.0]),
+        mean_square_error=np.array([0.5, 0.0625]),
+        num_samples=np.array([4, 6]),
+        origin=StatisticsOrigin(
+            base_model="someone/some-model",
+            guidance_scale=7.5,
+            sample_shape=(4, 8, 8),
+            seed=0,
+            versions={"torch": "2.0", "diffusers": "0.36"},
+            date="2026-01-31",
+        ),
+    )
+
+
+def gaussian_record(noise: NoiseSchedule | None = None, std: float = 0.3, times: int = 50) -> ScoreStatistics:
+    """What measuring data N(0, std^2) would give: r = sqrt(2/pi) rho / sqrt(std^2 + rho^2), m = pi/2 r^2."""
+    noise = noise or vp_schedule()
+    t = np.linspace(4.0, noise.last, times)
+    rho = noise.rho(t)
+    r = np.sqrt(2.0 / np.pi) * rho / np.sqrt(std**2 + rho**2)
+    return ScoreStatistics(
+        timesteps=t,
+        log_snr=-2.0 * np.log(rho),
+        mean_abs=r,
+        mean_abs_error=0.01 * r,
+        mean_square=np.pi / 2.0 * r**2,
+        mean_square_error=0.02 * r**2,
+        num_samples=np.full(times, 64),
+        origin=StatisticsOrigin(
+            base_model="gaussian", noise_schedule=str(noise), fingerprint=noise.fingerprint, prediction_type="epsilon"
+        ),
+    )

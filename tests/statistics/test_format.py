@@ -1,0 +1,223 @@
+"""The bytes of `score_statistics.safetensors`: spelled out by hand, and everything else refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import torch
+from records import gaussian_record, tiny_record
+from safetensors.numpy import save
+
+from diffusers_deis_sn.errors import StatisticsFormatError
+from diffusers_deis_sn.statistics import ScoreStatistics
+from diffusers_deis_sn.statistics import format as layout
+
+GOLDEN_METADATA = (
+    '{"format_version":1,"origin":{"base_model":"someone/some-model","date":"2026-01-31","dtype":null,'
+    '"fingerprint":null,"guidance_scale":7.5,"licence":null,"noise_schedule":null,"num_inference_steps":null,'
+    '"prediction_type":null,"prompts_hash":null,"revision":null,"sample_shape":[4,8,8],"seed":0,"solver":null,'
+    '"versions":{"diffusers":"0.36","torch":"2.0"}}}'
+)
+GOLDEN_TENSORS = (
+    ("num_samples", "I64", struct.pack("<2q", 4, 6)),
+    ("log_snr", "F64", struct.pack("<2d", 2.0, -1.0)),
+    ("mean_abs", "F64", struct.pack("<2d", 0.5, 0.75)),
+    ("mean_abs_error", "F64", struct.pack("<2d", 0.0, 0.125)),
+    ("mean_square", "F64", struct.pack("<2d", 0.25, 1.0)),
+    ("mean_square_error", "F64", struct.pack("<2d", 0.5, 0.0625)),
+    ("timesteps", "F64", struct.pack("<2d", 0.0, 1.5)),
+)
+
+
+def assemble(metadata: object = GOLDEN_METADATA, tensors: tuple = GOLDEN_TENSORS, shape: list[int] | None = None):
+    """A file made with json and struct alone: the length of a header, the header padded to eight bytes, the numbers."""
+    header = {"__metadata__": {"score_statistics": metadata}} if metadata is not None else {}
+    offset = 0
+    for name, dtype, data in tensors:
+        header[name] = {"dtype": dtype, "shape": shape or [2], "data_offsets": [offset, offset + len(data)]}
+        offset += len(data)
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors)
+
+
+def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
+    record = tiny_record()
+    return {name: getattr(record, name) for name in layout.DTYPES} | changes
+
+
+def file_with(tensors: dict[str, np.ndarray], metadata: str = GOLDEN_METADATA) -> bytes:
+    return save(tensors, metadata={"score_statistics": metadata})
+
+
+def refusal(folder, data: bytes) -> str:
+    """The message with which a file is refused; it names the file and a remedy."""
+    path = folder / "suspect.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(StatisticsFormatError) as error:
+        ScoreStatistics.load(path)
+    message = str(error.value)
+    assert str(path) in message
+    assert "deis-sn calibrate" in message or "must be something else" in message
+    return message
+
+
+def test_bytes_are_those_of_the_specification():
+    assert tiny_record().to_bytes() == assemble()
+
+
+def test_a_file_assembled_by_hand_is_read(tmp_path):
+    (tmp_path / "by-hand.safetensors").write_bytes(assemble())
+    assert ScoreStatistics.load(tmp_path / "by-hand.safetensors") == tiny_record()
+
+
+def test_a_header_that_begins_like_a_pickle_is_read():
+    assert assemble().startswith(b"\x80\x03")  # 896 bytes of header: the golden file happens to be such a case
+    curves, _ = layout.decode(assemble(), "here")
+    assert curves["timesteps"].tolist() == [0.0, 1.5]
+
+
+def test_other_metadata_keys_and_unknown_facts_are_ignored():
+    payload = json.loads(GOLDEN_METADATA)
+    payload["origin"]["invented_later"] = 1
+    data = save(arrays(), metadata={"score_statistics": json.dumps(payload), "format": "pt"})
+    assert layout.decode(data, "here")[1] == tiny_record().origin
+
+
+@pytest.mark.parametrize("length", range(0, len(assemble()), 7))
+def test_a_truncated_file_is_refused(length):
+    with pytest.raises(StatisticsFormatError, match=r"not a whole safetensors file|truncated"):
+        layout.decode(assemble()[:length], "here")
+
+
+def test_bytes_after_the_end_are_refused():
+    with pytest.raises(StatisticsFormatError, match="damaged"):
+        layout.decode(assemble() + b"\0", "here")
+
+
+class Bomb:
+    """An object whose unpickling would be noticed."""
+
+    def __reduce__(self):
+        return pytest.fail, ("the file was unpickled",)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 3, 4, 5])
+def test_a_renamed_pickle_is_refused_and_not_opened(tmp_path, protocol):
+    message = refusal(tmp_path, pickle.dumps(Bomb(), protocol=protocol))
+    assert "not" in message
+    if protocol >= 2:
+        assert "a Python pickle" in message
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_renamed_torch_file_is_refused_and_not_opened(tmp_path, zipped):
+    buffer = io.BytesIO()
+    torch.save({"mean_abs": torch.ones(3), "bomb": Bomb()}, buffer, _use_new_zipfile_serialization=zipped)
+    assert ("zip archive" if zipped else "pickle") in refusal(tmp_path, buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html></html>", "web page"),
+        (b"\x93NUMPY\x01\x00v\x00", "NumPy"),
+        (b"", "not a whole"),
+        (b"\0" * 64, "not a whole"),
+        (struct.pack("<Q", 2) + b"[]", "not a whole"),
+        (struct.pack("<Q", 200_000) + b"[" * 200_000, "not a whole"),
+    ],
+)
+def test_what_is_not_safetensors_is_named(tmp_path, data, kind):
+    assert kind in refusal(tmp_path, data)
+
+
+def test_foreign_safetensors_are_refused(tmp_path):
+    assert "metadata" in refusal(tmp_path, save({"weight": np.ones((2, 2), np.float32)}))
+    assert "metadata" in refusal(tmp_path, save(arrays(), metadata={"format": "pt"}))
+    assert "metadata" in refusal(tmp_path, assemble(metadata=None))
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", 1.0, True, None])
+def test_an_unknown_version_is_refused(tmp_path, version):
+    payload = json.loads(GOLDEN_METADATA) | {"format_version": version}
+    message = refusal(tmp_path, assemble(json.dumps(payload)))
+    assert f"version {version!r}" in message
+    assert "Upgrade" in message
+
+
+@pytest.mark.parametrize(
+    "metadata", ["", "[]", "{}", '{"format_version":1}', '{"format_version":1,"origin":[]}', '{"format_version":NaN}']
+)
+def test_broken_metadata_are_refused(tmp_path, metadata):
+    assert "metadata" in refusal(tmp_path, assemble(metadata))
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"),
+    [
+        ("base_model", 3),
+        ("seed", "0"),
+        ("seed", True),
+        ("guidance_scale", "high"),
+        ("sample_shape", [4, 0]),
+        ("sample_shape", "4x8"),
+        ("versions", {"torch": 2}),
+        ("date", "yesterday"),
+    ],
+)
+def test_a_fact_of_the_wrong_type_is_refused(tmp_path, fact, value):
+    payload = json.loads(GOLDEN_METADATA)
+    payload["origin"][fact] = value
+    assert f"`{fact}`" in refusal(tmp_path, assemble(json.dumps(payload)))
+
+
+@pytest.mark.parametrize("name", layout.DTYPES)
+def test_each_tensor_is_needed_with_its_dtype_and_shape(tmp_path, name):
+    whole = arrays()
+    message = refusal(tmp_path, file_with({key: value for key, value in whole.items() if key != name}))
+    assert f"lacks the tensors ['{name}']" in message
+    assert name in refusal(tmp_path, file_with(whole | {name: whole[name].astype(np.float32)}))
+    other = np.int64 if whole[name].dtype == np.float64 else np.float64
+    assert name in refusal(tmp_path, file_with(whole | {name: whole[name].astype(other)}))
+    refusal(tmp_path, file_with(whole | {name: np.repeat(whole[name], 2)}))
+    refusal(tmp_path, file_with(whole | {name: whole[name][None]}))
+
+
+def test_unexpected_tensors_are_refused(tmp_path):
+    assert "['extra']" in refusal(tmp_path, file_with(arrays(extra=np.ones(2))))
+
+
+@pytest.mark.parametrize("name", [name for name, dtype in layout.DTYPES.items() if dtype == "F64"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, name, value):
+    assert f"`{name}` must be finite" in refusal(tmp_path, file_with(arrays(**{name: np.array([1.0, value])})))
+
+
+def test_numbers_that_contradict_one_another_are_refused(tmp_path):
+    assert "increase" in refusal(tmp_path, file_with(arrays(timesteps=np.array([1.5, 0.0]))))
+    assert "at least mean_abs squared" in refusal(tmp_path, file_with(arrays(mean_square=np.array([0.2, 1.0]))))
+
+
+def test_a_single_time_is_refused(tmp_path):
+    assert "two times" in refusal(tmp_path, file_with({key: value[:1] for key, value in arrays().items()}))
+
+
+def test_a_file_beyond_reason_is_refused_unread(tmp_path, monkeypatch):
+    path = tmp_path / "huge.safetensors"
+    path.touch()
+    with path.open("r+b") as file:
+        file.truncate(layout.LARGEST_FILE + 1)
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda self: pytest.fail("it was read"))
+    with pytest.raises(StatisticsFormatError, match=r"has 16777217 bytes"):
+        ScoreStatistics.load(path)
+
+
+def test_equal_records_are_equal_bytes():
+    assert len({gaussian_record().to_bytes() for _ in range(20)}) == 1

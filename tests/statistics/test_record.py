@@ -1,0 +1,338 @@
+"""Score statistics as a value, and on their way to a file and back."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from records import gaussian_record, tiny_record
+
+from diffusers_deis_sn.errors import (
+    StatisticsError,
+    StatisticsFormatError,
+    StatisticsMismatchError,
+    StatisticsNotFoundError,
+)
+from diffusers_deis_sn.maths.noise import vp_schedule
+from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
+from diffusers_deis_sn.statistics.origin import hash_prompts
+
+FILE = "score_statistics.safetensors"
+
+
+# --------------------------------------------------------------------------------------------------------- the value
+
+
+def test_arrays_are_copied_and_cannot_be_changed():
+    times = np.array([0.0, 1.5])
+    record = replace(tiny_record(), timesteps=times)
+    times[0] = 1.0
+    assert record.timesteps[0] == 0.0
+    for copied in (record, copy.deepcopy(record), pickle.loads(pickle.dumps(record))):
+        with pytest.raises(ValueError, match="read-only"):
+            copied.mean_abs[0] = 1.0
+        with pytest.raises(FrozenInstanceError):
+            copied.mean_abs = record.mean_square
+
+
+def test_equality_is_bit_for_bit_and_includes_the_origin():
+    record = tiny_record()
+    assert record == tiny_record()
+    assert hash(record) == hash(tiny_record())
+    assert record == copy.deepcopy(record) == pickle.loads(pickle.dumps(record))
+    assert record != record.with_origin(seed=1)
+    assert record != replace(record, mean_abs=np.nextafter(record.mean_abs, 1.0))
+    assert record != replace(record, timesteps=np.array([-0.0, 1.5]))
+    assert record != "statistics"
+
+
+def test_counts_are_integers_and_curves_float64():
+    record = replace(tiny_record(), num_samples=[4.0, 6.0], mean_abs=np.array([0.5, 0.75], np.float32))
+    assert record.num_samples.dtype == np.int64
+    assert record.mean_abs.dtype == np.float64
+    assert len(record) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"timesteps": [1.5, 0.0]}, "`timesteps` must increase"),
+        ({"timesteps": [0.0, 0.0]}, "`timesteps` must increase"),
+        ({"timesteps": [-1.0, 0.0]}, "above -1"),
+        ({"timesteps": [[0.0, 1.5]]}, "shape"),
+        ({"log_snr": [-1.0, 2.0]}, "`log_snr` must decrease"),
+        ({"log_snr": [1.0]}, "must have the shape"),
+        ({"mean_abs": [0.0, 0.75]}, "`mean_abs` must be positive"),
+        ({"mean_abs": [0.5, np.nan]}, "finite"),
+        ({"mean_abs": ["a", "b"]}, "real numbers"),
+        ({"mean_abs_error": [-0.1, 0.0]}, "must not be negative"),
+        ({"mean_square_error": [0.0, -0.1]}, "must not be negative"),
+        ({"mean_square": [0.24, 1.0]}, "at least mean_abs squared"),
+        ({"num_samples": [0, 1]}, "at least 1"),
+        ({"num_samples": [1.5, 1.0]}, "whole"),
+        ({"origin": {"seed": 0}}, "StatisticsOrigin"),
+    ],
+)
+def test_contradictions_are_refused(change, rule):
+    with pytest.raises(StatisticsError, match=rule):
+        replace(tiny_record(), **change)
+
+
+def test_the_square_may_equal_the_mean_squared_but_for_rounding():
+    replace(tiny_record(), mean_square=np.array([0.5, 0.75]) ** 2 * (1.0 - 1e-7))
+
+
+def test_text_shows_origin_and_both_ends():
+    text = gaussian_record().inspect()
+    for fragment in (
+        "gaussian",
+        "fingerprint",
+        "epsilon",
+        "50 times",
+        "64 samples",
+        "licence",
+        "unknown",
+        " 4 ",
+        " 999 ",
+    ):
+        assert fragment in text
+    assert "4 x 8 x 8" in tiny_record().inspect()
+    assert "array" not in repr(tiny_record())
+
+
+# ------------------------------------------------------------------------------------------- whose statistics they are
+
+
+def test_the_measured_model_is_accepted():
+    gaussian_record().check(vp_schedule(), "epsilon")
+
+
+def test_another_noise_schedule_is_refused_with_both_named():
+    measured, at_hand = vp_schedule(), vp_schedule(beta_schedule="squaredcos_cap_v2")
+    with pytest.raises(StatisticsMismatchError) as error:
+        gaussian_record(measured).check(at_hand, "epsilon")
+    for fragment in (measured.name, measured.fingerprint, at_hand.name, at_hand.fingerprint, "deis-sn calibrate"):
+        assert fragment in str(error.value)
+
+
+def test_an_unknown_fingerprint_does_not_hide_another_noise_schedule():
+    record = gaussian_record().with_origin(fingerprint=None, noise_schedule=None)
+    record.check(vp_schedule(), "epsilon")
+    with pytest.raises(StatisticsMismatchError, match="unnamed"):
+        record.check(vp_schedule(beta_end=0.021), "epsilon")
+
+
+def test_a_right_fingerprint_does_not_hide_a_wrong_log_snr():
+    record = gaussian_record(vp_schedule(beta_end=0.021)).with_origin(fingerprint=vp_schedule().fingerprint)
+    with pytest.raises(StatisticsMismatchError, match="log SNR"):
+        record.check(vp_schedule(), "epsilon")
+
+
+def test_another_prediction_type_is_refused_with_both_named():
+    with pytest.raises(StatisticsMismatchError, match="'epsilon', and this one predicts 'v_prediction'"):
+        gaussian_record().check(vp_schedule(), "v_prediction")
+    gaussian_record().with_origin(prediction_type=None).check(vp_schedule(), "v_prediction")
+
+
+def test_prompts_are_kept_as_the_hash_of_the_specification():
+    # sha256 of ["a cat","a dog"], taken with sha256sum
+    assert hash_prompts(("a cat", "a dog")) == "ba8e612a74f869fb"
+    assert hash_prompts(["a cat", "a dog"]) != hash_prompts(["a dog", "a cat"])
+
+
+# ------------------------------------------------------------------------------------------------- to a file and back
+
+
+@st.composite
+def records(draw) -> ScoreStatistics:
+    k = draw(st.integers(2, 12))
+
+    def curve(low: float, high: float) -> np.ndarray:
+        return draw(hnp.arrays(np.float64, k, elements=st.floats(low, high)))
+
+    r = curve(1e-6, 3.0)
+    return ScoreStatistics(
+        timesteps=np.cumsum(curve(1e-3, 50.0)),
+        log_snr=-np.cumsum(curve(1e-3, 5.0)),
+        mean_abs=r,
+        mean_abs_error=curve(0.0, 1.0),
+        mean_square=r**2 + curve(0.0, 9.0),
+        mean_square_error=curve(0.0, 1.0),
+        num_samples=draw(hnp.arrays(np.int64, k, elements=st.integers(1, 2**62))),
+        origin=StatisticsOrigin(
+            base_model=draw(st.none() | st.text(max_size=20)),
+            guidance_scale=draw(st.none() | st.floats(allow_nan=False, allow_infinity=False)),
+            sample_shape=draw(st.none() | st.lists(st.integers(1, 512), max_size=4).map(tuple)),
+            seed=draw(st.none() | st.integers()),
+            versions=draw(st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3)),
+        ),
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(record=records())
+def test_a_file_gives_the_record_back_bit_for_bit(record, tmp_path_factory):
+    path = record.save(tmp_path_factory.mktemp("round-trip"))
+    loaded = ScoreStatistics.load(path)
+    assert loaded == record
+    assert loaded.to_bytes() == record.to_bytes() == path.read_bytes()
+
+
+def test_a_record_is_its_own_source():
+    record = tiny_record()
+    assert ScoreStatistics.load(record) is record
+
+
+@pytest.mark.parametrize(
+    "place", [FILE, f"score_statistics/{FILE}", f"scheduler/score_statistics/{FILE}", "other.safetensors"]
+)
+def test_files_and_folders_are_found(tmp_path, place):
+    assert tiny_record().save(tmp_path / place) == tmp_path / place
+    source = tmp_path if place.endswith(FILE) else tmp_path / place
+    assert ScoreStatistics.load(source) == ScoreStatistics.load(str(source)) == tiny_record()
+
+
+def test_a_folder_is_made_and_given_the_usual_name(tmp_path):
+    assert tiny_record().save(tmp_path / "new" / "v1.5") == tmp_path / "new" / "v1.5" / FILE
+
+
+def test_the_folder_of_a_scheduler_gets_the_file_one_deeper(tmp_path):
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text("{}")
+    assert tiny_record().save(tmp_path / "scheduler") == tmp_path / "scheduler" / "score_statistics" / FILE
+    assert ScoreStatistics.load(tmp_path) == ScoreStatistics.load(tmp_path / "scheduler") == tiny_record()
+
+
+def test_the_file_can_be_read_by_those_who_may(tmp_path):
+    path = tiny_record().save(tmp_path)
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, failure):
+    path = tiny_record().save(tmp_path)
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr("os.replace", fail)
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(type(failure)):
+        gaussian_record().save(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == [FILE]
+    assert path.read_bytes() == before
+
+
+def test_a_save_that_fails_while_writing_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        tiny_record().save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_folder_to_save_to(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for target in ("notes.txt", "notes.txt/deeper", "notes.txt/name.safetensors"):
+        with pytest.raises(StatisticsError, match=r"notes\.txt"):
+            tiny_record().save(tmp_path / target)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("missing", ["nowhere", "nowhere/file.safetensors", "./user/repo", "a/b/c", "~/nowhere-at-all"])
+def test_a_missing_source_is_named(tmp_path, monkeypatch, missing):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StatisticsNotFoundError) as error:
+        ScoreStatistics.load(missing)
+    assert repr(missing) in str(error.value)
+    assert "user/repo" in str(error.value)
+    assert isinstance(error.value, OSError)
+
+
+def test_an_empty_folder_says_where_it_was_looked_for(tmp_path):
+    with pytest.raises(StatisticsNotFoundError, match=f"scheduler/score_statistics/{FILE}"):
+        ScoreStatistics.load(tmp_path)
+
+
+def test_nothing_but_names_and_records_is_a_source():
+    with pytest.raises(StatisticsError, match="got dict"):
+        ScoreStatistics.load({"mean_abs": [1.0]})
+
+
+# ---------------------------------------------------------------------------------------------------------- on the Hub
+
+
+class FakeHub:
+    """`hf_hub_download` of a repository that holds some files."""
+
+    def __init__(self, monkeypatch, *files: Path, error: Exception | None = None):
+        self.files = {
+            path.name if path.parent.name != "score_statistics" else f"score_statistics/{path.name}": path
+            for path in files
+        }
+        self.error = error
+        self.calls: list[tuple] = []
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", self)
+
+    def __call__(self, repo, place, *, revision, local_files_only, **_):
+        from huggingface_hub.errors import EntryNotFoundError
+
+        self.calls.append((repo, place, revision, local_files_only))
+        if self.error is not None:
+            raise self.error
+        if place not in self.files:
+            raise EntryNotFoundError.__new__(EntryNotFoundError)
+        return str(self.files[place])
+
+
+def test_a_hub_name_is_downloaded_at_its_revision(tmp_path, monkeypatch):
+    path = tiny_record().save(tmp_path / "score_statistics")
+    hub = FakeHub(monkeypatch, path)
+    assert ScoreStatistics.load("user/repo@v1") == tiny_record()
+    assert ScoreStatistics.load("user/repo", revision="main") == tiny_record()
+    assert [call[:3] for call in hub.calls] == [
+        ("user/repo", FILE, "v1"),
+        ("user/repo", f"score_statistics/{FILE}", "v1"),
+        ("user/repo", FILE, "main"),
+        ("user/repo", f"score_statistics/{FILE}", "main"),
+    ]
+
+
+def test_a_hub_repository_without_statistics_is_named(monkeypatch):
+    FakeHub(monkeypatch)
+    with pytest.raises(StatisticsNotFoundError, match=r"'user/repo@v1'.*the repository has none of"):
+        ScoreStatistics.load("user/repo@v1")
+
+
+def test_an_unreached_hub_is_said_and_asked_once(monkeypatch):
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    hub = FakeHub(monkeypatch, error=LocalEntryNotFoundError("offline"))
+    with pytest.raises(StatisticsNotFoundError, match="the Hub was not reached"):
+        ScoreStatistics.load("user/repo")
+    assert [call[3] for call in hub.calls] == [False, True, True]
+
+
+def test_a_path_object_is_never_a_hub_name(monkeypatch):
+    hub = FakeHub(monkeypatch)
+    with pytest.raises(StatisticsNotFoundError):
+        ScoreStatistics.load(Path("user/repo"))
+    assert hub.calls == []
+
+
+def test_a_damaged_file_names_itself(tmp_path):
+    path = tiny_record().save(tmp_path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(StatisticsFormatError, match=FILE):
+        ScoreStatistics.load(tmp_path)

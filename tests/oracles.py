@@ -1,16 +1,24 @@
-"""Probability flows with known answers: a Gaussian in closed form, and an exact mixture centred on real images."""
+"""Independent answers to test against.
+
+Probability flows that are known: a Gaussian in closed form, and an exact mixture centred on real images. And the
+solver's coefficients by adaptive quadrature, from their definition.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers_deis_sn.maths.noise import NoiseSchedule, vp_schedule
+from scipy.integrate import quad
 from torch import Tensor
+
+from diffusers_deis_sn.maths.noise import NoiseSchedule, vp_schedule
+from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 
 Epsilon = Callable[[Tensor, float], Tensor]
 """eps(x, t): the exact network of a process, at fractional training times."""
@@ -73,6 +81,110 @@ def digits_mixture(betas: str = "sd") -> Mixture:
 
     images = torch.from_numpy(load_digits().data / 8.0 - 1.0)
     return Mixture(vp_schedule(**(SD_BETAS if betas == "sd" else DDPM_BETAS)), images)
+
+
+def measured_statistics(epsilon: Epsilon, noise: NoiseSchedule, x: Tensor, steps: int = 200) -> ScoreStatistics:
+    """Mean |eps| along the trajectories from `x`, by DDIM at whole times T-1, T-1-T/steps, ...: DEIS-SN's recipe."""
+    times = np.arange(noise.last, -1.0, -len(noise) / steps)
+    rho = np.append(noise.rho(times), 0.0)
+    alpha = noise.alpha(rho)
+    mean_abs, mean_square = [], []
+    for n, t in enumerate(times):
+        eps = epsilon(x, t)
+        mean_abs.append(eps.abs().mean().item())
+        mean_square.append(eps.square().mean().item())
+        x = alpha[n + 1] * (x / alpha[n] + (rho[n + 1] - rho[n]) * eps)
+    return statistics_of(noise, times[::-1], np.array(mean_abs[::-1]), np.array(mean_square[::-1]))
+
+
+def statistics_of(
+    noise: NoiseSchedule, times: np.ndarray, mean_abs: np.ndarray, mean_square: np.ndarray | None = None, **origin: Any
+) -> ScoreStatistics:
+    """A record of given curves; pure noise's mean square where none is given."""
+    facts = {"noise_schedule": str(noise), "fingerprint": noise.fingerprint, "prediction_type": "epsilon"}
+    return ScoreStatistics(
+        timesteps=times,
+        log_snr=-2.0 * np.log(noise.rho(times)),
+        mean_abs=mean_abs,
+        mean_abs_error=0.0 * times,
+        mean_square=np.pi / 2.0 * mean_abs**2 if mean_square is None else mean_square,
+        mean_square_error=0.0 * times,
+        num_samples=np.full(len(times), 64),
+        origin=StatisticsOrigin(**{**facts, **origin}),
+    )
+
+
+# ------------------------------------------------------------------------------------- coefficients, from their definition
+
+
+@dataclass(frozen=True)
+class Definition:
+    """c_{n,j} = alpha_{n+1} / r(t_{n-j}) int_{rho_n}^{rho_{n+1}} r(t(rho)) l_{n,j}(u(rho)) drho, literally.
+
+    Args:
+        alphas_cumprod: alpha^2 at t = 0, 1, ...; linear in between and down to t = -1, where it is 1.
+        levels: rho_0 > ... > rho_N >= 0.
+        interpolation: What u is.
+        knots: Times of a piecewise linear r, and its values; flat outside, and below `cutoff`.
+        cutoff: See `knots`.
+    """
+
+    alphas_cumprod: np.ndarray
+    levels: np.ndarray
+    interpolation: str = "t"
+    knots: tuple[np.ndarray, np.ndarray] = (np.zeros(1), np.ones(1))
+    cutoff: float = 0.0
+
+    def time(self, rho: float) -> float:
+        return float(np.interp(rho**2 / (1.0 + rho**2), self._share, np.arange(-1, len(self.alphas_cumprod))))
+
+    def r(self, t: float) -> float:
+        return float(np.interp(max(t, self.cutoff), *self.knots))
+
+    def alpha(self, rho: float) -> float:
+        return 1.0 / np.sqrt(1.0 + rho**2)
+
+    def u(self, rho: float) -> float:
+        return {"t": self.time, "rho": float, "log_rho": np.log}[self.interpolation](rho)
+
+    def kinks(self) -> np.ndarray:
+        """Levels at which t or r has a kink."""
+        share = np.interp(np.append(self.knots[0], self.cutoff), np.arange(-1, len(self.alphas_cumprod)), self._share)
+        share = np.append(share, self._share)
+        share = share[(share > 0.0) & (share < 1.0)]
+        return np.sqrt(share / (1.0 - share))
+
+    def coefficients(self, n: int, outputs: int) -> np.ndarray:
+        """Weights of the newest `outputs` outputs in step n, newest first."""
+        nodes = [self.u(rho) for rho in self.levels[n - outputs + 1 : n + 1][::-1]]
+        top, bottom = self.levels[n], self.levels[n + 1]
+
+        def integrand(rho: float, j: int) -> float:
+            u, value = self.u(rho), self.r(self.time(rho))
+            for k, node in enumerate(nodes):
+                value *= 1.0 if k == j else (u - node) / (nodes[j] - node)
+            return value
+
+        raw = [integral(lambda rho, j=j: integrand(rho, j), top, bottom, self.kinks()) for j in range(outputs)]
+        scale = [self.r(self.time(rho)) for rho in self.levels[n - outputs + 1 : n + 1][::-1]]
+        return self.alpha(bottom) * np.array(raw) / scale
+
+    @property
+    def _share(self) -> np.ndarray:
+        return np.append(0.0, 1.0 - self.alphas_cumprod)
+
+
+def integral(f: Callable[[float], float], top: float, bottom: float, kinks: np.ndarray) -> float:
+    """int f drho from `top` down to `bottom`, by SciPy's adaptive quadrature between the kinks; near zero in log rho."""
+    accuracy = {"epsabs": 1e-15, "epsrel": 1e-12, "limit": 200}
+    edges = [top, *np.unique(kinks[(kinks < top * (1 - 1e-12)) & (kinks > bottom)])[::-1]]
+    if bottom > 0.0:
+        edges.append(bottom)
+    total = sum(quad(f, a, b, **accuracy)[0] for a, b in pairwise(edges))
+    if bottom == 0.0:
+        last = edges[-1]
+        total -= quad(lambda w: f(last * np.exp(-w)) * last * np.exp(-w), 0.0, 40.0, **accuracy)[0]
+    return total
 
 
 def start_noise(number: int, dimension: int = 64, seed: int = 0) -> Tensor:

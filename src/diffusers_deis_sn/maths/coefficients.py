@@ -49,9 +49,10 @@ class CoefficientTable:
     scale_integral: Array
 
     def __post_init__(self) -> None:
-        for array in (self.transfer, self.weights, self.node_scale, self.scale_integral):
+        arrays = (self.transfer, self.weights, self.node_scale, self.scale_integral)
+        for array in arrays:
             array.flags.writeable = False
-        if not all(np.all(np.isfinite(array)) for array in (self.transfer, self.weights)):
+        if not all(np.all(np.isfinite(array)) for array in arrays):
             raise CoefficientError("A coefficient is not finite. Please report the scheduler's config.")
         order, steps, _ = self.weights.shape
         for m in range(1, order + 1):

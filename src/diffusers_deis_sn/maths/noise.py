@@ -162,7 +162,7 @@ def vp_schedule(
             alpha^2 = cos^2((t / T + 0.008) / 1.008 * pi / 2) with betas capped at 0.999.
         trained_betas: The betas themselves; the arguments above are then ignored.
         rescale_betas_zero_snr: Shift and scale alpha so that the noisiest level has no signal (Lin et al.,
-            arXiv 2305.08891, Algorithm 1); it is held at alpha^2 = 2^-24 as in Diffusers, or below the level before it.
+            arXiv 2305.08891, Algorithm 1); it is held at alpha^2 = 2^-24 as in Diffusers, or lower where need be.
 
     Raises:
         NoiseScheduleError: Unknown `beta_schedule`, or betas outside (0, 1).
@@ -183,8 +183,9 @@ def vp_schedule(
     alpha = np.sqrt(np.cumprod(1.0 - betas))
     if rescale_betas_zero_snr:
         alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
-        # Where the betas leave less signal than that before the end, Diffusers' table has its noise shrink there.
-        alpha[-1] = min(SMALLEST_ALPHA_SQUARED**0.5, 0.5 * alpha[-2])
+        held = SMALLEST_ALPHA_SQUARED**0.5
+        # Betas that end with less signal than that, such as DDPM's, would have their noise shrink in the last step.
+        alpha[-1] = held if held < alpha[-2] else 0.5 * alpha[-2]
         name += ", rescaled to zero terminal SNR"
     with np.errstate(divide="ignore"):
         log_rho = 0.5 * np.log1p(-alpha * alpha) - np.log(alpha)

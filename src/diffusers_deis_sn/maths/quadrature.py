@@ -54,7 +54,8 @@ def step_quadrature(levels: Array, knots: Array, log_tail: bool = False) -> Quad
     if to_zero:
         tail_nodes, tail_weights = (_laguerre_tail if log_tail else _legendre_tail)(edges[-1])
         nodes, weights = np.append(nodes, tail_nodes), np.append(weights, tail_weights)
-    step = np.searchsorted(-levels, -nodes, side="left") - 1
+    # A knot within rounding of a level makes a panel so narrow that its nodes may round to outside the grid.
+    step = np.clip(np.searchsorted(-levels, -nodes, side="left") - 1, 0, len(levels) - 2)
     return Quadrature(nodes, weights, step)
 
 

@@ -77,7 +77,7 @@ def make_plan(noise: NoiseSchedule, levels: Array, table: CoefficientTable, pred
     if np.any(np.diff(times) >= 0.0):
         raise TimestepsError(
             f"Two of the {len(times)} network calls fall on the same time {times[np.argmax(np.diff(times))]:g}. Use "
-            "fewer steps, or levels inside the model's training range."
+            "fewer steps, another `timestep_spacing`, or levels inside the model's training range."
         )
     alpha, sigma = noise.alpha(levels).tolist(), noise.sigma(levels).tolist()
     return RunPlan(

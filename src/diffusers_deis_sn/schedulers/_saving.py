@@ -13,6 +13,7 @@ from typing import Any
 
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger
+from diffusers_deis_sn.statistics.format import FILE_NAME
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 PRIVATE = "_deis_sn"
@@ -139,17 +140,26 @@ class StatisticsHolder(PlannedScheduler):
     def save_pretrained(self, save_directory: str | PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
         """Write the config and, in a folder of their own, the statistics.
 
+        Statistics that were saved in the same folder before are replaced, or removed where there are none now.
+
         Args:
             save_directory: Made if missing.
             push_to_hub: Upload the folder afterwards.
             **kwargs: For the upload: `repo_id`, `token`, ... as Diffusers has them.
         """
-        if self.statistics is not None:
-            # A file of this kind directly beside the config would make Diffusers take the folder for one of weights.
-            folder = Path(save_directory, FOLDER)
-            folder.mkdir(parents=True, exist_ok=True)
-            self.statistics.save(folder)
-        super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
+        source = self._private.get("stats")
+        # A file of this kind directly beside the config would make Diffusers take the folder for one of weights.
+        beside = Path(save_directory, FOLDER, FILE_NAME)
+        if self.statistics is None:
+            beside.unlink(missing_ok=True)  # what was saved here before would be loaded with this config
+        else:
+            self.statistics.save(beside)
+            if source is not None and Path(source).exists():
+                self._set_private(stats=None)  # a path of this machine is nobody else's business
+        try:
+            super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
+        finally:
+            self._set_private(stats=source)
 
 
 def _refuse_foreign_process(config: dict[str, Any]) -> None:

@@ -1,0 +1,96 @@
+"""Why the defaults are what they are: order, grid, last steps and normaliser of DEIS-SN on the shipped pipeline.
+
+    python benchmarks/choices.py --prompts 100          # writes benchmarks/tiny-sd-digits/choices.md and choices.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
+
+from diffusers_deis_sn import DEISSNScheduler
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "examples"))
+
+from demo import JUDGE, MODEL, REFERENCE_STEPS, STATISTICS, STEPS, Bench  # noqa: E402  (a program, not a package)
+from tiny_digits import draw_prompts, load_judge  # noqa: E402
+
+GUIDANCES = (1.0, 3.0)
+CHOICES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "no statistics (plain DEIS)": {"stats": False},
+    "order 1": {"solver_order": 1},
+    "order 2": {"solver_order": 2},
+    "order 4": {"solver_order": 4},
+    "full order in the last steps": {"lower_order_final": False},
+    "the same, no statistics": {"lower_order_final": False, "stats": False},
+    "polynomial in rho": {"interpolation": "rho"},
+    "polynomial in log rho": {"interpolation": "log_rho"},
+    "quadratic": {"timestep_spacing": "quadratic"},
+    "quadratic, no statistics": {"timestep_spacing": "quadratic", "stats": False},
+    "log SNR": {"timestep_spacing": "log_snr"},
+    "Karras": {"use_karras_sigmas": True},
+    "r held flat below t = 9": {"clip_normalizer_steps": 9},
+    "r held flat below t = 49": {"clip_normalizer_steps": 49},
+}
+
+
+def measure(pipe: Any, prompts: int) -> list[dict[str, Any]]:
+    """RMS distance of the latents to the reference, for every choice, guidance and number of steps."""
+    judge, labels, config = load_judge(JUDGE), draw_prompts(prompts, seed=7), pipe.scheduler.config
+    rows = []
+    for guidance in GUIDANCES:
+        bench = Bench(pipe, judge, labels, guidance)
+        rival = DPMSolverMultistepScheduler.from_config(config, timestep_spacing="trailing", final_sigmas_type="zero")
+        reference, _ = bench.latents(rival, REFERENCE_STEPS)
+        for name, options in CHOICES.items():
+            for steps in STEPS:
+                scheduler = DEISSNScheduler.from_config(config, **{"stats": STATISTICS, **options})
+                latents, _ = bench.latents(scheduler, steps)
+                rms = (latents - reference).square().mean().sqrt().item()
+                rows.append({"choice": name, "guidance": guidance, "steps": steps, "rms": rms})
+                print(f"guidance {guidance:g}, {name}, {steps} steps: {rms:.4f}", flush=True)
+    return rows
+
+
+def table(rows: list[dict[str, Any]], prompts: int) -> str:
+    """A Markdown table; the best of each column is bold."""
+    columns = [(guidance, steps) for guidance in GUIDANCES for steps in STEPS]
+    cells = {(row["choice"], row["guidance"], row["steps"]): row["rms"] for row in rows}
+    best = {column: min(cells[name, *column] for name in CHOICES) for column in columns}
+    lines = ["| choice | " + " | ".join(f"g {g:g}, {n}" for g, n in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name in CHOICES:
+        values = [(cells[name, *column], best[column]) for column in columns]
+        row = [f"**{value:.3f}**" if value == least else f"{value:.3f}" for value, least in values]
+        lines.append(f"| {name} | " + " | ".join(row) + " |")
+    lines += [
+        "",
+        f"RMS distance of the latents to a {REFERENCE_STEPS}-step DPM++ 2M run; guidance g and number of steps; "
+        f"{prompts} prompts. Each row changes one thing in the default.",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", type=int, default=100)
+    options = parser.parse_args()
+    logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
+    pipe = DiffusionPipeline.from_pretrained(MODEL)
+    pipe.set_progress_bar_config(disable=True)
+    rows = measure(pipe, options.prompts)
+    folder = ROOT / "benchmarks/tiny-sd-digits"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "choices.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (folder / "choices.md").write_text(table(rows, options.prompts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""All measurements, one after the other, then README's tables: `make bench`. About an hour on two cores."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = (
+    ["benchmarks/overhead.py"],
+    ["examples/demo.py", "--prompts", "500", "--output", "benchmarks/tiny-sd-digits"],
+    ["benchmarks/choices.py"],
+    ["benchmarks/readme.py"],
+)
+
+if __name__ == "__main__":
+    for program in PROGRAMS:
+        print("\n" + " ".join(program), flush=True)
+        subprocess.run([sys.executable, *program], cwd=ROOT, check=True)

@@ -1,6 +1,6 @@
 """Why the defaults are what they are: order, grid, last steps and normaliser of DEIS-SN on the shipped pipeline.
 
-    python benchmarks/choices.py --prompts 100          # writes benchmarks/tiny-sd-digits/choices.md and choices.json
+    python benchmarks/choices.py --prompts 50          # writes benchmarks/tiny-sd-digits/choices.md and choices.json
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ sys.path.insert(0, str(ROOT / "examples"))
 from demo import JUDGE, MODEL, REFERENCE_STEPS, STATISTICS, STEPS, Bench  # noqa: E402  (a program, not a package)
 from tiny_digits import draw_prompts, load_judge  # noqa: E402
 
-GUIDANCES = (1.0, 3.0)
+GUIDANCES = (1.0, 3.0, 7.5)
 CHOICES: dict[str, dict[str, Any]] = {
     "default": {},
     "no statistics (plain DEIS)": {"stats": False},
     "order 1": {"solver_order": 1},
-    "order 2": {"solver_order": 2},
+    "order 3": {"solver_order": 3},
     "order 4": {"solver_order": 4},
     "full order in the last steps": {"lower_order_final": False},
     "the same, no statistics": {"lower_order_final": False, "stats": False},
@@ -37,6 +37,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "quadratic, no statistics": {"timestep_spacing": "quadratic", "stats": False},
     "log SNR": {"timestep_spacing": "log_snr"},
     "Karras": {"use_karras_sigmas": True},
+    "Karras, order 3": {"use_karras_sigmas": True, "solver_order": 3},
     "r held flat below t = 9": {"clip_normalizer_steps": 9},
     "r held flat below t = 49": {"clip_normalizer_steps": 49},
 }
@@ -80,7 +81,7 @@ def table(rows: list[dict[str, Any]], prompts: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, default=100)
+    parser.add_argument("--prompts", type=int, default=50)
     options = parser.parse_args()
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     pipe = DiffusionPipeline.from_pretrained(MODEL)

@@ -1,4 +1,4 @@
-"""All measurements, one after the other, then README's tables: `make bench`. About an hour on two cores."""
+"""All measurements, one after the other, then README's tables: `make bench`. Half an hour or more on two cores."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = (
+    ["benchmarks/shipped_statistics.py"],
     ["benchmarks/overhead.py"],
-    ["examples/demo.py", "--prompts", "500", "--output", "benchmarks/tiny-sd-digits"],
+    ["examples/demo.py", "--prompts", "200", "--output", "benchmarks/tiny-sd-digits"],
     ["benchmarks/choices.py"],
     ["benchmarks/readme.py"],
 )

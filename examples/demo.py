@@ -1,7 +1,7 @@
 """The main job on the shipped model: swap the scheduler, take 5 to 15 steps, see what it is worth.
 
     python examples/demo.py                       # what `make demo` runs: demo/grid.png, demo/normaliser.png, a table
-    python examples/demo.py --prompts 500 --output benchmarks/tiny-sd-digits
+    python examples/demo.py --prompts 200 --output benchmarks/tiny-sd-digits
 
 Every scheduler gets the same prompts, start noise, spacing ("trailing") and end (sigma zero), and one network call a
 step. Measured are the RMS distance of the final latents to those of a 500-step run (DPM++ 2M, so the yardstick is not
@@ -134,7 +134,7 @@ def measure(bench: Bench, steps: tuple[int, ...]) -> tuple[list[Row], dict[tuple
     return rows, kept
 
 
-def table(rows: list[Row], steps: tuple[int, ...]) -> str:
+def table(rows: list[Row], steps: tuple[int, ...], prompts: int, guidance: float) -> str:
     """A Markdown table: RMS distance and prompt accuracy, one row for each scheduler, the best of each column bold."""
     names = list(dict.fromkeys(row.scheduler for row in rows if row.scheduler != "reference"))
     cells = {(row.scheduler, row.steps): row for row in rows}
@@ -156,7 +156,7 @@ def table(rows: list[Row], steps: tuple[int, ...]) -> str:
     lines.append("")
     lines.append(
         f"RMS distance of the latents to the {reference.steps}-step run · prompt accuracy (that run: "
-        f"{reference.accuracy:.0%}); {calls}."
+        f"{reference.accuracy:.0%}). {prompts} prompts, guidance {guidance:g}, {calls}."
     )
     return "\n".join(lines)
 
@@ -201,7 +201,7 @@ def main() -> None:
     bench = Bench(pipe, load_judge(JUDGE), draw_prompts(options.prompts, seed=7), options.guidance)
     print(f"{options.prompts} prompts, guidance {options.guidance:g}, {REFERENCE_STEPS}-step reference first ...")
     rows, kept = measure(bench, STEPS)
-    text = table(rows, STEPS)
+    text = table(rows, STEPS, options.prompts, options.guidance)
     print(f"\n{text}\n")
 
     from diffusers_deis_sn.plots.figures import normaliser_figure

@@ -37,7 +37,7 @@ def draw_training(log: dict[str, Any], path: Path) -> None:
     for axes, (stage, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         _, seconds, loss = zip(*log[stage]["curve"], strict=True)
         axes.plot([s / 60 for s in seconds], loss, color="#1f4e79", linewidth=1.6)
-        axes.set(title=title, xlabel="minutes on two CPU cores", yscale="log")
+        axes.set(title=title, xlabel=f"minutes on {log['setting']['device']}", yscale="log")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, which="both")
     figure.axes[0].set_ylabel("loss, running mean")
@@ -78,7 +78,7 @@ def parameters(folder: Path) -> int:
 def card(log: dict[str, Any], folder: Path) -> str:
     size = sum(file.stat().st_size for file in folder.rglob("*.*") if file.suffix not in (".png", ".md")) / 1e6
     parts = {name: f"{parameters(folder / name) / 1e6:.2f} M" for name in ("text_encoder", "unet", "vae")}
-    final, vae, judge = log[FINAL], log["vae"], log["judge"]
+    final, vae, judge, setting = log[FINAL], log["vae"], log["judge"], log["setting"]
     minutes = {stage: log[stage]["curve"][-1][1] / 60 for stage in ("judge", "vae", "unet")}
     steps = {stage: log[stage]["curve"][-1][0] for stage in minutes}
     held = ", ".join(sorted(f"{list(COLOURS)[c]} {DIGITS[d]}" for c, d in HELD_OUT))
@@ -118,9 +118,9 @@ Captions: `a COLOUR DIGIT on a GROUND background`, colours {", ".join(COLOURS)};
 
 ## Training
 
-`examples/train_tiny_sd.py`, two CPU cores, bfloat16 where the script's autocast puts it: judge {steps["judge"]} steps in
-{minutes["judge"]:.0f} min, autoencoder {steps["vae"]} steps in {minutes["vae"]:.0f} min (mean error {vae["error"]:.3f} of full
-scale), text encoder and U-Net together {steps["unet"]} steps of 64 in {minutes["unet"]:.0f} min.
+`examples/train_tiny_sd.py` on {setting["device"]}, mixed precision {setting["precision"]}: judge {steps["judge"]} steps
+in {minutes["judge"]:.0f} min, autoencoder {steps["vae"]} steps in {minutes["vae"]:.0f} min (mean error {vae["error"]:.3f} of
+full scale), text encoder and U-Net together {steps["unet"]} steps of {setting["batch"]} in {minutes["unet"]:.0f} min.
 
 ![Training curves](training.png)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -424,6 +425,10 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     set_seed(0)
+    accelerator = Accelerator(mixed_precision=options.mixed_precision, cpu=options.cpu)
+    gpu = torch.cuda.get_device_name() if accelerator.device.type == "cuda" else None
+    device = gpu or f"{os.cpu_count()} CPU cores"
+    record(options, "setting", {"device": device, "precision": options.mixed_precision, "batch": options.batch})
     train, test = load_mnist(options.mnist)
     judge = train_judge(train, test, options)
     vae = train_autoencoder(train, test, judge, options)

@@ -63,8 +63,10 @@ class Mixture:
     bandwidth: float = 0.1
 
     def epsilon(self, x: Tensor, t: float) -> Tensor:
+        return self.epsilon_at(x, float(self.noise.rho(float(t))))
+
+    def epsilon_at(self, x: Tensor, rho: float) -> Tensor:
         """eps = sigma (x - alpha E[centre | x]) / (alpha^2 bandwidth^2 + sigma^2); x: (B, D) or (B, 1, H, W)."""
-        rho = float(self.noise.rho(float(t)))
         alpha, sigma = float(self.noise.alpha(rho)), float(self.noise.sigma(rho))
         centres = self.centres.to(x.dtype)
         flat = x.reshape(len(x), -1)
@@ -72,6 +74,24 @@ class Mixture:
         distance = torch.cdist(flat, alpha * centres, compute_mode="donot_use_mm_for_euclid_dist").square()
         weights = torch.softmax(-distance / (2.0 * variance), dim=1)
         return (sigma * (flat - alpha * weights @ centres) / variance).reshape(x.shape)
+
+
+    def flow(self, x: Tensor, start: float, steps: int = 150, near_zero: float = 1e-3) -> Tensor:
+        """The probability-flow ODE dy/drho = eps from level `start` to clean data, by Runge-Kutta in log rho."""
+
+        def slope(y: Tensor, s: float) -> Tensor:
+            rho = float(np.exp(s))
+            return rho * self.epsilon_at(float(self.noise.alpha(rho)) * y, rho)
+
+        y = x / float(self.noise.alpha(start))
+        s, h = np.log(start), (np.log(near_zero) - np.log(start)) / steps
+        for _ in range(steps):
+            k1 = slope(y, s)
+            k2 = slope(y + 0.5 * h * k1, s + 0.5 * h)
+            k3 = slope(y + 0.5 * h * k2, s + 0.5 * h)
+            k4 = slope(y + h * k3, s + h)
+            y, s = y + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4), s + h
+        return y - 0.5 * slope(y, s)  # what is left: eps is proportional to rho near zero
 
 
 @cache

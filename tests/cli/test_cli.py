@@ -70,7 +70,9 @@ def test_calibrate_writes_a_file_and_says_where(run, models, tmp_path):
 
 
 def test_calibrate_in_the_precision_asked_for(run, models, tmp_path):
-    code, _, _ = run("calibrate", models / "ddpm", "--dtype", "bfloat16", *QUICK, "-o", tmp_path / "mine.safetensors")
+    (tmp_path / "prompts.txt").write_text("a red seven")
+    arguments = (models / "sd", "--prompts", tmp_path / "prompts.txt", "--dtype", "bfloat16")
+    code, _, _ = run("calibrate", *arguments, *QUICK, "-o", tmp_path / "mine.safetensors")
     assert code == 0
     assert ScoreStatistics.load(tmp_path / "mine.safetensors").origin.dtype == "bfloat16"
 

@@ -43,7 +43,7 @@ def test_the_split_into_batches_and_their_order_do_not_matter(cuts, order):
 
 
 @settings(deadline=None, max_examples=20)
-@given(cut=st.integers(0, 12))
+@given(cut=st.integers(0, 11))
 def test_merging_is_adding(cut):
     left, right = reduced(SAMPLES[:cut]) if cut else MomentReducer(1), reduced(*SAMPLES[cut:].split(1))
     right.merge(left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -107,9 +108,11 @@ def guidance_in_use(pipe: Any, options: Mapping[str, Any]) -> float | None:
 def _check_options(name: str, parameters: Mapping[str, inspect.Parameter], options: Mapping[str, Any]) -> None:
     for option in options.keys() & _OURS.keys():
         raise CalibrationError(f"`{option}` of the pipeline is set by the calibration itself. Use {_OURS[option]}.")
-    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     unknown = sorted(options.keys() - parameters.keys())
-    if unknown and not open_ended:
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        # Such pipelines swallow every name, so that a slip would change what is measured without a word.
+        unknown = [option for option in unknown if get_close_matches(option, parameters, cutoff=0.85)]
+    if unknown:
         raise CalibrationError(f"{name} takes no {', '.join(unknown)}. It takes {', '.join(parameters)}.")
     for option in _MULTIPLIERS:
         if options.get(option, 1) != 1:

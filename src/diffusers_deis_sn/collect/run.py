@@ -164,7 +164,7 @@ def _step_counter(report: Callable[[float], None], first: int, steps: int) -> Ca
 def _model_name(pipe: Any) -> str | None:
     """Where the pipeline was loaded from; of a folder only its name, for a path says nothing to anybody else."""
     name = getattr(pipe, "name_or_path", None)
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str | Path) or not str(name):
         return None
     folder = Path(name)
-    return folder.resolve().name if folder.exists() or folder.is_absolute() else name
+    return folder.resolve().name if folder.exists() or folder.is_absolute() else str(name)

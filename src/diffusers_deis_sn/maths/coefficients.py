@@ -90,7 +90,7 @@ def coefficient_table(
     noise: NoiseSchedule,
     normaliser: Normaliser,
     levels: Array,
-    order: int = 3,
+    order: int = 2,
     interpolation: str = "t",
     lower_order_final: bool = False,
 ) -> CoefficientTable:

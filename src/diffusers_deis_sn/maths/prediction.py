@@ -41,6 +41,7 @@ def threshold(x0: Tensor, ratio: float, largest: float) -> Tensor:
         ratio: Which quantile.
         largest: Upper bound of s.
     """
-    flat = x0.reshape(len(x0), -1).float()
+    flat = x0.reshape(len(x0), -1)
+    flat = flat if flat.dtype == torch.float64 else flat.float()
     s = torch.quantile(flat.abs(), ratio, dim=1, keepdim=True).clamp(1.0, max(largest, 1.0))
     return (torch.maximum(torch.minimum(flat, s), -s) / s).reshape(x0.shape).to(x0.dtype)

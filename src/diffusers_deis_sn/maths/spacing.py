@@ -37,12 +37,13 @@ def spaced_levels(noise: NoiseSchedule, steps: int, spacing: str, final: str, of
     if final not in FINAL_SIGMAS:
         raise ConfigurationError(f"`final_sigmas_type` must be one of {', '.join(FINAL_SIGMAS)}, got {final!r}.")
     most = len(noise) - (final == "sigma_min")
-    if isinstance(steps, bool) or steps != int(steps) or not 1 <= steps <= most:
+    number = steps if isinstance(steps, int | float | np.number) and not isinstance(steps, bool) else 0
+    if not 1 <= number <= most or number != int(number):
         raise TimestepsError(
             f"`num_inference_steps` must be a whole number from 1 to {most}, the number of training times that can be "
             f"called, got {steps!r}."
         )
-    steps = int(steps)
+    steps = int(number)
     if spacing in INTEGER_SPACINGS:
         levels = noise.rho(_integer_times(noise, steps, spacing, final, offset))
     elif spacing == "quadratic":

@@ -1,0 +1,100 @@
+"""Order of convergence, and exactness where theory promises it: Gaussian data, whose flow is known in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from oracles import SD_BETAS, Gaussian, rms, start_noise, statistics_of
+
+from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.maths.coefficients import INTERPOLATIONS
+from diffusers_deis_sn.maths.noise import vp_schedule
+
+START, END = 1.0, 0.05
+
+
+def smooth_betas() -> list[float]:
+    """Betas with the noise share a straight line in time, so that t(rho) has no kinks; rho from 0.05 to just above 1."""
+    share = END**2 / (1.0 + END**2) * np.arange(1, 203)
+    alpha_squared = 1.0 - share
+    return (1.0 - alpha_squared / np.append(1.0, alpha_squared[:-1])).tolist()
+
+
+def error(order: int, interpolation: str, steps: int, exact_history: bool) -> float:
+    """Largest error at rho = 0.05 of a run from rho = 1, uniform in log rho."""
+    scheduler = DEISSNScheduler(
+        num_train_timesteps=202,
+        trained_betas=smooth_betas(),
+        solver_order=order,
+        interpolation=interpolation,
+        final_sigmas_type="sigma_min",
+        lower_order_final=False,
+    )
+    levels = np.geomspace(START, END, steps + 1)
+    scheduler.set_timesteps(sigmas=levels[:-1])
+    data = Gaussian(scheduler.noise)
+    start = x = torch.linspace(-1.0, 2.0, 7, dtype=torch.float64)
+    for n, t in enumerate(scheduler.timesteps):
+        if exact_history and n < order:
+            x = data.flow(start, START, levels[n])
+        x = scheduler.step(data.epsilon_at(x, levels[n]), t, x).prev_sample
+    return (x - data.flow(start, START, END)).abs().max().item()
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_with_exact_history_the_order_is_the_number_of_outputs(order, interpolation):
+    errors = [error(order, interpolation, steps, exact_history=True) for steps in (120, 240)]
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.13)
+    assert errors[1] < 2e-3
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_a_run_that_starts_itself_tends_to_order_two(order, interpolation):
+    errors = [error(order, interpolation, steps, exact_history=False) for steps in (40, 80, 160, 320)]
+    slopes = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert slopes[-1] == pytest.approx(2.0, abs=0.3)
+    assert abs(slopes[-1] - 2.0) <= abs(slopes[0] - 2.0) + 0.02
+
+
+# ------------------------------------------------------------------------------------------- score normalisation
+
+DATA = Gaussian(vp_schedule(**SD_BETAS))
+
+
+def distance(stats, steps: int, order: int, interpolation: str = "t", **options) -> float:
+    """RMS distance to the exact flow after a run down to the cleanest training time."""
+    options = {"final_sigmas_type": "sigma_min", "timestep_spacing": "quadratic", "lower_order_final": False, **options}
+    scheduler = DEISSNScheduler(**SD_BETAS, solver_order=order, interpolation=interpolation, stats=stats, **options)
+    scheduler.set_timesteps(steps)
+    levels = [*(DATA.noise.rho(scheduler.timesteps.double().numpy())), float(DATA.noise.rho(0.0))]
+    start = x = start_noise(32)
+    for level, t in zip(levels, scheduler.timesteps, strict=False):
+        x = scheduler.step(DATA.epsilon_at(x, level), t, x).prev_sample
+    return rms(x, DATA.flow(start, levels[0], levels[-1]))
+
+
+def exact_r(per_time: int):
+    times = np.arange(0.0, 999.0 + 0.5 / per_time, 1.0 / per_time)
+    return statistics_of(DATA.noise, times, DATA.r(DATA.noise.rho(times)))
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("steps", [5, 10])
+def test_with_the_exact_r_gaussian_data_are_solved_exactly(interpolation, order, steps):
+    normalised = distance(exact_r(per_time=8), steps, order, interpolation)
+    assert normalised < 1e-5
+    assert normalised < 0.03 * distance(None, steps, order, interpolation)
+
+
+def test_what_is_left_is_the_table_of_r():
+    coarse, fine = (distance(exact_r(per_time), 10, 3) for per_time in (1, 4))
+    assert fine < coarse / 10.0  # linear interpolation of r: a sixteenth
+
+
+def test_without_r_more_outputs_are_better():
+    errors = [distance(None, 10, order) for order in (1, 2, 3, 4)]
+    assert errors == sorted(errors, reverse=True) and errors[-1] > 1e-3

@@ -76,7 +76,7 @@ class Mixture:
         return (sigma * (flat - alpha * weights @ centres) / variance).reshape(x.shape)
 
 
-    def flow(self, x: Tensor, start: float, steps: int = 150, near_zero: float = 1e-3) -> Tensor:
+    def flow(self, x: Tensor, start: float, steps: int = 75, near_zero: float = 1e-3) -> Tensor:
         """The probability-flow ODE dy/drho = eps from level `start` to clean data, by Runge-Kutta in log rho."""
 
         def slope(y: Tensor, s: float) -> Tensor:

@@ -1,6 +1,6 @@
 """Why the defaults are what they are: order, grid, last steps and normaliser of DEIS-SN on the shipped pipeline.
 
-    python benchmarks/choices.py --prompts 50          # writes benchmarks/tiny-sd-digits/choices.md and choices.json
+    python benchmarks/choices.py --prompts 20          # writes benchmarks/tiny-sd-digits/choices.md and choices.json
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def table(rows: list[dict[str, Any]], prompts: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, default=50)
+    parser.add_argument("--prompts", type=int, default=20)
     options = parser.parse_args()
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     pipe = DiffusionPipeline.from_pretrained(MODEL)

@@ -40,6 +40,7 @@ STATISTICS = ROOT / "stats/tiny-sd-digits"
 STEPS = (5, 8, 10, 15)
 REFERENCE_STEPS = 500
 SHOWN = 4
+AMPLIFIED = 5
 
 
 class UpstreamDeis(DEISMultistepScheduler):
@@ -135,7 +136,7 @@ def measure(bench: Bench, steps: tuple[int, ...]) -> tuple[list[Row], dict[tuple
 
 
 def table(rows: list[Row], steps: tuple[int, ...], prompts: int, guidance: float) -> str:
-    """A Markdown table: RMS distance and prompt accuracy, one row for each scheduler, the best of each column bold."""
+    """A Markdown table: RMS distance (the least of each column bold) and prompt accuracy, a row for each scheduler."""
     names = list(dict.fromkeys(row.scheduler for row in rows if row.scheduler != "reference"))
     cells = {(row.scheduler, row.steps): row for row in rows}
     lines = [
@@ -147,34 +148,39 @@ def table(rows: list[Row], steps: tuple[int, ...], prompts: int, guidance: float
         for n in steps:
             row = cells[name, n]
             best_rms = row.rms == min(cells[other, n].rms for other in names)
-            best_accuracy = row.accuracy == max(cells[other, n].accuracy for other in names)
-            rms, accuracy = f"{row.rms:.3f}", f"{row.accuracy:.0%}"
-            cell.append(f"{f'**{rms}**' if best_rms else rms} · {f'**{accuracy}**' if best_accuracy else accuracy}")
+            rms = f"**{row.rms:.3f}**" if best_rms else f"{row.rms:.3f}"
+            cell.append(f"{rms} · {row.accuracy:.1%}")
         lines.append(f"| {name} | " + " | ".join(cell) + " |")
     reference = next(row for row in rows if row.scheduler == "reference")
     calls = "one network call a step" if all(r.calls == r.steps for r in rows) else "CALLS DIFFER FROM STEPS"
     lines.append("")
     lines.append(
         f"RMS distance of the latents to the {reference.steps}-step run · prompt accuracy (that run: "
-        f"{reference.accuracy:.0%}). {prompts} prompts, guidance {guidance:g}, {calls}."
+        f"{reference.accuracy:.1%}). {prompts} prompts, guidance {guidance:g}, {calls}."
     )
     return "\n".join(lines)
 
 
 def grid(bench: Bench, kept: dict[tuple[str, int], Tensor], steps: tuple[int, ...], path: Path) -> None:
-    """Rows: schedulers; columns: steps; every cell shows the same prompts from the same noise."""
+    """Rows: schedulers; columns: steps; every cell shows the same prompts from the same noise.
+
+    Under the pictures is their distance from the reference's, `AMPLIFIED` times: five steps look alike at first sight.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = list(schedulers(bench.config))
-    figure = Figure(figsize=(2.9 * (len(steps) + 1), 0.86 * len(names) + 0.9), layout="constrained")
+    figure = Figure(figsize=(2.9 * (len(steps) + 1), 1.5 * len(names) + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(names), len(steps) + 1)
+    reference = bench.pictures(kept["reference", REFERENCE_STEPS][:SHOWN])
     for i, name in enumerate(names):
         for j, number in enumerate((*steps, REFERENCE_STEPS)):
             latents = kept["reference" if number == REFERENCE_STEPS else name, number][:SHOWN]
-            strip = torch.cat(list(bench.pictures(latents)), dim=2)
-            axes[i, j].imshow((strip.permute(1, 2, 0) + 1.0) / 2.0, interpolation="nearest")
+            pictures = bench.pictures(latents)
+            apart = (AMPLIFIED * (pictures - reference).abs() / 2.0).clamp(max=1.0)
+            strip = torch.cat([torch.cat(list(row), dim=2) for row in ((pictures + 1.0) / 2.0, apart)], dim=1)
+            axes[i, j].imshow(strip.permute(1, 2, 0), interpolation="nearest")
             axes[i, j].set(xticks=[], yticks=[])
             axes[i, j].spines[:].set_visible(False)
             if i == 0:
@@ -183,16 +189,19 @@ def grid(bench: Bench, kept: dict[tuple[str, int], Tensor], steps: tuple[int, ..
             if j == 0:
                 axes[i, j].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
     prompts = " · ".join(bench.labels[slice(0, SHOWN)].captions())
-    figure.suptitle(f"{prompts}\nguidance {bench.guidance:g}, same start noise in every cell", fontsize=10)
+    below = f"below each picture its distance from the one at the right, {AMPLIFIED} times"
+    figure.suptitle(f"{prompts}\nguidance {bench.guidance:g}, same start noise in every cell; {below}", fontsize=10)
     figure.savefig(path, dpi=110)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--prompts", type=int, default=24)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--output", type=Path, default=ROOT / "demo")
     options = parser.parse_args()
+    output = options.output.resolve()
+    shown = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     start = time.perf_counter()
 
@@ -206,16 +215,16 @@ def main() -> None:
 
     from diffusers_deis_sn.plots.figures import normaliser_figure
 
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "table.md").write_text(text + "\n")
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "table.md").write_text(text + "\n")
     machine = {"package": __version__, "torch": torch.__version__, "machine": platform.machine()}
     settings = {"prompts": options.prompts, "guidance": options.guidance, "spacing": "trailing", "end": "sigma zero"}
     results = {"settings": settings, "versions": machine, "rows": [asdict(row) for row in rows]}
-    (options.output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    grid(bench, kept, STEPS, options.output / "grid.png")
-    normaliser_figure(ScoreStatistics.load(STATISTICS)).savefig(options.output / "normaliser.png", dpi=110)
+    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    grid(bench, kept, STEPS, output / "grid.png")
+    normaliser_figure(ScoreStatistics.load(STATISTICS)).savefig(output / "normaliser.png", dpi=110)
     for name in ("grid.png", "normaliser.png", "table.md", "results.json"):
-        print(f"wrote {options.output / name}")
+        print(f"wrote {shown / name}")
     print(f"{time.perf_counter() - start:.0f} s")
 
 

@@ -75,7 +75,6 @@ class Mixture:
         weights = torch.softmax(-distance / (2.0 * variance), dim=1)
         return (sigma * (flat - alpha * weights @ centres) / variance).reshape(x.shape)
 
-
     def flow(self, x: Tensor, start: float, steps: int = 75, near_zero: float = 1e-3) -> Tensor:
         """The probability-flow ODE dy/drho = eps from level `start` to clean data, by Runge-Kutta in log rho."""
 
@@ -134,7 +133,7 @@ def statistics_of(
     )
 
 
-# ------------------------------------------------------------------------------------- coefficients, from their definition
+# ---------------------------------------------------------------------------------- coefficients, from their definition
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ class Definition:
 
 
 def integral(f: Callable[[float], float], top: float, bottom: float, kinks: np.ndarray) -> float:
-    """int f drho from `top` down to `bottom`, by SciPy's adaptive quadrature between the kinks; near zero in log rho."""
+    """int f drho from `top` to `bottom`, by SciPy's adaptive quadrature between the kinks; near zero in log rho."""
     accuracy = {"epsabs": 1e-15, "epsrel": 1e-12, "limit": 200}
     edges = [top, *np.unique(kinks[(kinks < top * (1 - 1e-12)) & (kinks > bottom)])[::-1]]
     if bottom > 0.0:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from diffusers import DDIMScheduler
-from diffusers_deis_sn.errors import NoiseScheduleError
-from diffusers_deis_sn.maths.noise import SMALLEST_ALPHA_SQUARED, NoiseSchedule, vp_schedule
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import DDPM_BETAS, SD_BETAS
+
+from diffusers_deis_sn.errors import NoiseScheduleError
+from diffusers_deis_sn.maths.noise import SMALLEST_ALPHA_SQUARED, NoiseSchedule, vp_schedule
 
 NAMED: list[dict[str, Any]] = [
     DDPM_BETAS,

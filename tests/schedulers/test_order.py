@@ -15,7 +15,7 @@ START, END = 1.0, 0.05
 
 
 def smooth_betas() -> list[float]:
-    """Betas with the noise share a straight line in time, so that t(rho) has no kinks; rho from 0.05 to just above 1."""
+    """Betas with the noise share a straight line in time, so that t(rho) has no kinks; rho from 0.05 to above 1."""
     share = END**2 / (1.0 + END**2) * np.arange(1, 203)
     alpha_squared = 1.0 - share
     return (1.0 - alpha_squared / np.append(1.0, alpha_squared[:-1])).tolist()

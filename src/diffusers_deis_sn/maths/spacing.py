@@ -137,10 +137,11 @@ def levels_from_sigmas(noise: NoiseSchedule, sigmas: ArrayLike, final: str) -> A
                 "final_sigmas_type='sigma_min' ends the run. Leave that level out, or use final_sigmas_type='zero'."
             )
     top, bottom = np.exp(noise.log_rho[-1]), np.exp(noise.log_rho[0])
+    calls = levels[:-1] if levels[-1] == 0.0 and len(levels) > 1 else levels
     if len(levels) < 2 or levels[0] > 1.01 * top or levels[-2] < 0.99 * bottom or levels[-1] < 0.0:
         raise TimestepsError(
             f"`sigmas` are the noise levels sigma/alpha of the calls and must lie between {bottom:.4g} and {top:.4g}, "
-            f"the model's training levels, then optionally 0; got {levels[0]:.4g} to {levels[-1]:.4g}."
+            f"the model's training levels, then optionally 0; got {calls[0]:.4g} to {calls[-1]:.4g}."
         )
     return levels
 

@@ -55,6 +55,8 @@ class RunPlan:
 
     def check(self, n: int, time: float | None) -> None:
         """Raise StepError unless step n exists and, where `time` is known on the host, is called at `time`."""
+        if n < 0:
+            raise StepError(f"A run begins at one of its steps, 0 to {len(self) - 1}, got `set_begin_index({n})`.")
         if n >= len(self):
             raise StepError(f"All {len(self)} steps of this run are done. Call `set_timesteps` before the next run.")
         if time is not None and abs(self.times[n] - time) > OFF_GRID:

@@ -133,8 +133,8 @@ class StatisticsHolder(PlannedScheduler):
         unused.pop("variant", None)  # Modular Diffusers passes it to every component
         hub.pop("revision", None)  # that of the scheduler's repository, not of the statistics'
         if stats is None and pretrained_model_name_or_path is not None:
-            beside = Path(pretrained_model_name_or_path, subfolder or "", FOLDER)
-            stats = beside if beside.is_dir() else None
+            beside = Path(pretrained_model_name_or_path, subfolder or "", FOLDER, FILE_NAME)
+            stats = beside if beside.is_file() else None
         return cls.from_config(config, return_unused_kwargs=return_unused_kwargs, stats=stats, **hub, **unused)
 
     def save_pretrained(self, save_directory: str | PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:

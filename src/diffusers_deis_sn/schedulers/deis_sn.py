@@ -139,7 +139,7 @@ class DEISSNScheduler(StatisticsHolder):
             if config[name] not in legal:
                 raise ConfigurationError(f"`{name}` must be one of {', '.join(legal)}, got {config[name]!r}.")
         order = config["solver_order"]
-        if isinstance(order, bool) or order not in range(1, MAX_ORDER + 1):
+        if type(order) is not int or order not in range(1, MAX_ORDER + 1):
             raise ConfigurationError(
                 f"`solver_order` must be 1, 2, 3 or {MAX_ORDER}, the number of network outputs combined, got {order!r}."
             )
@@ -290,6 +290,11 @@ class DEISSNScheduler(StatisticsHolder):
             raise StepError(
                 f"`model_output` has shape {tuple(model_output.shape)}, `sample` {tuple(sample.shape)}. They must "
                 "agree, except that a predicted variance may double the channels."
+            )
+        if self._at_hand and self.model_outputs[-1].shape != sample.shape:
+            raise StepError(
+                f"`sample` has shape {tuple(sample.shape)}, but the steps before had "
+                f"{tuple(self.model_outputs[-1].shape)}. Call `set_timesteps` before a run with other samples."
             )
         self.model_outputs = [*self.model_outputs[1:], self._epsilon(model_output, sample, n)]
         self._at_hand = min(self._at_hand + 1, len(self.model_outputs))

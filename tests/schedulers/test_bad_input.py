@@ -1,0 +1,267 @@
+"""What a scheduler refuses: early, with the value and the remedy, and with nothing of the run before lost."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import EDMEulerScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from oracles import DDPM_BETAS, SD_BETAS, start_noise
+from records import gaussian_record
+
+from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.errors import (
+    ConfigurationError,
+    DeisSnError,
+    NoiseScheduleError,
+    StatisticsFormatError,
+    StatisticsMismatchError,
+    StatisticsNotFoundError,
+    StepError,
+    TimestepsError,
+)
+
+
+def refused(error: type[Exception], words: list[str], function, *arguments, **options) -> None:
+    with pytest.raises(error) as raised:
+        function(*arguments, **options)
+    message = str(raised.value)
+    assert isinstance(raised.value, DeisSnError)
+    for word in words:
+        assert word in message, message
+    assert message.endswith(".") and "\n" not in message
+
+
+def planned(steps: int = 4, **options: Any) -> DEISSNScheduler:
+    scheduler = DEISSNScheduler(**{**SD_BETAS, **options})
+    scheduler.set_timesteps(steps)
+    return scheduler
+
+
+# ------------------------------------------------------------------------------------------------------------- options
+
+BAD_OPTIONS = [
+    ({"solver_order": 7}, ["`solver_order`", "1, 2, 3 or 4", "got 7"]),
+    ({"solver_order": 0}, ["got 0"]),
+    ({"solver_order": -1}, ["got -1"]),
+    ({"solver_order": 2.5}, ["got 2.5"]),
+    ({"solver_order": 3.0}, ["got 3.0"]),
+    ({"solver_order": True}, ["got True"]),
+    ({"solver_order": "3"}, ["got '3'"]),
+    ({"solver_order": None}, ["got None"]),
+    ({"timestep_spacing": "cubic"}, ["`timestep_spacing`", "trailing", "karras", "got 'cubic'"]),
+    ({"interpolation": "sqrt"}, ["`interpolation`", "t, rho, log_rho", "got 'sqrt'"]),
+    ({"prediction_type": "banana"}, ["`prediction_type`", "v_prediction", "got 'banana'"]),
+    ({"final_sigmas_type": "one"}, ["`final_sigmas_type`", "sigma_min", "got 'one'"]),
+    ({"clip_normalizer_steps": -1}, ["`clip_normalizer_steps`", "zero or more", "got -1"]),
+    ({"clip_normalizer_steps": float("nan")}, ["got nan"]),
+    ({"dynamic_thresholding_ratio": 1.5}, ["`dynamic_thresholding_ratio`", "got 1.5"]),
+    ({"dynamic_thresholding_ratio": 0.0}, ["got 0.0"]),
+    (
+        {"use_karras_sigmas": True, "use_beta_sigmas": True},
+        ["At most one", "use_karras_sigmas and use_beta_sigmas", "Set the others to False"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), BAD_OPTIONS, ids=lambda value: str(value)[:40])
+def test_unknown_options_are_refused_when_a_scheduler_is_made(options, words):
+    refused(ConfigurationError, words, DEISSNScheduler, **options)
+    refused(ConfigurationError, words, DEISSNScheduler.from_config, DEISSNScheduler().config, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"beta_schedule": "sigmoid"}, ["`beta_schedule`", "scaled_linear", "'sigmoid'", "trained_betas"]),
+        ({"beta_start": 0.0}, ["strictly between 0 and 1", "Copy"]),
+        ({"trained_betas": [0.1, 2.0]}, ["strictly between 0 and 1", "2"]),
+        ({"num_train_timesteps": 1}, ["at least two"]),
+    ],
+)
+def test_betas_without_a_noise_schedule_are_refused_when_a_scheduler_is_made(options, words):
+    refused(NoiseScheduleError, words, DEISSNScheduler, **options)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        FlowMatchEulerDiscreteScheduler().config,
+        {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000},
+        EDMEulerScheduler().config,
+        UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction").config,
+        {"prediction_type": "flow_prediction"},
+        {"use_dynamic_shifting": True},
+        {"shift": 3.0},
+    ],
+    ids=lambda config: config.get("_class_name", str(config)),
+)
+def test_configs_of_flow_matching_and_edm_models_are_refused(config):
+    words = ["flow-matching or EDM model", "Keep the pipeline's own scheduler", config.get("_class_name", "")]
+    refused(ConfigurationError, words, DEISSNScheduler.from_config, config)
+
+
+def test_the_shift_of_flow_pipelines_is_refused():
+    refused(ConfigurationError, ["`mu`", "1.15", "own scheduler"], DEISSNScheduler().set_timesteps, 10, mu=1.15)
+
+
+# --------------------------------------------------------------------------------------------------------------- grids
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1001, 10.5, True, "10", np.nan])
+def test_a_number_of_steps_out_of_range_is_refused(steps):
+    refused(TimestepsError, ["`num_inference_steps`", "1 to 1000", repr(steps)], DEISSNScheduler().set_timesteps, steps)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, ["`num_inference_steps`, `timesteps` or `sigmas`"]),
+        ({"timesteps": [9, 3], "sigmas": [3.0, 1.0]}, ["not both"]),
+        ({"timesteps": [9, 9, 3]}, ["`timesteps` must fall strictly", "number 1 is 9", "drop repeated"]),
+        ({"timesteps": [3, 9]}, ["`timesteps` must fall strictly", "Sort"]),
+        ({"timesteps": [1000, 9]}, ["between 0 and 999", "1000"]),
+        ({"timesteps": []}, ["`timesteps`", "at least one"]),
+        ({"sigmas": [3.0, 3.0]}, ["`sigmas` must fall strictly", "drop repeated"]),
+        ({"sigmas": [1.0, 0.9, 0.001]}, ["`sigmas`", "0.02917 and 14.61", "0.001"]),
+        ({"sigmas": np.linspace(1.0, 0.1, 10)[::-1]}, ["`sigmas` must fall strictly"]),
+        ({"sigmas": [14.7, 14.65, 3.0]}, ["Two of the 3 network calls", "999", "training range"]),
+    ],
+    ids=str,
+)
+def test_grids_that_cannot_be_walked_are_refused_and_the_old_plan_stays(arguments, words):
+    scheduler = planned(3)
+    refused(TimestepsError, words, scheduler.set_timesteps, **arguments)
+    assert scheduler.timesteps.tolist() == [999, 666, 332]
+    x = scheduler.step(start_noise(2), 999, start_noise(2)).prev_sample
+    assert torch.all(torch.isfinite(x))
+
+
+def test_levels_closer_than_the_network_can_tell_are_refused():
+    scheduler = DEISSNScheduler(beta_schedule="squaredcos_cap_v2", use_beta_sigmas=True)
+    refused(TimestepsError, ["same time", "another `timestep_spacing`"], scheduler.set_timesteps, 30)
+
+
+# ---------------------------------------------------------------------------------------------------------- statistics
+
+
+def test_statistics_of_another_noise_schedule_are_refused_with_both_named():
+    ours, other = DEISSNScheduler(**SD_BETAS), DEISSNScheduler(**DDPM_BETAS)
+    stats = gaussian_record(other.noise)
+    words = ["another noise schedule", other.noise.fingerprint, ours.noise.fingerprint, "linear", "scaled_linear"]
+    words += ["measure them with `deis-sn calibrate`"]
+    refused(StatisticsMismatchError, words, ours.set_stats, stats)
+    refused(StatisticsMismatchError, words, DEISSNScheduler, **SD_BETAS, stats=stats)
+    refused(StatisticsMismatchError, words, DEISSNScheduler.from_config, ours.config, stats=stats)
+
+
+def test_statistics_of_another_prediction_type_are_refused_with_both_named():
+    stats = gaussian_record(DEISSNScheduler(**SD_BETAS).noise)
+    words = ["another prediction type", "'epsilon'", "'v_prediction'", "deis-sn calibrate"]
+    refused(StatisticsMismatchError, words, DEISSNScheduler, **SD_BETAS, prediction_type="v_prediction", stats=stats)
+
+
+def test_refused_statistics_leave_those_in_use(tmp_path):
+    good = gaussian_record(DEISSNScheduler(**SD_BETAS).noise)
+    scheduler = DEISSNScheduler(**SD_BETAS, stats=good)
+    (tmp_path / "score_statistics.safetensors").write_bytes(b"nonsense")
+    for error, source in (
+        (StatisticsMismatchError, gaussian_record(DEISSNScheduler(**DDPM_BETAS).noise)),
+        (StatisticsFormatError, tmp_path),
+        (StatisticsNotFoundError, tmp_path / "nowhere"),
+    ):
+        with pytest.raises(error):
+            scheduler.set_stats(source)
+        assert scheduler.statistics is good and "_deis_sn" not in scheduler.config
+
+
+def test_a_missing_file_is_named(tmp_path):
+    words = [str(tmp_path / "nowhere"), "deis-sn calibrate"]
+    refused(StatisticsNotFoundError, words, DEISSNScheduler, stats=tmp_path / "nowhere")
+    with pytest.raises(OSError, match="nowhere"):  # as handlers for missing files expect
+        DEISSNScheduler.from_config(DEISSNScheduler().config, stats=str(tmp_path / "nowhere"))
+
+
+def test_a_damaged_file_beside_a_saved_config_is_refused(tmp_path):
+    DEISSNScheduler(**SD_BETAS, stats=gaussian_record(DEISSNScheduler(**SD_BETAS).noise)).save_pretrained(tmp_path)
+    file = tmp_path / "score_statistics" / "score_statistics.safetensors"
+    file.write_bytes(file.read_bytes()[:-5])
+    refused(StatisticsFormatError, [str(file), "truncated"], DEISSNScheduler.from_pretrained, tmp_path)
+
+
+# --------------------------------------------------------------------------------------------------------------- steps
+
+
+def test_step_before_set_timesteps_is_refused():
+    refused(StepError, ["before `set_timesteps`"], DEISSNScheduler().step, start_noise(1), 999, start_noise(1))
+
+
+def test_a_step_too_many_is_refused():
+    scheduler, x = planned(2), start_noise(1)
+    for t in scheduler.timesteps:
+        scheduler.step(x, t, x)
+    refused(StepError, ["All 2 steps", "`set_timesteps`"], scheduler.step, x, 0, x)
+
+
+def test_steps_out_of_order_are_refused():
+    scheduler, x = planned(4), start_noise(1)
+    scheduler.step(x, 999, x)
+    refused(StepError, ["Step 1", "749", "499", "in order"], scheduler.step, x, torch.tensor(499), x)
+    refused(StepError, ["Step 1", "749", "999"], scheduler.step, x, 999, x)
+    assert scheduler.step(x, 749, x).prev_sample.shape == x.shape
+
+
+@pytest.mark.parametrize("begin", [-1, 4, 17])
+def test_a_beginning_outside_the_run_is_refused(begin):
+    scheduler = planned(4)
+    scheduler.set_begin_index(begin)
+    words = ["0 to 3", "-1"] if begin < 0 else ["All 4 steps"]
+    refused(StepError, words, scheduler.step, start_noise(1), 999, start_noise(1))
+
+
+def test_a_first_timestep_off_the_grid_is_the_nearest_with_one_warning(caplog):
+    """Diffusers' own tests ask for leniency here."""
+    x = start_noise(2)
+    exact = planned(4).step(x, 749, x).prev_sample
+    scheduler = planned(4, solver_order=1)
+    with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
+        caplog.clear()
+        assert torch.equal(scheduler.step(x, 760, x).prev_sample, exact)
+        scheduler.set_timesteps(4)
+        scheduler.step(x, 130, x)
+    told = [record.getMessage() for record in caplog.records if "not in the plan" in record.getMessage()]
+    assert told == ["Timestep 760 is not in the plan; the nearest, 749, is taken for it."]
+
+
+def test_a_timestep_within_rounding_is_on_the_grid(caplog):
+    scheduler = planned(6, timestep_spacing="log_snr")
+    with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
+        caplog.clear()
+        for t in scheduler.timesteps.tolist():
+            scheduler.step(start_noise(1), t + 1e-4, start_noise(1))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 8, 4), (1, 4, 8, 8), (2, 12, 8, 8), (2, 2, 8, 8), (2, 4, 8)])
+def test_outputs_of_another_shape_than_the_sample_are_refused(shape):
+    scheduler, x = planned(4), torch.randn(2, 4, 8, 8)
+    words = [str(shape), "(2, 4, 8, 8)", "agree"]
+    refused(StepError, words, scheduler.step, torch.randn(shape), 999, x)
+    assert torch.all(torch.isfinite(scheduler.step(x, 999, x).prev_sample))  # nothing was kept of it
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 8, 8), (1, 4, 8, 8), (2, 4, 16, 16)])
+def test_samples_that_change_their_shape_within_a_run_are_refused(shape):
+    scheduler, x, other = planned(4), torch.randn(2, 4, 8, 8), torch.randn(shape)
+    scheduler.step(x, 999, x)
+    refused(StepError, [str(shape), "(2, 4, 8, 8)", "`set_timesteps`"], scheduler.step, other, 749, other)
+    scheduler.set_timesteps(4)
+    scheduler.step(other, 999, other)
+
+
+def test_noise_of_ddim_is_refused():
+    scheduler, x = planned(4), start_noise(1)
+    refused(StepError, ["`eta` must be 0", "0.5", "DDIMScheduler"], scheduler.step, x, 999, x, eta=0.5)

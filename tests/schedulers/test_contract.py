@@ -1,0 +1,651 @@
+"""What Diffusers pipelines and people who swap schedulers rely on."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import logging
+import pickle
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler, DEISMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import DDPM_BETAS, SD_BETAS, Gaussian, start_noise
+from records import gaussian_record
+from trace_syncs import trace
+
+import diffusers_deis_sn
+from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.errors import StepError
+from diffusers_deis_sn.maths.coefficients import INTERPOLATIONS
+from diffusers_deis_sn.maths.prediction import PREDICTION_TYPES
+from diffusers_deis_sn.maths.spacing import FINAL_SIGMAS, INTEGER_SPACINGS, SPACINGS
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
+
+SD15 = {  # scheduler/scheduler_config.json of Stable Diffusion 1.5
+    "_class_name": "PNDMScheduler",
+    "_diffusers_version": "0.6.0",
+    **SD_BETAS,
+    "clip_sample": False,
+    "num_train_timesteps": 1000,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "trained_betas": None,
+}
+SDXL = {  # that of Stable Diffusion XL
+    "_class_name": "EulerDiscreteScheduler",
+    "_diffusers_version": "0.19.0.dev0",
+    **SD_BETAS,
+    "clip_sample": False,
+    "interpolation_type": "linear",
+    "num_train_timesteps": 1000,
+    "prediction_type": "epsilon",
+    "sample_max_value": 1.0,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+    "trained_betas": None,
+    "use_karras_sigmas": False,
+}
+FOREIGN = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+)
+
+
+def stats(**config):
+    noise = DEISSNScheduler(**{**SD_BETAS, **config}).noise
+    return gaussian_record(noise)
+
+
+def run(scheduler, x: torch.Tensor, begin: int = 0) -> torch.Tensor:
+    """Whatever a network says, from the step `begin` on."""
+    for t in scheduler.timesteps[begin:]:
+        x = scheduler.step(torch.tanh(x) * (1.0 + 1e-3 * float(t)), t, x).prev_sample
+    return x
+
+
+# ------------------------------------------------------------------------------------------------ names and signatures
+
+
+@pytest.mark.parametrize(
+    ("method", "names"),
+    [
+        ("set_timesteps", ["num_inference_steps", "device", "mu", "sigmas", "timesteps"]),
+        ("step", ["model_output", "timestep", "sample", "generator", "return_dict"]),
+        ("scale_model_input", ["sample", "timestep"]),
+        ("add_noise", ["original_samples", "noise", "timesteps"]),
+        ("scale_noise", ["sample", "timestep", "noise"]),
+        ("set_begin_index", ["begin_index"]),
+        ("index_for_timestep", ["timestep"]),
+    ],
+)
+def test_signatures_have_the_names_that_pipelines_inspect(method, names):
+    parameters = list(inspect.signature(getattr(DEISSNScheduler, method)).parameters)[1:]
+    assert parameters[: len(names)] == names
+
+
+def test_attributes_that_pipelines_read():
+    scheduler = DEISSNScheduler()
+    assert scheduler.order == 1 and scheduler.init_noise_sigma == 1.0 and len(scheduler) == 1000
+    assert scheduler.begin_index is None and scheduler.step_index is None
+    assert scheduler.config.num_train_timesteps == 1000 and scheduler.config.steps_offset == 0
+    assert scheduler.config.variance_type is None
+    assert set(FOREIGN) <= {cls.__name__ for cls in scheduler.compatibles}
+    assert isinstance(scheduler, SchedulerMixin)
+
+
+def test_class_is_where_saved_pipelines_look_for_it():
+    assert DEISSNScheduler.__module__ == "diffusers_deis_sn"
+    assert diffusers_deis_sn.SchedulerMixin is SchedulerMixin
+
+
+def test_constructor_has_no_argument_that_other_schedulers_choke_on():
+    parameters = inspect.signature(DEISSNScheduler.__init__).parameters
+    assert not {"algorithm_type", "solver_type"} & set(parameters)
+    assert not [p for p in parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
+
+
+@pytest.mark.parametrize("config", [DDPM_BETAS, SD_BETAS, {"beta_schedule": "squaredcos_cap_v2"}], ids=str)
+def test_training_code_finds_the_whole_process(config):
+    ours, theirs = DEISSNScheduler(**config), DDPMScheduler(**config)
+    assert ours.timesteps.tolist() == theirs.timesteps.tolist()
+    assert torch.allclose(ours.alphas_cumprod, theirs.alphas_cumprod, rtol=1e-4, atol=1e-7)
+    assert torch.allclose(ours.betas, theirs.betas, rtol=1e-4, atol=1e-7)
+
+
+# -------------------------------------------------------------------------------------------------------------- a run
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("final", FINAL_SIGMAS)
+@pytest.mark.parametrize("steps", [1, 2, 7, 20])
+def test_n_steps_are_n_calls(spacing, final, steps):
+    scheduler = DEISSNScheduler(**SD_BETAS, timestep_spacing=spacing, final_sigmas_type=final)
+    scheduler.set_timesteps(steps)
+    assert len(scheduler.timesteps) == scheduler.num_inference_steps == steps and len(scheduler.sigmas) == steps + 1
+    assert torch.all(scheduler.timesteps[1:] < scheduler.timesteps[:-1])
+    assert torch.all(scheduler.sigmas[1:] < scheduler.sigmas[:-1])
+    assert scheduler.sigmas.device.type == "cpu"
+    whole = spacing in INTEGER_SPACINGS or torch.equal(scheduler.timesteps, scheduler.timesteps.round())
+    assert scheduler.timesteps.dtype == (torch.int64 if whole else torch.float32)
+    run(scheduler, start_noise(2))
+    assert scheduler.step_index == steps
+
+
+def test_positional_number_and_keyword_device():
+    scheduler = DEISSNScheduler()
+    scheduler.set_timesteps(4, device=torch.device("cpu"))
+    assert scheduler.timesteps.tolist() == [999, 749, 499, 249]
+    scheduler.set_timesteps(4, device="meta")
+    assert scheduler.timesteps.device.type == "meta" and scheduler.sigmas.device.type == "cpu"
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
+def test_custom_timesteps_are_honoured(kind):
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    scheduler.set_timesteps(timesteps=kind([999, 500, 20]))
+    assert scheduler.timesteps.tolist() == [999, 500, 20] and scheduler.timesteps.dtype == torch.int64
+    scheduler.set_timesteps(timesteps=kind([998.5, 500.0, 20.25]))
+    assert scheduler.timesteps.tolist() == [998.5, 500.0, 20.25]
+    assert len(scheduler.sigmas) == 4 and scheduler.sigmas[-1] == 0.0
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
+def test_custom_sigmas_are_honoured(kind):
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    values = [12.5, 3.0, 0.25]
+    for given_sigmas in (values, [*values, 0.0]):
+        scheduler.set_timesteps(sigmas=kind(given_sigmas))
+        assert scheduler.sigmas.tolist() == [*values, 0.0] and scheduler.num_inference_steps == 3
+    assert scheduler.noise.rho(scheduler.timesteps.double().numpy()) == pytest.approx(values, rel=1e-6)
+
+
+def test_a_grid_handed_back_by_hand_gives_the_same_run():
+    one, other = DEISSNScheduler(**SD_BETAS, stats=stats()), DEISSNScheduler(**SD_BETAS, stats=stats())
+    one.set_timesteps(9)
+    other.set_timesteps(timesteps=one.timesteps.tolist())
+    assert torch.equal(run(one, start_noise(2)), run(other, start_noise(2)))
+    other.set_timesteps(sigmas=one.sigmas.tolist())
+    assert torch.allclose(run(other, start_noise(2)), run_again(one), atol=1e-4)
+
+
+def run_again(scheduler):
+    scheduler.set_timesteps(scheduler.num_inference_steps)
+    return run(scheduler, start_noise(2))
+
+
+def test_set_timesteps_forgets_the_run_before():
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    scheduler.set_timesteps(6)
+    fresh = run(scheduler, start_noise(2))
+    for spoil in (lambda: None, lambda: scheduler.set_begin_index(3), lambda: half_a_run(scheduler)):
+        scheduler.set_timesteps(6)
+        spoil()
+        scheduler.set_timesteps(6)
+        assert scheduler.step_index is None and scheduler.begin_index is None
+        assert scheduler.model_outputs == [None] * scheduler.config.solver_order
+        assert torch.equal(run(scheduler, start_noise(2)), fresh)
+
+
+def half_a_run(scheduler):
+    x = start_noise(2)
+    for t in scheduler.timesteps[:3]:
+        x = scheduler.step(x, t, x).prev_sample
+
+
+def test_return_value():
+    outcomes = []
+    for return_dict in (True, False):
+        scheduler = DEISSNScheduler()
+        scheduler.set_timesteps(3)
+        outcomes.append(scheduler.step(start_noise(2), 999, start_noise(2, seed=1), return_dict=return_dict))
+    assert isinstance(outcomes[1], tuple) and len(outcomes[1]) == 1
+    assert torch.equal(outcomes[0].prev_sample, outcomes[1][0]) and torch.equal(outcomes[0][0], outcomes[1][0])
+
+
+@pytest.mark.parametrize("number", [int, float, torch.tensor, lambda t: torch.tensor([t]), lambda t: np.int64(t)])
+def test_timesteps_of_any_number_type(number):
+    scheduler = DEISSNScheduler()
+    scheduler.set_timesteps(3)
+    x = start_noise(2)
+    for t in (999, 666, 332):
+        x = scheduler.step(x, number(t), x).prev_sample
+    assert scheduler.step_index == 3
+
+
+def test_arguments_that_some_pipelines_always_pass():
+    scheduler = DEISSNScheduler()
+    scheduler.set_timesteps(2)
+    x, generator = start_noise(2), torch.Generator()
+    step = scheduler.step(x, 999, x, generator=[generator], eta=0.0, use_clipped_model_output=True, return_dict=False)
+    assert step[0].shape == x.shape
+    assert scheduler.scale_model_input(x, 0.0) is x
+
+
+def test_a_learned_variance_is_dropped():
+    one, other = DEISSNScheduler(), DEISSNScheduler(variance_type="learned_range")
+    x, eps = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    for scheduler in (one, other):
+        scheduler.set_timesteps(4)
+    with_variance = torch.cat([eps, torch.full_like(eps, float("nan"))], dim=1)
+    assert torch.equal(one.step(eps, 999, x).prev_sample, other.step(with_variance, 999, x).prev_sample)
+
+
+def test_the_networks_own_memory_is_not_kept():
+    """Compiled networks write each output to the same place."""
+    one, other = DEISSNScheduler(), DEISSNScheduler()
+    x, y, buffer = start_noise(2), start_noise(2), torch.empty(2, 64, dtype=torch.float64)
+    for scheduler in (one, other):
+        scheduler.set_timesteps(5)
+    for t in one.timesteps:
+        x = one.step(torch.tanh(x), t, x).prev_sample
+        buffer.copy_(torch.tanh(y))
+        y = other.step(buffer, t, y).prev_sample
+    assert torch.equal(x, y)
+
+
+# ------------------------------------------------------------------------------------ runs that start half-way, noising
+
+
+@pytest.mark.parametrize("begin", [1, 4, 9])
+def test_a_run_that_begins_half_way_is_a_run_over_what_is_left(begin):
+    scheduler, rest = (DEISSNScheduler(**SD_BETAS, stats=stats(), solver_order=3) for _ in range(2))
+    scheduler.set_timesteps(10)
+    rest.set_timesteps(timesteps=scheduler.timesteps[begin:].tolist())
+    expected = run(rest, start_noise(2))
+    scheduler.set_begin_index(begin)
+    assert scheduler.begin_index == begin
+    assert torch.allclose(run(scheduler, start_noise(2), begin), expected, atol=1e-12)
+    scheduler.set_timesteps(10)  # and without set_begin_index the first timestep says where
+    assert torch.allclose(run(scheduler, start_noise(2), begin), expected, atol=1e-12)
+
+
+def test_noise_is_added_as_alpha_and_sigma_say():
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    x0, eps = start_noise(3), start_noise(3, seed=1)
+    times = torch.tensor([999, 500, 0])
+    alpha_squared = DDPMScheduler(**SD_BETAS).alphas_cumprod.double()[times]
+    expected = alpha_squared.sqrt()[:, None] * x0 + (1 - alpha_squared).sqrt()[:, None] * eps
+    assert torch.allclose(scheduler.add_noise(x0, eps, times), expected, atol=1e-5)
+    assert torch.equal(scheduler.scale_noise(x0, times, eps), scheduler.add_noise(x0, eps, times))
+    between = scheduler.add_noise(x0[:1], eps[:1], torch.tensor([499.5]))
+    assert torch.all((between - scheduler.add_noise(x0[:1], eps[:1], torch.tensor([499]))).abs() < 0.01)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_noising_keeps_dtype_and_shape(dtype):
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    x0 = torch.randn(2, 4, 8, 8).to(dtype)
+    for begin in (None, 3):
+        scheduler.set_timesteps(10)
+        if begin:
+            scheduler.set_begin_index(begin)
+        noisy = scheduler.add_noise(x0, torch.randn(2, 4, 8, 8), scheduler.timesteps[3:4])
+        assert noisy.dtype == dtype and noisy.shape == x0.shape
+    assert not torch.equal(noisy, x0)
+
+
+def test_image_to_image_starts_at_the_level_of_its_first_step():
+    scheduler = DEISSNScheduler(**SD_BETAS, timestep_spacing="log_snr")
+    x0, eps = start_noise(2), start_noise(2, seed=1)
+    scheduler.set_timesteps(10)
+    by_time = scheduler.add_noise(x0, eps, scheduler.timesteps[4:5].repeat(2))
+    scheduler.set_begin_index(4)
+    by_index = scheduler.add_noise(x0, eps, scheduler.timesteps[4:5])
+    rho = scheduler.sigmas[4].double()
+    expected = (x0 + rho * eps) / (1 + rho**2).sqrt()
+    assert torch.allclose(by_index, expected, atol=1e-6) and torch.allclose(by_time, expected, atol=1e-6)
+    x = scheduler.step(eps, scheduler.timesteps[4], by_index).prev_sample
+    rho = scheduler.sigmas[5].double()  # within the loop: the level of the next step, as inpainting needs it
+    expected = (x0 + rho * eps) / (1 + rho**2).sqrt()
+    assert torch.allclose(scheduler.add_noise(x0, eps, scheduler.timesteps[5:6]), expected, atol=1e-6)
+    assert torch.allclose(x, expected, atol=1e-6)  # constant epsilon: an exact step
+
+
+# --------------------------------------------------------------------------------------------- swapping schedulers
+
+
+@pytest.mark.parametrize("config", [SD15, SDXL], ids=["SD 1.5", "SDXL"])
+def test_a_known_config_gives_the_good_few_step_setting(config):
+    theirs = getattr(diffusers, config["_class_name"]).from_config(config)
+    for source in (config, theirs.config):
+        scheduler = DEISSNScheduler.from_config(source)
+        assert (scheduler.config.solver_order, scheduler.config.interpolation) == (2, "t")
+        assert scheduler.spacing == "trailing"
+        assert (scheduler.config.final_sigmas_type, scheduler.config.lower_order_final) == ("zero", True)
+        scheduler.set_timesteps(10)
+        assert scheduler.timesteps.tolist() == list(range(999, 0, -100)) and scheduler.sigmas[-1] == 0.0
+        assert scheduler.noise.fingerprint == DEISSNScheduler(**SD_BETAS).noise.fingerprint
+
+
+def through_json(scheduler):
+    """The config as a file holds it: every value explicit."""
+    return json.loads(scheduler.to_json_string())
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("as_file", [False, True])
+def test_there_and_back_through_another_scheduler(name, as_file, diffusers_log):
+    other_class = getattr(diffusers, name)
+    config = {**SD_BETAS, "prediction_type": "v_prediction", "timestep_spacing": "leading", "steps_offset": 1}
+    original = other_class(**config)
+    ours = DEISSNScheduler.from_config(
+        through_json(original) if as_file else original.config, solver_order=2, clip_normalizer_steps=3.0
+    )
+    assert ours.spacing == "trailing" and ours.config.timestep_spacing == "leading"
+    back = other_class.from_config(through_json(ours) if as_file else ours.config)
+    for key, value in config.items():
+        assert back.config[key] == value
+    back.set_timesteps(10)  # what it took over must not break it
+    again = DEISSNScheduler.from_config(through_json(back) if as_file else back.config)
+    assert again.spacing == "trailing" and again.config.timestep_spacing == "leading"
+    assert again.config.prediction_type == "v_prediction"
+    assert again.config.clip_normalizer_steps == 3.0
+    again.set_timesteps(10)
+    assert again.timesteps[0] == 999
+    assert not [message for message in diffusers_log if "_deis_sn" in message]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_scheduler_with_statistics_is_swapped_without_a_word(name, diffusers_log, tmp_path):
+    ours = DEISSNScheduler.from_config(SDXL, stats=stats().save(tmp_path))
+    other = getattr(diffusers, name).from_config(ours.config)
+    again = DEISSNScheduler.from_config(other.config)
+    assert again.statistics == stats()
+    assert not diffusers_log
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("as_file", [False, True])
+def test_an_explicit_grid_survives_the_way_there_and_back(spacing, as_file):
+    ours = DEISSNScheduler.from_config(SD15, timestep_spacing=spacing)
+    other = EulerDiscreteScheduler.from_config(through_json(ours) if as_file else ours.config)
+    again = DEISSNScheduler.from_config(through_json(other) if as_file else other.config)
+    assert ours.spacing == again.spacing == spacing
+
+
+def test_an_explicit_grid_survives_a_copy():
+    chosen = DEISSNScheduler(**SD_BETAS, timestep_spacing="log_snr")
+    assert DEISSNScheduler.from_config(chosen.config).spacing == "log_snr"
+    assert DEISSNScheduler.from_config(through_json(chosen)).spacing == "log_snr"
+    assert DEISSNScheduler.from_config(chosen.config, timestep_spacing="karras").spacing == "karras"
+
+
+@pytest.mark.parametrize("flag", ["karras", "exponential", "beta"])
+def test_the_flags_of_diffusers_choose_a_grid(flag):
+    theirs = DEISMultistepScheduler(**SD_BETAS, **{f"use_{flag}_sigmas": True})
+    assert DEISSNScheduler.from_config(theirs.config).spacing == flag
+
+
+def test_statistics_come_back_from_a_file_they_were_read_from(tmp_path):
+    file = stats().save(tmp_path)
+    ours = DEISSNScheduler.from_config(SD15, stats=file)
+    other = EulerDiscreteScheduler.from_config(through_json(ours))
+    assert DEISSNScheduler.from_config(other.config).statistics == stats()
+    assert DEISSNScheduler.from_config(other.config, stats=False).statistics is None
+
+
+def test_options_given_win_over_the_config():
+    scheduler = DEISSNScheduler.from_config(SD15, solver_order=4, final_sigmas_type="sigma_min", steps_offset=0)
+    assert (scheduler.config.solver_order, scheduler.config.final_sigmas_type) == (4, "sigma_min")
+    assert scheduler.config.steps_offset == 0
+
+
+def test_unused_options_are_handed_back():
+    scheduler, unused = DEISSNScheduler.from_config(SD15, return_unused_kwargs=True, colour="red")
+    assert unused["colour"] == "red" and isinstance(scheduler, DEISSNScheduler)
+
+
+def test_a_pipeline_may_replace_the_config():
+    """Stable Diffusion's pipelines do so in their constructor, to mend old configs."""
+    scheduler = DEISSNScheduler(**DDPM_BETAS, timestep_spacing="leading")
+    changed = {**scheduler.config, **SD_BETAS, "steps_offset": 1}
+    scheduler._internal_dict = diffusers.configuration_utils.FrozenDict(changed)
+    scheduler.set_timesteps(9)
+    expected = DEISSNScheduler(**SD_BETAS, timestep_spacing="leading", steps_offset=1)
+    expected.set_timesteps(9)
+    assert torch.equal(scheduler.sigmas, expected.sigmas) and scheduler.timesteps[0] == 901
+
+
+# --------------------------------------------------------------------------------------------------- saving, copying
+
+
+@pytest.mark.parametrize("with_stats", [False, True])
+def test_save_and_load(tmp_path, with_stats):
+    options = {"solver_order": 4, "timestep_spacing": "quadratic", "num_train_timesteps": 40}
+    options["trained_betas"] = np.linspace(0.01, 0.3, 40).tolist()
+    options["stats"] = stats(**options) if with_stats else None
+    original = DEISSNScheduler(**options)
+    original.save_pretrained(tmp_path)
+    loaded = DEISSNScheduler.from_pretrained(tmp_path)
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    beside = ["score_statistics/score_statistics.safetensors"] if with_stats else []
+    assert files == ["scheduler_config.json", *beside]
+    assert loaded.statistics == original.statistics
+    public = {key: value for key, value in original.config.items() if not key.startswith("_")}
+    assert {key: value for key, value in loaded.config.items() if not key.startswith("_")} == public
+    for scheduler in (original, loaded):
+        scheduler.set_timesteps(3)
+    assert torch.equal(run(original, start_noise(2)), run(loaded, start_noise(2)))
+
+
+def test_a_saved_config_holds_no_path_of_this_machine(tmp_path):
+    file = stats().save(tmp_path / "measured")
+    scheduler = DEISSNScheduler(**SD_BETAS, stats=file)
+    scheduler.save_pretrained(tmp_path / "saved")
+    assert str(tmp_path) not in (tmp_path / "saved" / "scheduler_config.json").read_text()
+    file.unlink()
+    assert DEISSNScheduler.from_pretrained(tmp_path / "saved").statistics == stats()
+
+
+def test_no_weights_like_file_beside_the_config(tmp_path):
+    """Diffusers would take the folder for one of weights and leave scheduler_config.json out of downloads."""
+    DEISSNScheduler(**SD_BETAS, stats=stats()).save_pretrained(tmp_path)
+    endings = ("safetensors", "bin", "onnx", "pb", "flashpack")
+    assert not [path.name for path in tmp_path.iterdir() if path.name.endswith(endings)]
+
+
+def test_saving_without_statistics_removes_those_saved_before(tmp_path):
+    DEISSNScheduler(**SD_BETAS, stats=stats()).save_pretrained(tmp_path)
+    DEISSNScheduler(**SD_BETAS).save_pretrained(tmp_path)
+    assert DEISSNScheduler.from_pretrained(tmp_path).statistics is None
+
+
+def test_save_config_alone_is_enough_to_load(tmp_path):
+    DEISSNScheduler(**SD_BETAS, solver_order=2).save_config(tmp_path)
+    loaded = DEISSNScheduler.from_pretrained(tmp_path)
+    assert loaded.config.solver_order == 2 and loaded.config.beta_schedule == "scaled_linear"
+
+
+def test_other_statistics_may_be_given_while_loading(tmp_path):
+    DEISSNScheduler(**SD_BETAS, stats=stats()).save_pretrained(tmp_path / "one" / "scheduler")
+    other = gaussian_record(DEISSNScheduler(**SD_BETAS).noise, std=0.6)
+    assert DEISSNScheduler.from_pretrained(tmp_path / "one", subfolder="scheduler").statistics == stats()
+    assert DEISSNScheduler.from_pretrained(tmp_path / "one", subfolder="scheduler", stats=other).statistics == other
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda scheduler: pickle.loads(pickle.dumps(scheduler))])
+def test_a_copy_in_the_middle_of_a_run_goes_on_alike(duplicate):
+    scheduler = DEISSNScheduler(**SD_BETAS, stats=stats())
+    scheduler.set_timesteps(8)
+    x = start_noise(2)
+    for t in scheduler.timesteps[:3]:
+        x = scheduler.step(torch.tanh(x), t, x).prev_sample
+    twin, y = duplicate(scheduler), x.clone()
+    for t in scheduler.timesteps[3:]:
+        x = scheduler.step(torch.tanh(x), t, x).prev_sample
+        y = twin.step(torch.tanh(y), t, y).prev_sample
+    assert torch.equal(x, y) and twin.statistics == scheduler.statistics
+
+
+def test_statistics_change_the_run_from_the_next_plan_on():
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    scheduler.set_timesteps(5)
+    plain = run(scheduler, start_noise(2))
+    scheduler.set_stats(stats())
+    scheduler.set_timesteps(5)
+    assert not torch.allclose(run(scheduler, start_noise(2)), plain, rtol=1e-3)
+    scheduler.set_stats(None)
+    scheduler.set_timesteps(5)
+    assert torch.equal(run(scheduler, start_noise(2)), plain)
+
+
+def test_the_cutoff_holds_r_flat_near_clean_data():
+    ends = []
+    for cutoff in (0, 40, 999):
+        scheduler = DEISSNScheduler(**SD_BETAS, stats=stats(), clip_normalizer_steps=cutoff)
+        scheduler.set_timesteps(10)
+        ends.append(run(scheduler, start_noise(2)))
+    plain = DEISSNScheduler(**SD_BETAS)
+    plain.set_timesteps(10)
+    assert torch.allclose(ends[2], run(plain, start_noise(2)), atol=1e-9)  # flat everywhere
+    assert not torch.allclose(ends[0], ends[1], atol=1e-3) and not torch.allclose(ends[1], ends[2], atol=1e-3)
+
+
+# -------------------------------------------------------------------------------------------------------- what it says
+
+
+def test_plain_deis_is_said_once(caplog):
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    with caplog.at_level(logging.INFO, "diffusers_deis_sn"):
+        scheduler.set_timesteps(5)
+        scheduler.set_timesteps(6)
+    assert [record.getMessage() for record in caplog.records if "plain DEIS" in record.getMessage()] == [
+        "No score statistics given: this is plain DEIS. Measure them with `calibrate`."
+    ]
+
+
+def test_nothing_is_said_with_statistics(caplog, diffusers_log):
+    scheduler = DEISSNScheduler.from_config(SD15, stats=stats())
+    scheduler.set_timesteps(5)
+    run(scheduler, start_noise(2))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not [message for message in diffusers_log if "skip_prk_steps" not in message]
+
+
+# ------------------------------------------------------------------------------------------------------ every setting
+
+
+@settings(max_examples=80)
+@given(
+    st.sampled_from(SPACINGS),
+    st.integers(1, 4),
+    st.sampled_from(INTERPOLATIONS),
+    st.sampled_from(PREDICTION_TYPES),
+    st.sampled_from([torch.float32, torch.float16, torch.bfloat16, torch.float64]),
+    st.integers(1, 30),
+    st.sampled_from(FINAL_SIGMAS),
+    st.booleans(),
+    st.booleans(),
+)
+def test_every_setting_is_finite_and_keeps_the_dtype(
+    spacing, order, interpolation, prediction_type, dtype, steps, final, normalised, thresholding
+):
+    scheduler = DEISSNScheduler(
+        **SD_BETAS,
+        solver_order=order,
+        interpolation=interpolation,
+        prediction_type=prediction_type,
+        timestep_spacing=spacing,
+        final_sigmas_type=final,
+        thresholding=thresholding,
+        stats=stats().with_origin(prediction_type=prediction_type) if normalised else None,
+    )
+    scheduler.set_timesteps(steps)
+    assert torch.all(scheduler.timesteps[1:] < scheduler.timesteps[:-1])
+    data = Gaussian(scheduler.noise)
+    x = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    for t in scheduler.timesteps:
+        eps = data.epsilon(x, float(t))
+        rho = scheduler.noise.rho(float(t))
+        alpha, sigma = float(scheduler.noise.alpha(rho)), float(scheduler.noise.sigma(rho))
+        x0 = (x - sigma * eps) / alpha
+        output = {"epsilon": eps, "sample": x0, "v_prediction": alpha * eps - sigma * x0}[prediction_type]
+        x = scheduler.step(output, t, x).prev_sample
+        assert x.dtype == dtype and torch.all(torch.isfinite(x))
+    assert x.abs().max() < 20.0  # data lie within 0.7 +- 1; half precision and one step may be coarse, not wild
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_summed_in_float32(prediction_type, dtype):
+    """Each step is within one rounding of the float64 step from the same, half precision, history."""
+    half, exact = (DEISSNScheduler(**SD_BETAS, prediction_type=prediction_type, solver_order=4) for _ in range(2))
+    for scheduler in (half, exact):
+        scheduler.set_timesteps(12)
+    x = torch.randn(2, 4, 16, 16).to(dtype)
+    for t in half.timesteps:
+        output = torch.tanh(x)
+        expected = exact.step(output.double(), t, x.double()).prev_sample
+        x = half.step(output, t, x).prev_sample
+        rounding = torch.finfo(dtype).eps / 2 * expected.abs()
+        assert torch.all((x.double() - expected).abs() <= 1.01 * rounding + 1e-5)
+
+
+# ------------------------------------------------------------------------------------------------- no waiting in a loop
+
+
+@pytest.mark.parametrize("begin_index", [None, 0])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"solver_order": 4, "timestep_spacing": "log_snr"},
+        {"prediction_type": "v_prediction"},
+        {"prediction_type": "sample", "thresholding": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_no_step_waits_for_the_device(options, begin_index, dtype):
+    report = trace(DEISSNScheduler(**SD_BETAS, **options), 12, begin_index=begin_index, dtype=dtype)
+    assert not report.blocking("step"), report
+    assert sum(report.blocking("first step").values()) <= (2 if begin_index is None else 0), report  # the look-up
+
+
+def test_the_tracer_sees_a_scheduler_that_waits():
+    assert trace(diffusers.DDIMScheduler(**SD_BETAS), 4).blocking("step")
+
+
+def test_a_step_is_a_handful_of_kernels():
+    report = trace(DEISSNScheduler(**SD_BETAS), 12, begin_index=0)
+    assert max(report.kernels_per_step) <= 6, report  # one product, three sums, the copy of the output
+
+
+def test_every_use_of_a_step_is_planned_in_float64_on_the_host():
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    scheduler.set_timesteps(7)
+    plan = scheduler._plan
+    numbers = [*plan.table.transfers, *(v for rows in plan.table.rows for row in rows for v in row)]
+    numbers += [v for pair in plan.epsilon for v in pair] + [*plan.alpha, *plan.sigma, *plan.times, *plan.levels]
+    assert {type(number) for number in numbers} == {float}
+
+
+def test_noise_of_no_run_needs_noise():
+    with pytest.raises(StepError, match="needs `noise`"):
+        DEISSNScheduler().scale_noise(start_noise(1), torch.tensor([3]))
+
+
+def test_pndm_is_a_swap_away():
+    """The whole README in three lines: from the scheduler a pipeline came with, and back."""
+    theirs = PNDMScheduler.from_config(SD15)
+    ours = DEISSNScheduler.from_config(theirs.config)
+    assert PNDMScheduler.from_config(ours.config).config.skip_prk_steps is True

@@ -32,8 +32,8 @@ def block(name: str) -> str:
 def filled(text: str) -> str:
     """README's text with every block brought up to date."""
     for name in SOURCES:
-        pattern = re.compile(rf"(<!-- {name}: .*?-->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
-        text, count = pattern.subn(lambda m, name=name: m[1] + block(name) + m[2], text)
+        pattern = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        text, count = pattern.subn(lambda m, name=name: m[1] + block(name) + "\n" + m[2], text)
         if count != 1:
             raise SystemExit(f"README.md must have one block {name!r}, found {count}.")
     return text

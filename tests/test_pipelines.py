@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
+from diffusers import DEISMultistepScheduler, DiffusionPipeline, DPMSolverMultistepScheduler
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics, calibrate
 from tiny_pipelines import BUILDERS
 
@@ -83,12 +83,11 @@ def shipped() -> Any:
     return pipe
 
 
-def latents(pipe: Any, scheduler: Any, steps: int) -> torch.Tensor:
+def latents(pipe: Any, scheduler: Any, steps: int, guidance: float = 3.0) -> torch.Tensor:
     pipe.scheduler = scheduler
     noise = torch.randn(len(PROMPTS), 4, 8, 8, generator=torch.Generator().manual_seed(3))
-    return pipe(
-        PROMPTS, num_inference_steps=steps, guidance_scale=3.0, latents=noise, output_type="latent"
-    ).images
+    out = pipe(PROMPTS, num_inference_steps=steps, guidance_scale=guidance, latents=noise, output_type="latent")
+    return out.images
 
 
 def test_statistics_bring_ten_steps_nearer_to_the_converged_picture(shipped: Any) -> None:
@@ -100,6 +99,21 @@ def test_statistics_bring_ten_steps_nearer_to_the_converged_picture(shipped: Any
         for stats in (False, STATISTICS)
     )
     assert normalised < 0.9 * plain
+
+
+def test_order_three_does_not_blow_up_where_the_one_of_diffusers_does(shipped: Any) -> None:
+    """From 15 steps on, Diffusers' DEIS no longer lowers its order at the end; strong guidance then blows it up."""
+    config, trailing = shipped.scheduler.config, {"timestep_spacing": "trailing"}
+    rival = DPMSolverMultistepScheduler.from_config(config, final_sigmas_type="zero", **trailing)
+    reference = latents(shipped, rival, 100, guidance=7.5)
+
+    def error(scheduler: Any, steps: int) -> float:
+        return (latents(shipped, scheduler, steps, guidance=7.5) - reference).square().mean().sqrt().item()
+
+    theirs = error(DEISMultistepScheduler.from_config(config, solver_order=3, **trailing), 15)
+    ours = [error(DEISSNScheduler.from_config(config, solver_order=3, stats=False), steps) for steps in (10, 15)]
+    assert theirs > 2.0  # latents have a standard deviation of about one
+    assert ours[1] < ours[0] < 1.0
 
 
 def test_the_shipped_statistics_are_those_of_the_shipped_model(shipped: Any) -> None:

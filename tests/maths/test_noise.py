@@ -19,6 +19,7 @@ NAMED: list[dict[str, Any]] = [
     SD_BETAS,
     {"beta_schedule": "squaredcos_cap_v2"},
     {**SD_BETAS, "rescale_betas_zero_snr": True},
+    {**DDPM_BETAS, "rescale_betas_zero_snr": True},  # its last level but one has less signal than Diffusers' last
     {**DDPM_BETAS, "num_train_timesteps": 100},
 ]
 

@@ -1,6 +1,6 @@
 """Why the defaults are what they are: order, grid, last steps and normaliser of DEIS-SN on the shipped pipeline.
 
-    python benchmarks/choices.py --prompts 20          # writes benchmarks/tiny-sd-digits/choices.md and choices.json
+python benchmarks/choices.py --prompts 20          # writes benchmarks/tiny-sd-digits/choices.md and choices.json
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from diffusers_deis_sn import DEISSNScheduler
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
 
-from demo import JUDGE, MODEL, REFERENCE_STEPS, STATISTICS, STEPS, Bench  # noqa: E402  (a program, not a package)
 from tiny_digits import draw_prompts, load_judge  # noqa: E402
+
+from demo import JUDGE, MODEL, REFERENCE_STEPS, STATISTICS, STEPS, Bench  # noqa: E402  (a program, not a package)
 
 GUIDANCES = (1.0, 3.0, 7.5)
 CHOICES: dict[str, dict[str, Any]] = {
@@ -65,10 +66,10 @@ def table(rows: list[dict[str, Any]], prompts: int) -> str:
     """A Markdown table; the best of each column is bold."""
     columns = [(guidance, steps) for guidance in GUIDANCES for steps in STEPS]
     cells = {(row["choice"], row["guidance"], row["steps"]): row["rms"] for row in rows}
-    best = {column: min(cells[name, *column] for name in CHOICES) for column in columns}
+    best = {(g, n): min(cells[name, g, n] for name in CHOICES) for g, n in columns}
     lines = ["| choice | " + " | ".join(f"g {g:g}, {n}" for g, n in columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for name in CHOICES:
-        values = [(cells[name, *column], best[column]) for column in columns]
+        values = [(cells[name, g, n], best[g, n]) for g, n in columns]
         row = [f"**{value:.3f}**" if value == least else f"{value:.3f}" for value, least in values]
         lines.append(f"| {name} | " + " | ".join(row) + " |")
     lines += [

@@ -2,7 +2,7 @@
 
     python benchmarks/shipped_statistics.py
 
-The same as `deis-sn calibrate examples/models/tiny-sd-digits --prompts stats/tiny-sd-digits/prompts.txt ...`, and a card.
+The same as `deis-sn calibrate` with the arguments that the card names, and the card.
 """
 
 from __future__ import annotations

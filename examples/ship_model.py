@@ -91,8 +91,8 @@ tags: [stable-diffusion, mnist, tiny, deis-sn]
 ---
 # tiny-sd-digits
 
-A complete `StableDiffusionPipeline` in {size:.1f} MB that draws handwritten digits in colour: "a red seven on a dark blue
-background". It is made for measuring samplers on a CPU, with everything that a large model has: CLIP text encoder
+A complete `StableDiffusionPipeline` in {size:.1f} MB that draws handwritten digits in colour: "a red seven on a dark
+blue background". It is made for measuring samplers on a CPU, with everything that a large model has: CLIP text encoder
 ({parts["text_encoder"]}), U-Net ({parts["unet"]}) with cross attention, autoencoder ({parts["vae"]}; 3x32x32 pixels to
 4x8x8 latents), `scaled_linear` betas and epsilon prediction as Stable Diffusion 1.5, classifier-free guidance.
 
@@ -107,10 +107,10 @@ image = pipe("a green four on a black background", num_inference_steps=50, guida
 
 ## Prompt accuracy
 
-{final["all"]:.1%} of 500 prompts at 50 DDIM steps and guidance 3 show digit, colour and ground as asked (digit
-{final["digit"]:.1%}, colour {final["colour"]:.1%}, ground {final["ground"]:.1%}). Of the prompts with a pair of digit and colour
-that training never showed, {final["held out"]:.1%}. The judge is a small convolutional network trained on rendered
-MNIST pictures only (`../digit-judge`); on real test digits it is right in {judge["all"]:.1%} (digit
+{final["all"]:.1%} of {setting["prompts"]} prompts at 50 DDIM steps and guidance 3 show digit, colour and ground as
+asked (digit {final["digit"]:.1%}, colour {final["colour"]:.1%}, ground {final["ground"]:.1%}). Of the prompts with a
+pair of digit and colour that training never showed, {final["held out"]:.1%}. The judge is a small convolutional network
+trained on rendered MNIST pictures only (`../digit-judge`); on real test digits it is right in {judge["all"]:.1%} (digit
 {judge["digit"]:.1%}), and on pictures that went through the autoencoder in {vae["all"]:.1%}.
 
 Captions: `a COLOUR DIGIT on a GROUND background`, colours {", ".join(COLOURS)}; grounds {", ".join(GROUNDS)}. Held out:
@@ -118,9 +118,11 @@ Captions: `a COLOUR DIGIT on a GROUND background`, colours {", ".join(COLOURS)};
 
 ## Training
 
-`examples/train_tiny_sd.py` on {setting["device"]}, mixed precision {setting["precision"]}: judge {steps["judge"]} steps
-in {minutes["judge"]:.0f} min, autoencoder {steps["vae"]} steps in {minutes["vae"]:.0f} min (mean error {vae["error"]:.3f} of
-full scale), text encoder and U-Net together {steps["unet"]} steps of {setting["batch"]} in {minutes["unet"]:.0f} min.
+`examples/train_tiny_sd.py` on {setting["device"]}, mixed precision {setting["precision"]}:
+
+* judge: {steps["judge"]} steps in {minutes["judge"]:.0f} min;
+* autoencoder: {steps["vae"]} steps in {minutes["vae"]:.0f} min (mean error {vae["error"]:.3f} of full scale);
+* text encoder and U-Net: {steps["unet"]} steps of {setting["batch"]} in {minutes["unet"]:.0f} min.
 
 ![Training curves](training.png)
 

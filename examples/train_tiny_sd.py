@@ -428,7 +428,8 @@ def main() -> None:
     accelerator = Accelerator(mixed_precision=options.mixed_precision, cpu=options.cpu)
     gpu = torch.cuda.get_device_name() if accelerator.device.type == "cuda" else None
     device = gpu or f"{os.cpu_count()} CPU cores"
-    record(options, "setting", {"device": device, "precision": options.mixed_precision, "batch": options.batch})
+    setting = {"device": device, "precision": options.mixed_precision}
+    record(options, "setting", setting | {"batch": options.batch, "prompts": options.prompts})
     train, test = load_mnist(options.mnist)
     judge = train_judge(train, test, options)
     vae = train_autoencoder(train, test, judge, options)

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from diffusers_deis_sn import ScoreStatistics
 from PIL import Image
+
+from diffusers_deis_sn import ScoreStatistics
 
 ROOT = Path(__file__).resolve().parent.parent
 SHORT = ("swap_scheduler.py", "calibrate_your_model.py")

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DEISMultistepScheduler, DiffusionPipeline, DPMSolverMultistepScheduler
-from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics, calibrate
 from tiny_pipelines import BUILDERS
+
+from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics, calibrate
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "examples/models/tiny-sd-digits"
@@ -23,7 +24,9 @@ PROMPTS = ["a red seven on a dark blue background", "a white four on a black bac
 
 def call(pipe: Any, arguments: dict[str, Any], steps: int) -> np.ndarray:
     generator = torch.Generator().manual_seed(0)
-    return np.asarray(pipe(**{**arguments, "num_inference_steps": steps, "generator": generator, "output_type": "np"})[0])
+    return np.asarray(
+        pipe(**arguments | {"num_inference_steps": steps, "generator": generator, "output_type": "np"})[0]
+    )
 
 
 def count_calls(network: torch.nn.Module) -> list[int]:
@@ -120,9 +123,12 @@ def test_the_shipped_statistics_are_those_of_the_shipped_model(shipped: Any) -> 
     statistics = ScoreStatistics.load(STATISTICS)
     scheduler = DEISSNScheduler.from_config(shipped.scheduler.config, stats=statistics)
     assert statistics.origin.fingerprint == scheduler.noise.fingerprint
-    again = calibrate(shipped, PROMPTS, num_samples=16, batch_size=16, num_inference_steps=40, guidance_scale=3.0, progress=False)
+    settings = {"num_samples": 16, "batch_size": 16, "num_inference_steps": 40, "guidance_scale": 3.0}
+    again = calibrate(shipped, PROMPTS, progress=False, **settings)
     expected = np.interp(again.timesteps, statistics.timesteps, statistics.mean_abs)
     error = np.interp(again.timesteps, statistics.timesteps, statistics.mean_abs_error)
     # Other prompts, other noise, a coarser trajectory: within a few standard errors and 3 %.
     inside = again.timesteps >= statistics.timesteps[0]
-    assert np.all(np.abs(again.mean_abs - expected)[inside] < 5.0 * np.hypot(again.mean_abs_error, error)[inside] + 0.03)
+    assert np.all(
+        np.abs(again.mean_abs - expected)[inside] < 5.0 * np.hypot(again.mean_abs_error, error)[inside] + 0.03
+    )

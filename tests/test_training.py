@@ -1,4 +1,4 @@
-"""The training script end to end, a few steps of everything: it makes a pipeline, and a second call goes on from there."""
+"""The training script end to end, a few steps of everything: it makes a pipeline, and a second call goes on."""
 
 from __future__ import annotations
 

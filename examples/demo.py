@@ -196,7 +196,7 @@ def grid(bench: Bench, kept: dict[tuple[str, int], Tensor], steps: tuple[int, ..
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, default=24)
+    parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--output", type=Path, default=ROOT / "demo")
     options = parser.parse_args()

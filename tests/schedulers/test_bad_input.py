@@ -97,7 +97,7 @@ def test_betas_without_a_noise_schedule_are_refused_when_a_scheduler_is_made(opt
         {"use_dynamic_shifting": True},
         {"shift": 3.0},
     ],
-    ids=lambda config: config.get("_class_name", str(config)),
+    ids=["flow", "flow by name", "EDM", "flow sigmas", "flow prediction", "dynamic shifting", "shift"],
 )
 def test_configs_of_flow_matching_and_edm_models_are_refused(config):
     words = ["flow-matching or EDM model", "Keep the pipeline's own scheduler", config.get("_class_name", "")]

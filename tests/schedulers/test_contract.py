@@ -183,7 +183,8 @@ def test_a_grid_handed_back_by_hand_gives_the_same_run():
     one.set_timesteps(9)
     other.set_timesteps(timesteps=one.timesteps.tolist())
     assert torch.equal(run(one, start_noise(2)), run(other, start_noise(2)))
-    other.set_timesteps(sigmas=one.sigmas.tolist())
+    other.set_timesteps(sigmas=one.sigmas.tolist())  # in float32: the times are whole but for rounding, so whole
+    assert torch.equal(other.timesteps, one.timesteps) and other.timesteps.dtype == torch.int64
     assert torch.allclose(run(other, start_noise(2)), run_again(one), atol=1e-4)
 
 

@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import pickle
+from pathlib import Path
 
 import diffusers
 import numpy as np
@@ -650,3 +651,17 @@ def test_pndm_is_a_swap_away():
     theirs = PNDMScheduler.from_config(SD15)
     ours = DEISSNScheduler.from_config(theirs.config)
     assert PNDMScheduler.from_config(ours.config).config.skip_prk_steps is True
+
+
+@pytest.mark.parametrize("spacing", ["quadratic", "log_snr", "karras", "exponential", "beta"])
+def test_a_grid_of_our_own_does_not_break_the_swap_back(spacing: str, tmp_path: Path) -> None:
+    original = EulerDiscreteScheduler(**SD_BETAS, timestep_spacing="leading")
+    ours = DEISSNScheduler.from_config(original.config, timestep_spacing=spacing)
+    ours.save_pretrained(tmp_path)
+    for scheduler in (ours, DEISSNScheduler.from_pretrained(tmp_path)):
+        assert scheduler.spacing == spacing
+        back = EulerDiscreteScheduler.from_config(scheduler.config)
+        back.set_timesteps(6)
+        original.set_timesteps(6)
+        assert torch.equal(back.timesteps, original.timesteps)
+        assert DEISSNScheduler.from_config(back.config).spacing == spacing

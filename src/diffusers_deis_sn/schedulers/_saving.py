@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.maths.spacing import INTEGER_SPACINGS, SPACINGS
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger
 from diffusers_deis_sn.statistics.format import FILE_NAME
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -20,6 +21,7 @@ PRIVATE = "_deis_sn"
 FOLDER = "score_statistics"
 HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
 OWN_OPTIONS = ("interpolation", "clip_normalizer_steps")  # no scheduler of Diffusers has arguments of these names
+OWN_SPACINGS = tuple(name for name in SPACINGS if name not in INTEGER_SPACINGS)
 FLOW_OPTIONS = ("shift", "base_shift", "sigma_data")
 
 
@@ -84,9 +86,13 @@ class StatisticsHolder(PlannedScheduler):
         hub = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
         if isinstance(config, dict):
             _refuse_foreign_process(config)
+        # A grid unknown to Diffusers stays private: in the public config it would break a swap to another class.
+        spacing = kwargs.get("timestep_spacing")
+        if spacing in OWN_SPACINGS:
+            del kwargs["timestep_spacing"]
         scheduler, unused = super().from_config(config, return_unused_kwargs=True, **kwargs)
         if isinstance(config, dict):
-            scheduler._choose_spacing(config, kwargs)
+            scheduler._choose_spacing(config, spacing)
         source = scheduler._private.get("stats") if stats is None else stats
         if source is not None and source is not False:
             scheduler.set_stats(source, **hub)
@@ -94,11 +100,13 @@ class StatisticsHolder(PlannedScheduler):
             scheduler.set_stats(None)
         return (scheduler, unused) if return_unused_kwargs else scheduler
 
-    def _choose_spacing(self, config: dict[str, Any], chosen: dict[str, Any]) -> None:
+    def _choose_spacing(self, config: dict[str, Any], chosen: str | None) -> None:
         """Keep another scheduler's time grid in the config, for the way back, but use this class's own."""
-        own = config.get("_class_name") == type(self).__name__ or all(key in config for key in OWN_OPTIONS)
-        if "timestep_spacing" in chosen:
-            self._set_private(timestep_spacing=chosen["timestep_spacing"])
+        own = all(key in config for key in OWN_OPTIONS)
+        if "_class_name" in config:
+            own = config["_class_name"] == type(self).__name__
+        if chosen is not None:
+            self._set_private(timestep_spacing=chosen)
         elif not own and "timestep_spacing" not in self._private:
             default = type(self)().config["timestep_spacing"]
             if self.config["timestep_spacing"] != default:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = (
     ["benchmarks/shipped_statistics.py"],
     ["benchmarks/overhead.py"],
-    ["examples/demo.py", "--prompts", "200", "--output", "benchmarks/tiny-sd-digits"],
+    ["examples/demo.py", "--prompts", "100", "--other-ends", "--output", "benchmarks/tiny-sd-digits"],
     ["benchmarks/choices.py"],
     ["benchmarks/readme.py"],
 )

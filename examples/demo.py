@@ -1,11 +1,12 @@
 """The main job on the shipped model: swap the scheduler, take 5 to 15 steps, see what it is worth.
 
     python examples/demo.py                       # what `make demo` runs: demo/grid.png, demo/normaliser.png, a table
-    python examples/demo.py --prompts 200 --output benchmarks/tiny-sd-digits
+    python examples/demo.py --prompts 100 --other-ends --output benchmarks/tiny-sd-digits
 
 Every scheduler gets the same prompts, start noise, spacing ("trailing") and end (sigma zero), and one network call a
-step. Measured are the RMS distance of the final latents to those of a 500-step run (DPM++ 2M, so the yardstick is not
-one of ours), and the share of pictures in which an independent classifier finds the digit and both colours asked for.
+step; `--other-ends` adds rivals with another end or grid. Measured are the RMS distance of the latents to those of a
+500-step run (DPM++ 2M, so the yardstick is not one of ours), and the share of pictures in which an independent
+classifier finds the digit and both colours asked for.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from typing import Any
 
 import torch
 from diffusers import (
-    DDIMScheduler,
     DEISMultistepScheduler,
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
@@ -59,11 +59,26 @@ def schedulers(config: Any) -> dict[str, Callable[[], Any]]:
     trailing = {"timestep_spacing": "trailing"}
     zero = trailing | {"final_sigmas_type": "zero"}
     return {
-        "DDIM": lambda: DDIMScheduler.from_config(config, set_alpha_to_one=True, **trailing),
+        # DPM++ of order 1 is DDIM. `DDIMScheduler` itself steps by T // N: at 15 steps it leaves its own grid.
+        "DDIM": lambda: DPMSolverMultistepScheduler.from_config(config, solver_order=1, **zero),
         "DPM++ 2M": lambda: DPMSolverMultistepScheduler.from_config(config, **zero),
         "UniPC": lambda: UniPCMultistepScheduler.from_config(config, **zero),
-        "DEIS (Diffusers)": lambda: UpstreamDeis.from_config(config, **trailing),
+        "DEIS of Diffusers, to zero": lambda: UpstreamDeis.from_config(config, **trailing),
         "DEIS-SN": lambda: DEISSNScheduler.from_config(config, stats=STATISTICS),
+    }
+
+
+def other_ends(config: Any) -> dict[str, Callable[[], Any]]:
+    """The rivals where they stop at the noise of t = 0 instead, or with Karras sigmas: not the same end or grid."""
+    short = {"timestep_spacing": "trailing", "final_sigmas_type": "sigma_min"}
+    karras = {"use_karras_sigmas": True, "final_sigmas_type": "zero"}
+    return {
+        "DPM++ 2M, ends at t = 0": lambda: DPMSolverMultistepScheduler.from_config(config, **short),
+        "DEIS of Diffusers, ends at t = 0": lambda: DEISMultistepScheduler.from_config(
+            config, timestep_spacing="trailing"
+        ),
+        "DPM++ 2M, Karras": lambda: DPMSolverMultistepScheduler.from_config(config, **karras),
+        "DEIS-SN, Karras": lambda: DEISSNScheduler.from_config(config, stats=STATISTICS, use_karras_sigmas=True),
     }
 
 
@@ -120,13 +135,15 @@ class Bench:
         return self.judge.verdict(self.pictures(latents), self.labels)["all"]
 
 
-def measure(bench: Bench, steps: tuple[int, ...]) -> tuple[list[Row], dict[tuple[str, int], Tensor]]:
-    """All schedulers at all numbers of steps, and the reference as ("reference", 500)."""
+def measure(
+    bench: Bench, steps: tuple[int, ...], entrants: dict[str, Callable[[], Any]]
+) -> tuple[list[Row], dict[tuple[str, int], Tensor]]:
+    """All entrants at all numbers of steps, and the reference as ("reference", 500)."""
     reference_scheduler = schedulers(bench.config)["DPM++ 2M"]()
     reference, calls = bench.latents(reference_scheduler, REFERENCE_STEPS)
     rows = [Row("reference", REFERENCE_STEPS, calls, 0.0, bench.accuracy(reference))]
     kept = {("reference", REFERENCE_STEPS): reference}
-    for name, make in schedulers(bench.config).items():
+    for name, make in entrants.items():
         for number in steps:
             latents, calls = bench.latents(make(), number)
             rms = (latents - reference).square().mean().sqrt().item()
@@ -197,6 +214,7 @@ def grid(bench: Bench, kept: dict[tuple[str, int], Tensor], steps: tuple[int, ..
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=16)
+    parser.add_argument("--other-ends", action="store_true", help="also rivals with ends and grids of their own")
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--output", type=Path, default=ROOT / "demo")
     options = parser.parse_args()
@@ -209,7 +227,8 @@ def main() -> None:
     pipe.set_progress_bar_config(disable=True)
     bench = Bench(pipe, load_judge(JUDGE), draw_prompts(options.prompts, seed=7), options.guidance)
     print(f"{options.prompts} prompts, guidance {options.guidance:g}, {REFERENCE_STEPS}-step reference first ...")
-    rows, kept = measure(bench, STEPS)
+    entrants = schedulers(bench.config) | (other_ends(bench.config) if options.other_ends else {})
+    rows, kept = measure(bench, STEPS, entrants)
     text = table(rows, STEPS, options.prompts, options.guidance)
     print(f"\n{text}\n")
 

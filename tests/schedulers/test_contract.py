@@ -13,7 +13,16 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, DEISMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
+from diffusers import (
+    CogVideoXDDIMScheduler,
+    DDPMScheduler,
+    DDPMWuerstchenScheduler,
+    DEISMultistepScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    IPNDMScheduler,
+    PNDMScheduler,
+)
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,8 +32,9 @@ from trace_syncs import trace
 
 import diffusers_deis_sn
 from diffusers_deis_sn import DEISSNScheduler
-from diffusers_deis_sn.errors import StepError
+from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
 from diffusers_deis_sn.maths.coefficients import INTERPOLATIONS
+from diffusers_deis_sn.maths.noise import vp_schedule
 from diffusers_deis_sn.maths.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.maths.spacing import FINAL_SIGMAS, INTEGER_SPACINGS, SPACINGS
 
@@ -665,3 +675,73 @@ def test_a_grid_of_our_own_does_not_break_the_swap_back(spacing: str, tmp_path: 
         original.set_timesteps(6)
         assert torch.equal(back.timesteps, original.timesteps)
         assert DEISSNScheduler.from_config(back.config).spacing == spacing
+
+
+@pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16])
+def test_a_narrow_output_is_widened_before_anything_cancels(narrow: torch.dtype) -> None:
+    """Under autocast the sample is float32 and the output is not; at zero SNR eps = alpha v + sigma x cancels most."""
+    options = {**SD_BETAS, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    scheduler = DEISSNScheduler(**options)
+    gaussian = Gaussian(scheduler.noise)
+
+    def run(dtype: torch.dtype) -> torch.Tensor:
+        x = start_noise(64).float()
+        scheduler.set_timesteps(10)
+        for t in scheduler.timesteps:
+            rho = float(scheduler.noise.rho(float(t)))
+            alpha, sigma = float(scheduler.noise.alpha(rho)), float(scheduler.noise.sigma(rho))
+            v = (gaussian.epsilon(x, float(t)) - sigma * x) / alpha
+            x = scheduler.step(v.to(dtype), t, x, return_dict=False)[0]
+        return x
+
+    wide = run(torch.float32)
+    apart = (run(narrow) - wide).abs().max() / wide.abs().max()
+    assert apart < 8.0 * torch.finfo(narrow).eps
+
+
+def test_statistics_are_checked_against_the_config_of_the_run() -> None:
+    noise = vp_schedule(**SD_BETAS)
+    scheduler = DEISSNScheduler(**SD_BETAS, stats=gaussian_record(noise))
+    scheduler.set_timesteps(4)
+    scheduler.register_to_config(beta_end=0.02)
+    with pytest.raises(StatisticsMismatchError, match=r"0\.02"):
+        scheduler.set_timesteps(4)
+
+
+def test_betas_that_went_through_float32_are_the_same_schedule() -> None:
+    rounded = np.float32(np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2).tolist()
+    record = gaussian_record(vp_schedule(**SD_BETAS))
+    scheduler = DEISSNScheduler(trained_betas=rounded, stats=record)
+    assert scheduler.statistics == record
+
+
+def test_set_begin_index_starts_the_solver_afresh() -> None:
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    gaussian = Gaussian(scheduler.noise)
+    scheduler.set_timesteps(10)
+    results = []
+    for _ in range(2):
+        scheduler.set_begin_index(4)
+        x = start_noise(3)
+        for t in scheduler.timesteps[4:]:
+            x = scheduler.step(gaussian.epsilon(x, float(t)), t, x, return_dict=False)[0]
+        results.append(x)
+    assert torch.equal(*results)
+
+
+def test_a_spacing_chosen_wins_over_the_flags_of_another_config() -> None:
+    karras = DPMSolverMultistepScheduler(**SD_BETAS, use_karras_sigmas=True)
+    assert DEISSNScheduler.from_config(karras.config).spacing == "karras"
+    assert DEISSNScheduler.from_config(karras.config, timestep_spacing="trailing").spacing == "trailing"
+
+
+@pytest.mark.parametrize("scheduler", [CogVideoXDDIMScheduler, DDPMWuerstchenScheduler, IPNDMScheduler])
+def test_configs_of_foreign_processes_are_refused(scheduler: type) -> None:
+    with pytest.raises(ConfigurationError, match="Keep the pipeline's own scheduler"):
+        DEISSNScheduler.from_config({**scheduler().config, "_class_name": scheduler.__name__})
+
+
+def test_the_config_of_stable_video_diffusion_is_refused() -> None:
+    config = EulerDiscreteScheduler(timestep_type="continuous", sigma_max=700.0, use_karras_sigmas=True).config
+    with pytest.raises(ConfigurationError, match="continuous"):
+        DEISSNScheduler.from_config(config)

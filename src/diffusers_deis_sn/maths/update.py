@@ -16,7 +16,7 @@ def combine(sample: Tensor, transfer: float, history: Sequence[Tensor], weights:
     Half precision is summed in float32 and rounded once. Nothing is read back from the device, and no tensor is made
     but the sum (and, for half precision, its rounded copy).
     """
-    total = sample.float() * transfer if sample.dtype in HALF else sample * transfer
+    total = sample.float().mul_(transfer) if sample.dtype in HALF else sample * transfer
     for weight, epsilon in zip(weights, history, strict=False):
         total.add_(epsilon, alpha=weight)
     return total.to(sample.dtype)

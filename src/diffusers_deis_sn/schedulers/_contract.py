@@ -77,14 +77,18 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Start the run at a later step, as image-to-image pipelines do; the solver starts up afresh there."""
         self._begin_index = begin_index
+        self._step_index = None
 
     def index_for_timestep(self, timestep: float | Tensor, schedule_timesteps: Tensor | None = None) -> int:
         """Number of the step called at `timestep`; the nearest, with one warning, where there is none.
 
         Reads the timestep from its device, so `step` asks at most once in a run.
         """
-        times = (self.timesteps if schedule_timesteps is None else schedule_timesteps).tolist()
-        time = float(timestep)
+        if schedule_timesteps is None and self._plan is not None:
+            times = list(self._plan.times)  # the same values, already on the host
+        else:
+            times = (self.timesteps if schedule_timesteps is None else schedule_timesteps).tolist()
+        time = _first(timestep)
         nearest = min(range(len(times)), key=lambda n: abs(times[n] - time))
         if abs(times[nearest] - time) > 1e-3:
             self._warn_once(
@@ -102,7 +106,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         else:
             # A time on an accelerator is not read: that would make the host wait in every step.
             on_device = isinstance(timestep, Tensor) and timestep.device.type != "cpu"
-            known = None if on_device else float(timestep)
+            known = None if on_device else _first(timestep)
         self._plan.check(self._step_index, known)
         return self._step_index
 
@@ -155,4 +159,9 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
 
     def __len__(self) -> int:
         """Number of training times, T."""
-        return int(self.config["num_train_timesteps"])
+        return len(self.noise)
+
+
+def _first(timestep: float | Tensor) -> float:
+    """A timestep as a number; of one for each sample the first, as all are the same."""
+    return float(timestep.flatten()[0]) if isinstance(timestep, Tensor) else float(timestep)

@@ -22,7 +22,8 @@ FOLDER = "score_statistics"
 HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
 OWN_OPTIONS = ("interpolation", "clip_normalizer_steps")  # no scheduler of Diffusers has arguments of these names
 OWN_SPACINGS = tuple(name for name in SPACINGS if name not in INTEGER_SPACINGS)
-FLOW_OPTIONS = ("shift", "base_shift", "sigma_data")
+FLOW_OPTIONS = ("shift", "base_shift", "sigma_data", "snr_shift_scale", "scaler")
+FOREIGN_CLASSES = ("FlowMatch", "EDM", "CosineDPM", "CogVideoX", "DDPMWuerstchen", "IPNDM", "KarrasVe", "ScoreSdeVe")
 
 
 class StatisticsHolder(PlannedScheduler):
@@ -90,6 +91,8 @@ class StatisticsHolder(PlannedScheduler):
         spacing = kwargs.get("timestep_spacing")
         if spacing in OWN_SPACINGS:
             del kwargs["timestep_spacing"]
+        if spacing is not None:  # chosen here, so no flag of another scheduler's config may override it
+            kwargs = {f"use_{grid}_sigmas": False for grid in ("karras", "exponential", "beta")} | kwargs
         scheduler, unused = super().from_config(config, return_unused_kwargs=True, **kwargs)
         if isinstance(config, dict):
             scheduler._choose_spacing(config, spacing)
@@ -175,11 +178,12 @@ def _refuse_foreign_process(config: dict[str, Any]) -> None:
     name = str(config.get("_class_name", ""))
     signs = [key for key in FLOW_OPTIONS if key in config]
     signs += [f"{key}=True" for key in ("use_flow_sigmas", "use_dynamic_shifting") if config.get(key)]
-    if config.get("prediction_type") == "flow_prediction":
-        signs.append("prediction_type='flow_prediction'")
-    if name.startswith("FlowMatch") or "EDM" in name or signs:
+    for key, value in (("prediction_type", "flow_prediction"), ("timestep_type", "continuous")):
+        if config.get(key) == value:
+            signs.append(f"{key}={value!r}")
+    if name.startswith(FOREIGN_CLASSES) or signs:
         raise ConfigurationError(
-            f"This config{f' of {name}' if name else ''} is that of a flow-matching or EDM model"
+            f"This config{f' of {name}' if name else ''} is that of a flow-matching or EDM model or the like"
             f"{f' ({signs[0]})' if signs else ''}; this version supports variance-preserving models only (Stable "
             "Diffusion 1, 2, XL and the like). Keep the pipeline's own scheduler."
         )

@@ -24,7 +24,7 @@ from diffusers_deis_sn.maths.spacing import (
     levels_from_times,
     spaced_levels,
 )
-from diffusers_deis_sn.maths.update import HALF, combine
+from diffusers_deis_sn.maths.update import combine
 from diffusers_deis_sn.schedulers._contract import logger
 from diffusers_deis_sn.schedulers._plan import make_plan
 from diffusers_deis_sn.schedulers._saving import StatisticsHolder
@@ -162,7 +162,9 @@ class DEISSNScheduler(StatisticsHolder):
     @property
     def noise(self) -> NoiseSchedule:
         """The noise schedule of the current config, which pipelines may have edited since `__init__`."""
-        key = tuple(str(self.config[name]) for name in BETA_KEYS)
+        betas = self.config["trained_betas"]
+        key = tuple(self.config[name] for name in BETA_KEYS if name != "trained_betas")
+        key += (None if betas is None else np.asarray(betas, dtype=np.float64).tobytes(),)
         if getattr(self, "_noise", (None, None))[0] != key:
             self._noise = (key, vp_schedule(**{name: self.config[name] for name in BETA_KEYS}))
         return self._noise[1]
@@ -213,6 +215,8 @@ class DEISSNScheduler(StatisticsHolder):
             )
         self._validate()
         noise = self.noise
+        if self.statistics is not None:  # pipelines and users may have edited the config since they were set
+            self.statistics.check(noise, self.config["prediction_type"])
         levels = self._levels(noise, num_inference_steps, sigmas, timesteps)
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: this is plain DEIS. Measure them with `calibrate`.")
@@ -283,6 +287,8 @@ class DEISSNScheduler(StatisticsHolder):
         """
         if eta:
             raise StepError(f"DEIS draws no noise: `eta` must be 0, got {eta!r}. Use DDIMScheduler for eta > 0.")
+        if self._step_index is None:
+            self._at_hand = 0
         n = self._begin_step(timestep)
         if model_output.ndim > 1 and model_output.shape[1] == 2 * sample.shape[1]:
             model_output = model_output[:, : sample.shape[1]]
@@ -313,8 +319,9 @@ class DEISSNScheduler(StatisticsHolder):
         a, b = self._plan.epsilon[index]  # type: ignore[union-attr]
         if (a, b) == (1.0, 0.0) and not self.config["thresholding"]:
             return model_output.clone()
-        half = sample.dtype in HALF
-        output, x = (model_output.float(), sample.float()) if half else (model_output, sample)
+        # Under autocast the output is narrower than the sample: what cancels must not be rounded before it does.
+        wide = torch.promote_types(torch.promote_types(model_output.dtype, sample.dtype), torch.float32)
+        output, x = model_output.to(wide), sample.to(wide)
         epsilon = output * a if b == 0.0 else (output * a).add_(x, alpha=b)
         if not self.config["thresholding"]:
             return epsilon

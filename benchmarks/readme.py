@@ -15,6 +15,7 @@ SOURCES = {
     "swap": "examples/swap_scheduler.py",
     "quality": "benchmarks/tiny-sd-digits/table.md",
     "choices": "benchmarks/tiny-sd-digits/choices.md",
+    "mixture": "benchmarks/mixture.md",
     "overhead": "benchmarks/overhead.md",
 }
 

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = (
     ["benchmarks/shipped_statistics.py"],
     ["benchmarks/overhead.py"],
+    ["benchmarks/mixture.py"],
     ["examples/demo.py", "--prompts", "100", "--other-ends", "--output", "benchmarks/tiny-sd-digits"],
     ["benchmarks/choices.py"],
     ["benchmarks/readme.py"],

@@ -86,7 +86,8 @@ def test_contradictions_are_refused(change, rule):
 
 
 def test_the_square_may_equal_the_mean_squared_but_for_rounding():
-    replace(tiny_record(), mean_square=np.array([0.5, 0.75]) ** 2 * (1.0 - 1e-7))
+    mean_square = np.array([0.5, 0.75]) ** 2 * (1.0 - 1e-7)
+    assert np.array_equal(replace(tiny_record(), mean_square=mean_square).mean_square, mean_square)
 
 
 def test_text_shows_origin_and_both_ends():

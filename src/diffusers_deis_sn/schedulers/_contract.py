@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.maths.noise import NoiseSchedule
-from diffusers_deis_sn.schedulers._plan import RunPlan
+from diffusers_deis_sn.schedulers._plan import OFF_GRID, RunPlan, nearest
 
 logger = logging.getLogger("diffusers_deis_sn")
 
@@ -58,9 +59,9 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         self._step_index = None
 
     @property
+    @abstractmethod
     def noise(self) -> NoiseSchedule:
         """The noise schedule of the current config."""
-        raise NotImplementedError
 
     # ------------------------------------------------------------------------------------------------- indices
 
@@ -89,12 +90,12 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         else:
             times = (self.timesteps if schedule_timesteps is None else schedule_timesteps).tolist()
         time = _first(timestep)
-        nearest = min(range(len(times)), key=lambda n: abs(times[n] - time))
-        if abs(times[nearest] - time) > 1e-3:
+        n = nearest(times, time)
+        if abs(times[n] - time) > OFF_GRID:
             self._warn_once(
-                "off-grid", f"Timestep {time:g} is not in the plan; the nearest, {times[nearest]:g}, is taken for it."
+                "off-grid", f"Timestep {time:g} is not in the plan; the nearest, {times[n]:g}, is taken for it."
             )
-        return nearest
+        return n
 
     def _begin_step(self, timestep: float | Tensor) -> int:
         """Number of the step that `step` is called for; raises StepError if it does not fit the plan."""

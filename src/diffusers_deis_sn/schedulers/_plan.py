@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,11 @@ from diffusers_deis_sn.maths.prediction import epsilon_map
 
 SNAP = 1e-4  # a time this close to a whole number is that number: what is left of a round trip through rho
 OFF_GRID = 1e-3  # a time this far from the plan's is another time; float16 timesteps are never passed by pipelines
+
+
+def nearest(times: Sequence[float], time: float) -> int:
+    """Place of the one of `times` that is nearest to `time`."""
+    return min(range(len(times)), key=lambda n: abs(times[n] - time))
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +52,8 @@ class RunPlan:
 
     def index(self, time: float) -> int | None:
         """Number of the step whose call is at `time`, None if there is none."""
-        nearest = self.nearest(time)
-        return nearest if abs(self.times[nearest] - time) <= OFF_GRID else None
-
-    def nearest(self, time: float) -> int:
-        """Number of the step whose call is nearest to `time`."""
-        return int(np.argmin(np.abs(np.array(self.times) - time)))
+        n = nearest(self.times, time)
+        return n if abs(self.times[n] - time) <= OFF_GRID else None
 
     def check(self, n: int, time: float | None) -> None:
         """Raise StepError unless step n exists and, where `time` is known on the host, is called at `time`."""

@@ -7,6 +7,7 @@ statistics came from, and the scheduler's own time grid where the config carries
 
 from __future__ import annotations
 
+import inspect
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ class StatisticsHolder(PlannedScheduler):
         if chosen is not None:
             self._set_private(timestep_spacing=chosen)
         elif not own and "timestep_spacing" not in self._private:
-            default = type(self)().config["timestep_spacing"]
+            default = inspect.signature(type(self).__init__).parameters["timestep_spacing"].default
             if self.config["timestep_spacing"] != default:
                 self._set_private(timestep_spacing=default)
                 logger.info(

@@ -19,9 +19,8 @@ from diffusers_deis_sn import DEISSNScheduler
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "examples"))
 
-from tiny_digits import draw_prompts, load_judge  # noqa: E402
-
 from demo import JUDGE, MODEL, REFERENCE_STEPS, STATISTICS, STEPS, Bench  # noqa: E402  (a program, not a package)
+from tiny_digits import draw_prompts, load_judge  # noqa: E402
 
 GUIDANCES = (1.0, 3.0, 7.5)
 CHOICES: dict[str, dict[str, Any]] = {

@@ -28,10 +28,10 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     UniPCMultistepScheduler,
 )
-from tiny_digits import Judge, Labels, draw_prompts, load_judge
 from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics, __version__
+from tiny_digits import Judge, Labels, draw_prompts, load_judge
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "examples/models/tiny-sd-digits"

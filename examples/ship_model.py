@@ -18,6 +18,7 @@ from diffusers import DDIMScheduler, DiffusionPipeline
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from safetensors import safe_open
+
 from tiny_digits import COLOURS, DIGITS, GROUNDS, HELD_OUT, draw_prompts
 
 MODELS = Path(__file__).resolve().parent / "models"

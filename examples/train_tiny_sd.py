@@ -30,12 +30,13 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from diffusers.models.attention_processor import AttnProcessor
 from diffusers.training_utils import EMAModel, compute_snr
 from safetensors.torch import save_file
-from tiny_digits import COLOURS, DIGITS, GROUNDS, Judge, Labels, draw_colours, draw_prompts, render, to_tensor
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from tiny_digits import COLOURS, DIGITS, GROUNDS, Judge, Labels, draw_colours, draw_prompts, render, to_tensor
 
 MAX_TOKENS = 16
 TEXT_WIDTH = 96

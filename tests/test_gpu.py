@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
-from oracles import SD_BETAS, statistics_of
 
 from diffusers_deis_sn import DEISSNScheduler
+from oracles import SD_BETAS, statistics_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL, STATISTICS = ROOT / "examples" / "models" / "tiny-sd-digits", ROOT / "stats" / "tiny-sd-digits"

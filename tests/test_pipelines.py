@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DEISMultistepScheduler, DiffusionPipeline, DPMSolverMultistepScheduler
-from tiny_pipelines import BUILDERS
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics, calibrate
+from tiny_pipelines import BUILDERS
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "examples/models/tiny-sd-digits"

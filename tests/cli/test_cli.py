@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from records import gaussian_record, tiny_record
-from tiny_pipelines import BUILDERS
 
 from diffusers_deis_sn import __version__
 from diffusers_deis_sn.cli.app import main
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics.origin import hash_prompts
+from records import gaussian_record, tiny_record
+from tiny_pipelines import BUILDERS
 
 FILE = "score_statistics.safetensors"
 QUICK = ("--num-samples", "3", "--batch-size", "2", "--steps", "3", "--device", "cpu")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
-from tiny_pipelines import BUILDERS
 from torch import Tensor
 
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
@@ -17,6 +16,7 @@ from diffusers_deis_sn.errors import CalibrationError, ConfigurationError
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics.origin import hash_prompts
+from tiny_pipelines import BUILDERS
 
 PROMPTS = ["a red seven", "a blue two", "a green four"]
 QUICK = {"num_samples": 4, "num_inference_steps": 4, "batch_size": 2, "progress": False}

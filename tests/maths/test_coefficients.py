@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import DDPM_BETAS, SD_BETAS, Definition, integral
 
 from diffusers_deis_sn.errors import CoefficientError
 from diffusers_deis_sn.maths.coefficients import INTERPOLATIONS, MAX_ORDER, CoefficientTable, coefficient_table
 from diffusers_deis_sn.maths.noise import vp_schedule
 from diffusers_deis_sn.maths.normaliser import Normaliser
 from diffusers_deis_sn.maths.spacing import FINAL_SIGMAS, SPACINGS, spaced_levels
+from oracles import DDPM_BETAS, SD_BETAS, Definition, integral
 
 FLAT = Normaliser.flat()
 SD = vp_schedule(**SD_BETAS)

@@ -9,10 +9,10 @@ import pytest
 from diffusers import DDIMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import DDPM_BETAS, SD_BETAS
 
 from diffusers_deis_sn.errors import NoiseScheduleError
 from diffusers_deis_sn.maths.noise import SMALLEST_ALPHA_SQUARED, NoiseSchedule, vp_schedule
+from oracles import DDPM_BETAS, SD_BETAS
 
 NAMED: list[dict[str, Any]] = [
     DDPM_BETAS,

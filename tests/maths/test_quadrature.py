@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import integral
 
 from diffusers_deis_sn.maths.quadrature import step_quadrature
+from oracles import integral
 
 KNOTS = np.geomspace(0.011, 9.0, 17)
 

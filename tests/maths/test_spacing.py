@@ -7,7 +7,6 @@ import pytest
 from diffusers import DPMSolverMultistepScheduler
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import DDPM_BETAS, SD_BETAS
 
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 from diffusers_deis_sn.maths.noise import vp_schedule
@@ -19,6 +18,7 @@ from diffusers_deis_sn.maths.spacing import (
     levels_from_times,
     spaced_levels,
 )
+from oracles import DDPM_BETAS, SD_BETAS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
 

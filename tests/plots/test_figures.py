@@ -8,9 +8,9 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
-from records import gaussian_record
 
 from diffusers_deis_sn.plots.figures import PLATEAU, normaliser_figure
+from records import gaussian_record
 
 
 def line(axes, label: str):

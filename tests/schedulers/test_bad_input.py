@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import EDMEulerScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
-from oracles import DDPM_BETAS, SD_BETAS, start_noise
-from records import gaussian_record
 
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.errors import (
@@ -23,6 +21,8 @@ from diffusers_deis_sn.errors import (
     StepError,
     TimestepsError,
 )
+from oracles import DDPM_BETAS, SD_BETAS, start_noise
+from records import gaussian_record
 
 
 def refused(error: type[Exception], words: list[str], function, *arguments, **options) -> None:

@@ -26,9 +26,6 @@ from diffusers import (
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import DDPM_BETAS, SD_BETAS, Gaussian, start_noise
-from records import gaussian_record
-from trace_syncs import trace
 
 import diffusers_deis_sn
 from diffusers_deis_sn import DEISSNScheduler
@@ -37,6 +34,9 @@ from diffusers_deis_sn.maths.coefficients import INTERPOLATIONS
 from diffusers_deis_sn.maths.noise import vp_schedule
 from diffusers_deis_sn.maths.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.maths.spacing import FINAL_SIGMAS, INTEGER_SPACINGS, SPACINGS
+from oracles import DDPM_BETAS, SD_BETAS, Gaussian, start_noise
+from records import gaussian_record
+from trace_syncs import trace
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
 

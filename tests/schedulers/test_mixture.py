@@ -15,9 +15,9 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from oracles import SD_BETAS, digits_mixture, measured_statistics, rms, sample, start_noise
 
 from diffusers_deis_sn import DEISSNScheduler
+from oracles import SD_BETAS, digits_mixture, measured_statistics, rms, sample, start_noise
 
 MIXTURE = digits_mixture()
 NOISE = start_noise(16, seed=2)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from oracles import SD_BETAS, Gaussian, rms, start_noise, statistics_of
 
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.maths.coefficients import INTERPOLATIONS
 from diffusers_deis_sn.maths.noise import vp_schedule
+from oracles import SD_BETAS, Gaussian, rms, start_noise, statistics_of
 
 START, END = 1.0, 0.05
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import DEISMultistepScheduler
-from oracles import SD_BETAS, digits_mixture, measured_statistics, rms, sample, start_noise
 
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.maths.spacing import FINAL_SIGMAS, SPACINGS
+from oracles import SD_BETAS, digits_mixture, measured_statistics, rms, sample, start_noise
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
 

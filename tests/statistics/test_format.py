@@ -10,12 +10,12 @@ import struct
 import numpy as np
 import pytest
 import torch
-from records import gaussian_record, tiny_record
 from safetensors.numpy import save
 
 from diffusers_deis_sn.errors import StatisticsFormatError
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics import format as layout
+from records import gaussian_record, tiny_record
 
 GOLDEN_METADATA = (
     '{"format_version":1,"origin":{"base_model":"someone/some-model","date":"2026-01-31","dtype":null,'

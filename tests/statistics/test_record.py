@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from records import gaussian_record, tiny_record
 
 from diffusers_deis_sn.errors import (
     StatisticsError,
@@ -23,6 +22,7 @@ from diffusers_deis_sn.errors import (
 from diffusers_deis_sn.maths.noise import vp_schedule
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 from diffusers_deis_sn.statistics.origin import hash_prompts
+from records import gaussian_record, tiny_record
 
 FILE = "score_statistics.safetensors"
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffusers_deis_sn.errors import NoiseScheduleError
-from diffusers_deis_sn.maths.noise import SMALLEST_ALPHA_SQUARED, NoiseSchedule, vp_schedule
+from diffusers_deis_sn.maths.noise import SMALLEST_ALPHA_SQUARED, TableSchedule, vp_schedule
 from oracles import DDPM_BETAS, SD_BETAS
 
 NAMED: list[dict[str, Any]] = [
@@ -25,7 +25,7 @@ NAMED: list[dict[str, Any]] = [
 
 
 @st.composite
-def noise_schedules(draw: st.DrawFn) -> NoiseSchedule:
+def noise_schedules(draw: st.DrawFn) -> TableSchedule:
     total = draw(st.integers(2, 1100))
     kind = draw(st.sampled_from(["linear", "scaled_linear", "squaredcos_cap_v2", "trained"]))
     zero_snr = draw(st.booleans()) if total > 4 else False
@@ -113,7 +113,7 @@ def test_fingerprint_is_of_the_levels_not_of_how_they_were_written(total):
     betas = np.linspace(1e-4, 0.02, total)
     assert vp_schedule(trained_betas=betas).fingerprint == named.fingerprint
     assert vp_schedule(7, 0.3, 0.4, "scaled_linear", trained_betas=betas.tolist()).fingerprint == named.fingerprint
-    assert NoiseSchedule(named.log_rho + 1e-9).fingerprint == named.fingerprint  # another machine's logarithm
+    assert TableSchedule(named.log_rho + 1e-9).fingerprint == named.fingerprint  # another machine's logarithm
 
 
 def test_fingerprint_tells_schedules_apart():
@@ -133,7 +133,7 @@ def test_text_names_the_schedule_and_its_fingerprint():
 
 def test_schedule_is_frozen_and_keeps_its_own_copy():
     table = np.linspace(-3.0, 3.0, 5)
-    noise = NoiseSchedule(table)
+    noise = TableSchedule(table)
     table[0] = -9.0
     assert noise.log_rho[0] == -3.0
     with pytest.raises(ValueError, match="read-only"):
@@ -179,14 +179,14 @@ def test_unusable_betas_are_refused(arguments, words):
 )
 def test_levels_that_are_no_schedule_are_refused(table, words):
     with pytest.raises(NoiseScheduleError) as raised:
-        NoiseSchedule(np.array(table), name="mine")
+        TableSchedule(np.array(table), name="mine")
     for word in [*words, "'mine'", "Check the betas"]:
         assert word in str(raised.value)
 
 
 def test_unknown_path_is_refused():
     with pytest.raises(NoiseScheduleError, match="'spiral'"):
-        NoiseSchedule(np.array([0.0, 1.0]), path="spiral")
+        TableSchedule(np.array([0.0, 1.0]), path="spiral")
 
 
 def test_times_and_levels_outside_the_process_are_refused():

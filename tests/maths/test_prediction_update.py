@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffusers_deis_sn.errors import ConfigurationError
-from diffusers_deis_sn.maths.prediction import PREDICTION_TYPES, epsilon_map, threshold
+from diffusers_deis_sn.maths.prediction import PREDICTION_TYPES, output_map, threshold
 from diffusers_deis_sn.maths.update import combine
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
@@ -29,7 +29,7 @@ def test_views_of_one_model_agree(alpha):
     outputs = {"epsilon": eps, "sample": x0, "v_prediction": alpha * eps - sigma * x0}
     assert outputs.keys() == set(PREDICTION_TYPES)
     for name, output in outputs.items():
-        a, b = epsilon_map(name, alpha, sigma)
+        a, b = output_map("noise", name, alpha, sigma)
         assert a * output + b * x == pytest.approx(eps, abs=1e-9)
 
 
@@ -41,13 +41,13 @@ def test_views_are_those_of_diffusers(name):
     sigma = float(theirs.sigmas[4])
     alpha, sigma = 1.0 / (1.0 + sigma**2) ** 0.5, sigma / (1.0 + sigma**2) ** 0.5
     output, x = torch.randn(2, 3, 8)
-    a, b = epsilon_map(name, alpha, sigma)
+    a, b = output_map("noise", name, alpha, sigma)
     assert torch.allclose(a * output + b * x, theirs.convert_model_output(output, sample=x), rtol=1e-5, atol=1e-6)
 
 
 def test_unknown_prediction_type_is_refused():
     with pytest.raises(ConfigurationError) as raised:
-        epsilon_map("banana", 0.6, 0.8)
+        output_map("noise", "banana", 0.6, 0.8)
     for word in ("'banana'", *PREDICTION_TYPES, "model's own scheduler config"):
         assert word in str(raised.value)
 

@@ -647,7 +647,7 @@ def test_every_use_of_a_step_is_planned_in_float64_on_the_host():
     scheduler.set_timesteps(7)
     plan = scheduler._plan
     numbers = [*plan.table.transfers, *(v for rows in plan.table.rows for row in rows for v in row)]
-    numbers += [v for pair in plan.epsilon for v in pair] + [*plan.alpha, *plan.sigma, *plan.times, *plan.levels]
+    numbers += [v for pair in plan.output for v in pair] + [*plan.alpha, *plan.sigma, *plan.times, *plan.levels]
     assert {type(number) for number in numbers} == {float}
 
 

@@ -22,12 +22,18 @@ from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 # The fine trajectory is the same whatever scheduler the pipeline had: what is measured belongs to the model alone.
 MEASURING_OPTIONS: dict[str, Any] = {
+    "solver": "multistep",
+    "corrector_order": 0,
+    "integrand": "noise",
     "solver_order": 2,  # higher orders can overshoot under strong guidance, and 200 steps need none
     "interpolation": "t",
     "timestep_spacing": "trailing",
     "use_karras_sigmas": False,
     "use_exponential_sigmas": False,
     "use_beta_sigmas": False,
+    "grid_exponent": None,
+    "start_time": 1.0,
+    "end_time": None,
     "final_sigmas_type": "zero",
     "lower_order_final": False,
 }
@@ -89,9 +95,9 @@ class RecordingScheduler(DEISSNScheduler):
                 f"has {_span(times)}. Call the pipeline with one `num_inference_steps`, or record anew."
             )
 
-    def _epsilon(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
+    def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
         """As `DEISSNScheduler` has it; what it gives is what the solver integrates, so that is what is taken down."""
-        epsilon = super()._epsilon(model_output, sample, index)
+        epsilon = super()._convert(model_output, sample, index)
         self._reducer.add(index, epsilon)  # type: ignore[union-attr]
         self._sample_shape, self._dtype = tuple(epsilon.shape[1:]), model_output.dtype
         if self.on_step is not None:

@@ -1,4 +1,4 @@
-"""The solver: coefficients of the multistep exponential integrator with score normalisation.
+"""Multistep solvers: Adams-Bashforth and Adams-Moulton in the exponential integrator, with score normalisation.
 
 One step goes from rho_n to rho_{n+1} and uses m outputs, newest first (arXiv 2204.13902, tAB-DEIS; arXiv 2311.00157):
 
@@ -6,14 +6,23 @@ One step goes from rho_n to rho_{n+1} and uses m outputs, newest first (arXiv 22
     c_{n,j} = (alpha_{n+1} / r(t_{n-j})) int_{rho_n}^{rho_{n+1}} r(t(rho)) l_{n,j}(u(rho)) drho
 
 with l_{n,j} the Lagrange polynomials through u_n, ..., u_{n-m+1}. The interpolation variable u is t (the papers'
-choice), rho, or log rho (what Diffusers has). A constant r is plain DEIS; m = 1 and constant r is DDIM. Every order,
-variable and normaliser takes this one path; closed forms are left to the tests.
+choice), rho, or log rho (what Diffusers has). A constant r is plain DEIS; m = 1 and constant r is DDIM.
+
+*Data form.* The same ODE reads d(x / sigma) / d(1 / rho) = x_0, so that predicted data may be interpolated instead:
+
+    x_{n+1} = (sigma_{n+1} / sigma_n) x_n + sum_j c_{n,j} x_{0,n-j},  c_{n,j} = sigma_{n+1} int l_{n,j}(u) d(1 / rho)
+
+which for rho_{n+1} = 0 is alpha_{n+1} l_{n,j}(u(0)): all weight of the integral lies at the end.
+
+*Corrector.* Once the output at rho_n is there, the step that led there is redone with u_n among its nodes, in the same
+integral (Adams-Moulton; the idea is UniPC's, arXiv 2302.04867). The corrected x_n differs from the x_n at hand by a
+combination of outputs, so the redone step and the next one are one row of weights.
+
+*iPNDM* (arXiv 2202.09778, as in DEIS's code) integrates the scale exactly but has the weights of equal steps, whatever
+the grid: (3, -1) / 2, (23, -16, 5) / 12, (55, -59, 37, -9) / 24.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -21,69 +30,11 @@ from diffusers_deis_sn.errors import CoefficientError
 from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
 from diffusers_deis_sn.maths.normaliser import Normaliser
 from diffusers_deis_sn.maths.quadrature import step_quadrature
+from diffusers_deis_sn.maths.table import CoefficientTable, lags
 
 INTERPOLATIONS = ("t", "rho", "log_rho")
+INTEGRANDS = ("noise", "data")
 MAX_ORDER = 4
-
-
-@dataclass(frozen=True, eq=False)
-class CoefficientTable:
-    """All numbers of a run, for every length of history a step may find.
-
-    Args:
-        transfer: alpha_{n+1} / alpha_n; (N,).
-        weights: `weights[m - 1, n, j]` multiplies the j-th newest output in step n when m outputs are at hand, zero
-            for j >= m; (k, N, k). A step early in the run, or early in an image-to-image run that starts half-way,
-            finds fewer than k outputs.
-        node_scale: r(t_n) at the times of the calls; (N,).
-        scale_integral: alpha_{n+1} int r drho of each step; (N,).
-
-    Raises:
-        CoefficientError: The numbers break a law: not finite, a weight on an output that is not there, or no partition
-            of unity, sum_j weights r(t_{n-j}) = alpha_{n+1} int r drho.
-    """
-
-    transfer: Array
-    weights: Array
-    node_scale: Array
-    scale_integral: Array
-
-    def __post_init__(self) -> None:
-        arrays = (self.transfer, self.weights, self.node_scale, self.scale_integral)
-        for array in arrays:
-            array.flags.writeable = False
-        if not all(np.all(np.isfinite(array)) for array in arrays):
-            raise CoefficientError("A coefficient is not finite. Please report the scheduler's config.")
-        order, steps, _ = self.weights.shape
-        for m in range(1, order + 1):
-            if np.any(self.weights[m - 1, :, m:] != 0.0):
-                raise CoefficientError(f"A weight on an output that is not there, with {m} at hand.")
-            lagged = [self.weights[m - 1, j:, j] * self.node_scale[: steps - j] for j in range(min(m, steps))]
-            sums = sum(np.concatenate([np.zeros(j), row]) for j, row in enumerate(lagged))
-            size = sum(np.concatenate([np.zeros(j), np.abs(row)]) for j, row in enumerate(lagged))
-            if np.any(np.abs(sums - self.scale_integral) > 1e-9 * size + 1e-300):
-                raise CoefficientError(f"No partition of unity with {m} outputs. Please report the scheduler's config.")
-
-    def __len__(self) -> int:
-        """Number of steps, N."""
-        return len(self.transfer)
-
-    @property
-    def order(self) -> int:
-        """Largest number of outputs a step uses, k."""
-        return len(self.weights)
-
-    @cached_property
-    def rows(self) -> tuple[tuple[tuple[float, ...], ...], ...]:
-        """`rows[m - 1][n]`: the weights of step n as Python floats, zeros at the end cut off."""
-        return tuple(
-            tuple(tuple(np.trim_zeros(row, "b").tolist()) or (0.0,) for row in table) for table in self.weights
-        )
-
-    @cached_property
-    def transfers(self) -> tuple[float, ...]:
-        """`transfer` as Python floats."""
-        return tuple(self.transfer.tolist())
 
 
 def coefficient_table(
@@ -93,61 +44,164 @@ def coefficient_table(
     order: int = 2,
     interpolation: str = "t",
     lower_order_final: bool = False,
+    *,
+    integrand: str = "noise",
+    corrector_order: int = 0,
+    equal_steps: bool = False,
 ) -> CoefficientTable:
-    """Coefficients of a run over given noise levels.
+    """Coefficients of a multistep run over given noise levels.
 
     Args:
         noise: The process.
-        normaliser: r(t); `Normaliser.flat()` for plain DEIS.
+        normaliser: r(t); `Normaliser.flat()` for plain DEIS, and for the data form, which knows no other.
         levels: rho_0 > ... > rho_N >= 0; (N + 1,).
-        order: Largest number of outputs combined, 1 to 4.
+        order: Largest number of outputs combined in a step, 1 to 4.
         interpolation: Variable of the polynomial: "t", "rho" or "log_rho".
         lower_order_final: Use at most one output in the last step, two in the one before, and so on.
+        integrand: What is interpolated: "noise" or "data".
+        corrector_order: Largest number of outputs in the redone step, the new one among them, 1 to 4; 0 for none.
+        equal_steps: Weights of equal steps (iPNDM) in place of the polynomial's own.
 
     Returns:
         The frozen table, accurate to about 1e-13 relative to the size of each row.
     """
     steps = len(levels) - 1
-    knots = np.concatenate([np.exp(noise.log_rho), noise.rho(normaliser.knots)])
-    rule = step_quadrature(levels, knots, log_tail=interpolation == "log_rho")
-    u, u_calls = (_variable(interpolation, noise, rho) for rho in (rule.nodes, levels[:-1]))
-    scale, node_scale = (normaliser(noise.time(rho)) for rho in (rule.nodes, levels[:-1]))
-    alpha = noise.alpha(levels)
+    count = max(order, corrector_order)
+    u = _variable(interpolation, noise, levels)
+    moments, width = _moments(noise, normaliser, levels, u, interpolation, integrand, 1 if equal_steps else count)
+    explicit, implicit = _adams_rows(moments, u, width, order, corrector_order, equal_steps)
 
-    weights = np.zeros((order, steps, order))
-    for m in range(1, order + 1):
-        at_hand = np.minimum(m, np.arange(steps) + 1)
-        if lower_order_final:
-            at_hand = np.minimum(at_hand, np.arange(steps, 0, -1))
-        basis = _lagrange(u, rule.step, u_calls, at_hand, m)
-        integral = rule.integrate(scale[:, None] * basis, steps)
-        lag = np.maximum(np.arange(steps)[:, None] - np.arange(m), 0)
-        weights[m - 1, :, :m] = alpha[1:, None] * integral / node_scale[lag]
+    factor = noise.sigma(levels) if integrand == "data" else noise.alpha(levels)
+    transfer = factor[1:] / factor[:-1]
+    at_most = np.minimum(np.arange(steps) + 1, order)
+    if lower_order_final:
+        at_most = np.minimum(at_most, np.arange(steps, 0, -1))
+    if integrand == "data" and not np.isfinite(u[-1]):
+        at_most[-1] = 1  # a polynomial in log rho has no value at clean data
+    outputs = explicit.shape[-1]
+    weights = np.zeros((outputs, steps, outputs))
+    for m in range(1, outputs + 1):
+        used = np.minimum(at_most, m)
+        weights[m - 1] = _pick(explicit, used)
+        if corrector_order and m > 1:
+            # The step before had one output less at hand; this one corrects it with the new output among the nodes.
+            redone = _pick(implicit, np.minimum(np.arange(2, steps + 1), min(m, corrector_order)))
+            before = np.roll(_pick(explicit, np.minimum(at_most, m - 1))[:-1], 1, axis=1)
+            weights[m - 1, 1:] += transfer[1:, None] * (redone - before)
+    node_scale = normaliser(noise.time(levels[:-1]))
     return CoefficientTable(
-        transfer=alpha[1:] / alpha[:-1],
-        weights=weights,
+        levels=np.array(levels),
+        transfer=transfer,
+        weights=weights / node_scale[lags(steps, outputs)],
         node_scale=node_scale,
-        scale_integral=alpha[1:] * rule.integrate(scale, steps),
+        row_sum=moments[:, 0].copy(),
+        needs=np.ones(steps, dtype=int),
     )
 
 
 def _variable(interpolation: str, noise: NoiseSchedule, rho: Array) -> Array:
     """u(rho), the variable of the polynomial; same shape."""
     if interpolation == "t":
-        return noise.time(rho)
-    return rho if interpolation == "rho" else np.log(rho)
+        return noise.progress(rho)
+    if interpolation == "rho":
+        return rho
+    with np.errstate(divide="ignore"):
+        return np.log(rho)
 
 
-def _lagrange(u: Array, step: np.ndarray, u_calls: Array, at_hand: np.ndarray, m: int) -> Array:
-    """Lagrange polynomials of each step at its quadrature nodes; zero for outputs that are not at hand; (P, m)."""
-    used = np.arange(m) < at_hand[:, None]
-    nodes = u_calls[np.maximum(np.arange(len(u_calls))[:, None] - np.arange(m), 0)]
-    basis = used[step].astype(np.float64)
-    for j in range(m):
-        for k in range(m):
+def _moments(
+    noise: NoiseSchedule,
+    normaliser: Normaliser,
+    levels: Array,
+    u: Array,
+    interpolation: str,
+    integrand: str,
+    count: int,
+) -> tuple[Array, Array]:
+    """Integrals of each step that all coefficients are combinations of, and the width of each step in u.
+
+    With v = (u - u_n) / width_n, a variable of order one: alpha_{n+1} int r v^k drho, or sigma_{n+1} int v^k d(1 / rho)
+    for data; (N, count) and (N,).
+    """
+    steps = len(levels) - 1
+    gaps = np.abs(np.diff(u))
+    width = np.maximum(np.append(0.0, gaps[:-1]), np.where(np.isfinite(gaps), gaps, 0.0))
+    width[width == 0.0] = 1.0  # a single step to clean data in log rho, where no power of v is used
+    rule = step_quadrature(
+        levels, np.concatenate([noise.knots, noise.rho(normaliser.knots)]), log_tail=interpolation == "log_rho"
+    )
+    v = (_variable(interpolation, noise, rule.nodes) - u[rule.step]) / width[rule.step]
+    if integrand == "data":
+        density, factor = -1.0 / rule.nodes**2, noise.sigma(levels[1:])
+    else:
+        density, factor = normaliser(noise.time(rule.nodes)), noise.alpha(levels[1:])
+    powers = np.empty((len(v), count))
+    powers[:, 0] = density
+    for k in range(1, count):
+        powers[:, k] = powers[:, k - 1] * v
+    moments = factor[:, None] * rule.integrate(powers, steps)
+    if integrand == "data" and levels[-1] == 0.0:
+        end = (u[-1] - u[-2]) / width[-1] if np.isfinite(u[-1]) else 0.0
+        moments[-1] = noise.alpha(0.0) * end ** np.arange(count)
+    return moments, width
+
+
+def _adams_rows(
+    moments: Array, u: Array, width: Array, order: int, corrector_order: int, equal_steps: bool
+) -> tuple[Array, Array]:
+    """Weights on outputs divided by r, for each number of nodes c.
+
+    Returns:
+        `explicit[c, n]` of the step from n, nodes n, n - 1, ...; (order + 1, N, K). `implicit[c, n]` of the same step
+        redone, nodes n + 1, n, ...; (corrector_order + 1, N - 1, K). Zero where there are not as many outputs.
+    """
+    steps = len(width)
+    outputs = max(order + 1, corrector_order) if corrector_order else order
+    tables = []
+    for most, lead, rows in ((order, 0, steps), (corrector_order, 1, steps - 1)):
+        table = np.zeros((most + 1, max(rows, 0), outputs))
+        for c in range(1, most + 1):
+            first = max(c - 1 - lead, 0)
+            if first >= rows:
+                continue
+            n = np.arange(first, rows)
+            if equal_steps:
+                weights = _exact_weights(lead - np.arange(c)[None, :], 1.0 / np.arange(1, c + 1)[None, :])
+                table[c, n, :c] = moments[n, :1] * weights
+            else:
+                nodes = (u[n[:, None] + lead - np.arange(c)] - u[n, None]) / width[n, None]
+                table[c, n, :c] = _exact_weights(nodes, moments[n])
+        tables.append(table)
+    return tables[0], tables[1]
+
+
+def _exact_weights(nodes: Array, moments: Array) -> Array:
+    """Weights w with sum_j w_j v_j^k = moment_k for k = 0, ..., c - 1: integrals of the Lagrange polynomials.
+
+    Args:
+        nodes: v_0, ..., v_{c-1} of each row; (R, c).
+        moments: Of each row, at least c; (R, >= c).
+
+    Raises:
+        CoefficientError: The conditions above, which are the order conditions of a multistep method, do not hold.
+    """
+    rows, c = nodes.shape
+    weights = np.empty((rows, c))
+    for j in range(c):
+        polynomial = np.zeros((rows, c))  # coefficients of l_j, rising powers
+        polynomial[:, 0] = 1.0
+        for k in range(c):
             if k != j:
-                both = used[:, j] & used[:, k]
-                gap = np.where(both, nodes[:, j] - nodes[:, k], 1.0)
-                factor = (u - nodes[step, k]) / gap[step]
-                basis[:, j] *= np.where(both[step], factor, 1.0)
-    return basis
+                shifted = np.roll(polynomial, 1, axis=1)
+                polynomial = (shifted - nodes[:, k, None] * polynomial) / (nodes[:, j] - nodes[:, k])[:, None]
+        weights[:, j] = (polynomial * moments[:, :c]).sum(axis=1)
+    terms = weights[:, None, :] * nodes[:, None, :] ** np.arange(c)[:, None]
+    apart = np.abs(terms.sum(axis=2) - moments[:, :c])
+    if np.any(apart > 1e-9 * np.abs(terms).sum(axis=2) + 1e-300):
+        raise CoefficientError(f"A row of {c} weights misses an order condition. Please report the scheduler's config.")
+    return weights
+
+
+def _pick(table: Array, number: np.ndarray) -> Array:
+    """`table[number[n], n]` for each n; (N, K)."""
+    return table[number, np.arange(table.shape[1])]

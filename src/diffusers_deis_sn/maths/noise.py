@@ -1,16 +1,11 @@
 """Noise schedules: x_t = alpha_t x_0 + sigma_t eps, as a map between time and noise level.
 
 Every solver formula of this package lives in the coordinate rho = sigma / alpha, in which the probability-flow ODE is
-dy / drho = eps with y = x / alpha, whatever the path (DEIS, arXiv 2204.13902). A schedule is therefore two things:
+dy / drho = eps with y = x / alpha, whatever the path (DEIS, arXiv 2204.13902). A `NoiseSchedule` is a *path*, which
+splits rho into alpha and sigma, and two times: the one the network is called with, and tau, 0 for clean data and 1 for
+the noisiest, which the papers' grids and polynomials are written in.
 
-* a *path*, which splits rho into alpha and sigma: `vp` has alpha^2 + sigma^2 = 1 (a flow path, alpha + sigma = 1, is
-  one more line in `_ALPHA_OF_RHO`);
-* a table of rho at the training times t = 0, 1, ..., T-1, between which the noise share rho^2 / (1 + rho^2), which is
-  1 - `alphas_cumprod`, is linear in t. It reaches zero, clean data, at t = -1: so both papers' code has it (DEIS-SN
-  numbers the training times (t + 1) / T).
-
-Above t = T-1 the last slope of log rho is continued, so that a hand-written level a hair above the last one keeps its
-exact value.
+`TableSchedule` is the process of Diffusers' betas, here; `maths.sigma` has the one of models conditioned on sigma.
 
 Also used: lambda = log(alpha / sigma) = -log rho, and log SNR = log(alpha^2 / sigma^2) = 2 lambda. Note that
 Diffusers' `alphas_cumprod` is alpha squared, and its `sigmas` are rho.
@@ -19,6 +14,7 @@ Diffusers' `alphas_cumprod` is alpha squared, and its `sigmas` are rho.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,13 +28,89 @@ Array = NDArray[np.float64]
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
 SMALLEST_ALPHA_SQUARED = 2.0**-24  # where a zero-terminal-SNR table ends, as in Diffusers: rho = 4096, not infinity
+SNAP = 1e-4  # a time this close to a whole number is that number: what is left of a round trip through rho
 
-_ALPHA_OF_RHO: dict[str, Callable[[Array], Array]] = {"vp": lambda rho: 1.0 / np.sqrt(1.0 + rho * rho)}
+# A flow path, alpha + sigma = 1, is one more line here.
+_ALPHA_OF_RHO: dict[str, Callable[[Array], Array]] = {
+    "vp": lambda rho: 1.0 / np.sqrt(1.0 + rho * rho),
+    "ve": np.ones_like,
+}
+
+
+class NoiseSchedule(ABC):
+    """What solvers and grids ask of a process.
+
+    Attributes:
+        path: How rho splits into alpha and sigma: "vp", alpha^2 + sigma^2 = 1, or "ve", alpha = 1.
+        name: What a person calls this schedule, for error messages.
+    """
+
+    path: str
+    name: str
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of training times T: the most calls a run may have."""
+
+    @property
+    @abstractmethod
+    def top(self) -> float:
+        """rho of the noisiest level."""
+
+    @property
+    @abstractmethod
+    def bottom(self) -> float:
+        """rho of the cleanest level that the network is called at."""
+
+    @property
+    @abstractmethod
+    def knots(self) -> Array:
+        """Levels at which `time` or `progress` has a kink; any order."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash of path and levels, the same on every machine: equal for equal schedules however they were written."""
+
+    @abstractmethod
+    def rho(self, t: ArrayLike) -> Array:
+        """Noise-to-signal ratio sigma / alpha at the network's times; same shape. The inverse of `time`."""
+
+    @abstractmethod
+    def time(self, rho: ArrayLike) -> Array:
+        """What the network is called with at noise level `rho`; same shape."""
+
+    @abstractmethod
+    def progress(self, rho: ArrayLike) -> Array:
+        """tau of the level `rho` >= 0, from 0 at clean data to 1 at the noisiest level; same shape."""
+
+    @abstractmethod
+    def level(self, tau: ArrayLike) -> Array:
+        """rho at tau in [0, 1], the inverse of `progress`; same shape."""
+
+    @abstractmethod
+    def call_times(self, levels: Array) -> Array:
+        """`time` of the levels as it reaches the network: within the training range, and in its precision."""
+
+    def alpha(self, rho: ArrayLike) -> Array:
+        """Signal scale alpha of the level rho; same shape."""
+        return _ALPHA_OF_RHO[self.path](np.asarray(rho, dtype=np.float64))
+
+    def sigma(self, rho: ArrayLike) -> Array:
+        """Noise scale sigma = rho alpha of the level rho; same shape."""
+        return np.asarray(rho, dtype=np.float64) * self.alpha(rho)
+
+    def __str__(self) -> str:
+        return f"{self.name} [{self.path}, {len(self)} times, fingerprint {self.fingerprint}]"
 
 
 @dataclass(frozen=True, eq=False)
-class NoiseSchedule:
-    """A path and the noise levels of the training times.
+class TableSchedule(NoiseSchedule):
+    """Noise levels at the training times t = 0, 1, ..., T-1, between which the noise share is linear in t.
+
+    The noise share rho^2 / (1 + rho^2) is 1 - `alphas_cumprod`. It reaches zero, clean data, at t = -1: so both papers'
+    code has it (DEIS-SN numbers the training times (t + 1) / T, which is tau). Above t = T-1 the last slope of log rho
+    is continued, so that a hand-written level a hair above the last one keeps its exact value.
 
     Args:
         log_rho: log(sigma / alpha) at t = 0, ..., T-1, strictly increasing; (T,).
@@ -80,15 +152,27 @@ class NoiseSchedule:
         """The noisiest training time, T - 1."""
         return len(self.log_rho) - 1
 
+    @property
+    def top(self) -> float:
+        """rho of the noisiest training time."""
+        return float(np.exp(self.log_rho[-1]))
+
+    @property
+    def bottom(self) -> float:
+        """rho of the cleanest training time, t = 0."""
+        return float(self.rho(0.0))
+
+    @cached_property
+    def knots(self) -> Array:
+        """The levels of the training times; (T,)."""
+        return np.exp(self.log_rho)
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of path and levels, the same on every machine: equal for equal schedules however they were written."""
         # Five decimals of log rho: far finer than any two schedules in use differ, far coarser than libm's rounding.
         levels = np.round(self.log_rho * 1e5).astype("<i8").tobytes()
         return hashlib.sha256(self.path.encode() + b"\0" + levels).hexdigest()[:16]
-
-    def __str__(self) -> str:
-        return f"{self.name} [{self.path}, {len(self)} times, fingerprint {self.fingerprint}]"
 
     # ------------------------------------------------------------------------------------------------ maps
 
@@ -112,16 +196,22 @@ class NoiseSchedule:
         # The smaller share of the two keeps its digits; the other is one minus it.
         from_noise = np.interp(rho * rho / (1.0 + rho * rho), noise, self._times)
         from_signal = np.interp(-1.0 / (1.0 + rho * rho), -signal, self._times)
-        beyond = np.log(np.maximum(rho, self._top)) - self.log_rho[-1]
+        beyond = np.log(np.maximum(rho, self.top)) - self.log_rho[-1]
         return np.where(rho < 1.0, from_noise, from_signal) + np.maximum(beyond, 0.0) / self._last_slope
 
-    def alpha(self, rho: ArrayLike) -> Array:
-        """Signal scale alpha of the level rho; same shape."""
-        return _ALPHA_OF_RHO[self.path](np.asarray(rho, dtype=np.float64))
+    def progress(self, rho: ArrayLike) -> Array:
+        """tau = (t + 1) / T; same shape."""
+        return (self.time(rho) + 1.0) / len(self)
 
-    def sigma(self, rho: ArrayLike) -> Array:
-        """Noise scale sigma = rho alpha of the level rho; same shape."""
-        return np.asarray(rho, dtype=np.float64) * self.alpha(rho)
+    def level(self, tau: ArrayLike) -> Array:
+        """rho at t = T tau - 1; same shape."""
+        return self.rho(len(self) * np.asarray(tau, dtype=np.float64) - 1.0)
+
+    def call_times(self, levels: Array) -> Array:
+        """Times within [0, T - 1]; whole ones exactly, others as float32."""
+        times = np.clip(self.time(levels), 0.0, self.last)
+        whole = np.round(times)
+        return np.where(np.abs(times - whole) < SNAP, whole, times.astype(np.float32).astype(np.float64))
 
     @property
     def _last_slope(self) -> float:
@@ -139,10 +229,6 @@ class NoiseSchedule:
         signal = 1.0 / (1.0 + np.exp(2.0 * self.log_rho))
         return np.append(0.0, noise), np.append(1.0, signal)
 
-    @property
-    def _top(self) -> float:
-        return float(np.exp(self.log_rho[-1]))
-
 
 def vp_schedule(
     num_train_timesteps: int = 1000,
@@ -151,7 +237,7 @@ def vp_schedule(
     beta_schedule: str = "linear",
     trained_betas: Sequence[float] | Array | None = None,
     rescale_betas_zero_snr: bool = False,
-) -> NoiseSchedule:
+) -> TableSchedule:
     """Variance-preserving schedule alpha_t^2 = prod_{s <= t} (1 - beta_s), with Diffusers' names for its arguments.
 
     Args:
@@ -189,7 +275,7 @@ def vp_schedule(
         name += ", rescaled to zero terminal SNR"
     with np.errstate(divide="ignore"):
         log_rho = 0.5 * np.log1p(-alpha * alpha) - np.log(alpha)
-    return NoiseSchedule(log_rho, "vp", name)
+    return TableSchedule(log_rho, "vp", name)
 
 
 def _betas(number: int, start: float, end: float, schedule: str) -> Array:

@@ -13,7 +13,7 @@ from diffusers_deis_sn.maths.noise import Array
 
 @dataclass(frozen=True, eq=False)
 class Normaliser:
-    """A piecewise linear r(t) over the training times, held flat outside its knots and below a cut-off.
+    """A piecewise linear r(t) over the network's times, held flat outside its knots and below a cut-off.
 
         r(t) = interpolation of (timesteps, values) at max(t, cutoff)
 
@@ -22,15 +22,16 @@ class Normaliser:
     Args:
         timesteps: Knots, strictly increasing; (K,).
         values: r at the knots, positive; (K,).
-        cutoff: Training time below which r is held flat (`clip_normalizer_steps` of DEIS-SN's code).
+        cutoff: Time below which r is held flat (`clip_normalizer_steps` of DEIS-SN's code), None for nowhere.
 
     Raises:
-        StatisticsError: Knots that do not rise, values that are not positive and finite, or a negative cut-off.
+        StatisticsError: Knots that do not rise, values that are not positive and finite, or a cut-off that is
+            no time.
     """
 
     timesteps: Array
     values: Array
-    cutoff: float = 0.0
+    cutoff: float | None = None
 
     def __post_init__(self) -> None:
         timesteps = np.array(self.timesteps, dtype=np.float64)
@@ -46,8 +47,8 @@ class Normaliser:
                 f"A normaliser must be positive and finite, got values from {np.min(values):.6g} to "
                 f"{np.max(values):.6g}. Measure the statistics again."
             )
-        if not self.cutoff >= 0.0:
-            raise StatisticsError(f"The cut-off of a normaliser is a training time, not negative, got {self.cutoff}.")
+        if self.cutoff is not None and not np.isfinite(self.cutoff):
+            raise StatisticsError(f"The cut-off of a normaliser is a time or None, got {self.cutoff}.")
         for name, array in (("timesteps", timesteps), ("values", values)):
             array.flags.writeable = False
             object.__setattr__(self, name, array)
@@ -65,9 +66,11 @@ class Normaliser:
     @property
     def knots(self) -> Array:
         """Times at which r has a kink; (<= K + 1,)."""
-        inside = self.timesteps[self.timesteps > self.cutoff]
-        return np.append(inside, self.cutoff)
+        if self.cutoff is None:
+            return self.timesteps
+        return np.append(self.timesteps[self.timesteps > self.cutoff], self.cutoff)
 
     def __call__(self, t: ArrayLike) -> Array:
         """r at fractional times; same shape."""
-        return np.interp(np.maximum(np.asarray(t, dtype=np.float64), self.cutoff), self.timesteps, self.values)
+        t = np.asarray(t, dtype=np.float64)
+        return np.interp(t if self.cutoff is None else np.maximum(t, self.cutoff), self.timesteps, self.values)

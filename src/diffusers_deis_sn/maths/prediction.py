@@ -1,4 +1,4 @@
-"""Network outputs as epsilon: linear maps of the output and the sample, with Python floats."""
+"""Network outputs as noise or data: linear maps of the output and the sample, with Python floats."""
 
 from __future__ import annotations
 
@@ -8,27 +8,59 @@ from torch import Tensor
 from diffusers_deis_sn.errors import ConfigurationError
 
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
+EDM_PREDICTION_TYPES = ("epsilon", "v_prediction")
 
 
-def epsilon_map(prediction_type: str, alpha: float, sigma: float) -> tuple[float, float]:
-    """(a, b) of eps = a output + b x, from x = alpha x_0 + sigma eps.
+def output_map(
+    integrand: str, prediction_type: str, alpha: float, sigma: float, sigma_data: float | None = None
+) -> tuple[float, float]:
+    """(a, b) of what a solver integrates, eps or x_0, as a output + b x, from x = alpha x_0 + sigma eps.
 
-    "epsilon": eps. "sample": (x - alpha x_0) / sigma. "v_prediction", v = alpha eps - sigma x_0 with
-    alpha^2 + sigma^2 = 1 (Salimans and Ho, arXiv 2202.00512): alpha v + sigma x.
+    "epsilon": the output is eps. "sample": x_0. "v_prediction": v = alpha eps - sigma x_0 with alpha^2 + sigma^2 = 1
+    (Salimans and Ho, arXiv 2202.00512), so that eps = alpha v + sigma x and x_0 = alpha x - sigma v.
+
+    With `sigma_data`, and alpha = 1, the output F is preconditioned as in EDM (arXiv 2206.00364, table 1):
+    x_0 = c_skip x + c_out F, c_skip = sigma_data^2 / (sigma^2 + sigma_data^2),
+    c_out = sigma sigma_data / (sigma^2 + sigma_data^2)^(1/2). Diffusers calls this "epsilon", and the same with -F
+    "v_prediction".
+
+    Args:
+        integrand: "noise" for eps, "data" for x_0.
+        prediction_type: What the network predicts.
+        alpha: Signal scale, positive.
+        sigma: Noise scale, positive.
+        sigma_data: Standard deviation of the data for a preconditioned network, None for others.
 
     Raises:
-        ConfigurationError: Unknown prediction type.
+        ConfigurationError: A prediction type that is unknown, or unknown to such a network.
     """
-    if prediction_type == "epsilon":
-        return 1.0, 0.0
-    if prediction_type == "sample":
-        return -alpha / sigma, 1.0 / sigma
-    if prediction_type == "v_prediction":
-        return alpha, sigma
-    raise ConfigurationError(
-        f"`prediction_type` must be one of {', '.join(PREDICTION_TYPES)}, got {prediction_type!r}. Outputs are "
-        "converted by it. Copy it from the model's own scheduler config."
-    )
+    check_prediction_type(prediction_type, sigma_data)
+    if sigma_data is not None:
+        total = sigma**2 + sigma_data**2
+        c_skip, c_out = sigma_data**2 / total, sigma * sigma_data / total**0.5
+        c_out = c_out if prediction_type == "epsilon" else -c_out
+        return (c_out, c_skip) if integrand == "data" else (-c_out / sigma, sigma / total)
+    noise, data = {
+        "epsilon": ((1.0, 0.0), (-sigma / alpha, 1.0 / alpha)),
+        "sample": ((-alpha / sigma, 1.0 / sigma), (1.0, 0.0)),
+        "v_prediction": ((alpha, sigma), (-sigma, alpha)),
+    }[prediction_type]
+    return data if integrand == "data" else noise
+
+
+def check_prediction_type(prediction_type: str, sigma_data: float | None = None) -> None:
+    """Raise ConfigurationError for a prediction type that is unknown, or unknown to a preconditioned network."""
+    legal = PREDICTION_TYPES if sigma_data is None else EDM_PREDICTION_TYPES
+    if prediction_type not in legal:
+        raise ConfigurationError(
+            f"`prediction_type` must be one of {', '.join(legal)}, got {prediction_type!r}. Outputs are "
+            "converted by it. Copy it from the model's own scheduler config."
+        )
+
+
+def input_scale(sigma: float, sigma_data: float | None = None) -> float:
+    """c_in = (sigma^2 + sigma_data^2)^(-1/2), by which EDM scales the network's input; one for other networks."""
+    return 1.0 if sigma_data is None else (sigma**2 + sigma_data**2) ** -0.5
 
 
 def threshold(x0: Tensor, ratio: float, largest: float) -> Tensor:

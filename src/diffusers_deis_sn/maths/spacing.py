@@ -1,7 +1,7 @@
-"""Time grids: where the network is called and where the run ends, as noise levels rho_0 > ... > rho_N.
+"""Time grids: where the steps begin and where the run ends, as noise levels rho_0 > ... > rho_N.
 
-N steps are N calls, at rho_0, ..., rho_{N-1}; rho_N is the end, either 0 or the level of t = 0 ("sigma_min"). No level
-occurs twice, so no call is wasted and every step moves the sample.
+Steps begin at rho_0, ..., rho_{N-1}, with a network call each; rho_N is the end: 0, the cleanest training level
+("sigma_min"), or a level between. No level occurs twice, so no call is wasted and every step moves the sample.
 """
 
 from __future__ import annotations
@@ -10,33 +10,80 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
+from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
 
 INTEGER_SPACINGS = ("linspace", "leading", "trailing")
-SPACINGS = (*INTEGER_SPACINGS, "quadratic", "log_snr", "karras", "exponential", "beta")
+TIME_SPACINGS = {"quadratic": 2.0, "power_t": 2.0}  # uniform in tau^(1/k), with the k they have by default
+LEVEL_SPACINGS = {"karras": 7.0, "power_rho": 7.0, "log_snr": np.inf, "exponential": np.inf}  # likewise in rho^(1/k)
+SPACINGS = (*INTEGER_SPACINGS, *TIME_SPACINGS, *LEVEL_SPACINGS, "beta")
+FREE_EXPONENT = ("power_t", "power_rho")
 FINAL_SIGMAS = ("zero", "sigma_min")
+TIME_ROUNDING = 1e-6  # of network times that were float32 once
 
 
-def spaced_levels(noise: NoiseSchedule, steps: int, spacing: str, final: str, offset: int = 0) -> Array:
+def check_spacing(spacing: str, final: str, exponent: float | None, start: float, end: float | None) -> None:
+    """Refuse what is no grid; arguments as in `spaced_levels`.
+
+    Raises:
+        ConfigurationError: An unknown name, a number out of range, or options that do not go together.
+    """
+    for name, value, legal in (("timestep_spacing", spacing, SPACINGS), ("final_sigmas_type", final, FINAL_SIGMAS)):
+        if value not in legal:
+            raise ConfigurationError(f"`{name}` must be one of {', '.join(legal)}, got {value!r}.")
+    if exponent is not None and not (_is_number(exponent) and 0.0 < exponent < np.inf):
+        raise ConfigurationError(f"`grid_exponent` must be a positive number, got {exponent!r}.")
+    if exponent is not None and spacing not in FREE_EXPONENT:
+        raise ConfigurationError(
+            f"`grid_exponent` belongs to timestep_spacing='power_t' and 'power_rho', got {exponent!r} for "
+            f"{spacing!r}. Leave it out, or choose one of the two."
+        )
+    if not (_is_number(start) and 0.0 < start <= 1.0):
+        raise ConfigurationError(f"`start_time` is a fraction of the process, above 0 and up to 1, got {start!r}.")
+    if end is not None and not (_is_number(end) and 0.0 <= end < start):
+        raise ConfigurationError(
+            f"`end_time` is a fraction of the process, from 0 (clean data) to below start_time={start!r}, got {end!r}."
+        )
+    if spacing in INTEGER_SPACINGS and (start != 1.0 or end is not None):
+        raise ConfigurationError(
+            f"`start_time` and `end_time` move the ends of continuous grids, and timestep_spacing={spacing!r} has "
+            "Diffusers' whole training times. Use 'power_t' with grid_exponent=1 for uniform times."
+        )
+
+
+def spaced_levels(
+    noise: NoiseSchedule,
+    steps: int,
+    spacing: str,
+    final: str,
+    offset: int = 0,
+    *,
+    exponent: float | None = None,
+    start: float = 1.0,
+    end: float | None = None,
+) -> Array:
     """Noise levels of a named grid; (N + 1,).
 
     Args:
         noise: The process; T training times.
-        steps: Number of network calls N, 1 to T (T - 1 if the run ends at t = 0, which then is no call).
-        spacing: "linspace", "leading" and "trailing" are whole training times as in Diffusers' multistep schedulers.
-            "quadratic" is uniform in the square root of t + 1 (both papers' grid). "log_snr" and its synonym
-            "exponential" are uniform in log rho, "karras" in rho^(1/7) (arXiv 2206.00364, eq. 5), "beta" follows the
+        steps: Number of steps N, 1 to T (T - 1 if the run ends at the cleanest training level, which then is no call).
+        spacing: "linspace", "leading" and "trailing" are whole training times as in Diffusers' multistep schedulers;
+            where time is a continuum only "trailing" is known, uniform in tau. "power_t" is uniform in tau^(1/k),
+            "quadratic" the same with k = 2 (both papers' grid). "power_rho" is uniform in rho^(1/k), "karras" the same
+            with k = 7 (arXiv 2206.00364, eq. 5), "log_snr" and its synonym "exponential" in log rho. "beta" follows the
             quantiles of Beta(0.6, 0.6) (arXiv 2407.12173). Grids other than the first three take fractional times.
-        final: "zero" or "sigma_min".
+        final: "zero" or "sigma_min", where `end` does not say.
         offset: `steps_offset`, added to the times of "leading".
+        exponent: k of "power_t" and "power_rho"; 2 and 7 if None.
+        start: tau of the first step.
+        end: tau where the run ends, such as DEIS's 1e-3 and 1e-4.
 
     Raises:
         TimestepsError: `steps` out of range.
-        ConfigurationError: Unknown spacing or end.
+        ConfigurationError: As `check_spacing`; or whole training times of a process that has none.
     """
-    if final not in FINAL_SIGMAS:
-        raise ConfigurationError(f"`final_sigmas_type` must be one of {', '.join(FINAL_SIGMAS)}, got {final!r}.")
-    most = len(noise) - (final == "sigma_min")
+    check_spacing(spacing, final, exponent, start, end)
+    last = end_level(noise, final, end)
+    most = len(noise) - (last >= noise.bottom)
     number = steps if isinstance(steps, int | float | np.number) and not isinstance(steps, bool) else 0
     if not 1 <= number <= most or number != int(number):
         raise TimestepsError(
@@ -44,17 +91,40 @@ def spaced_levels(noise: NoiseSchedule, steps: int, spacing: str, final: str, of
             f"called, got {steps!r}."
         )
     steps = int(number)
-    if spacing in INTEGER_SPACINGS:
+    first = noise.top if start == 1.0 else float(noise.level(start))
+    if first <= max(last, noise.bottom):
+        raise ConfigurationError(
+            f"`start_time` must lie above the cleanest training level, tau = {noise.progress(noise.bottom):.3g}, and "
+            f"the end of the run, got {start!r}."
+        )
+    if spacing in INTEGER_SPACINGS and isinstance(noise, TableSchedule):
         levels = noise.rho(_integer_times(noise, steps, spacing, final, offset))
-    elif spacing == "quadratic":
-        levels = noise.rho(_quadratic_times(noise, steps, final))
+    elif spacing in TIME_SPACINGS or spacing == "trailing":
+        levels = _time_levels(noise, steps, exponent or TIME_SPACINGS.get(spacing, 1.0), start, last)
+    elif spacing in INTEGER_SPACINGS:
+        raise ConfigurationError(
+            f"timestep_spacing={spacing!r} has whole training times, and the time of {noise} is a continuum. Use "
+            "'karras', 'power_rho', 'log_snr', 'quadratic', 'power_t', 'beta' or 'trailing'."
+        )
     else:
-        levels = _ramp_levels(noise, steps, spacing, final)
-    end = 0.0 if final == "zero" else float(noise.rho(0.0))
-    return np.append(levels[:steps], end)
+        # Uniform down to the cleanest training level, which is the last call; or down to an end above it.
+        bottom, points = (last, steps + 1) if last >= noise.bottom else (noise.bottom, steps)
+        levels = _ramp(first, bottom, points, spacing, exponent or LEVEL_SPACINGS.get(spacing))
+    return np.append(levels[:steps], last)
 
 
-def _integer_times(noise: NoiseSchedule, steps: int, spacing: str, final: str, offset: int) -> Array:
+def end_level(noise: NoiseSchedule, final: str, end: float | None = None) -> float:
+    """rho where a run ends: at tau = `end`, or where `final` says."""
+    if end is not None:
+        return float(noise.level(end))
+    return 0.0 if final == "zero" else noise.bottom
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _integer_times(noise: TableSchedule, steps: int, spacing: str, final: str, offset: int) -> Array:
     """Distinct whole training times, noisiest first; (N,)."""
     total = len(noise)
     if spacing == "linspace":
@@ -75,53 +145,53 @@ def _distinct(times: Array, lowest: int, highest: int) -> Array:
     return np.maximum(down, floor)
 
 
-def _quadratic_times(noise: NoiseSchedule, steps: int, final: str) -> Array:
-    """Uniform in sqrt(t + 1) from T to zero; the last call at t = 0 where uniformity would put it below; (N,)."""
-    total = len(noise)
-    if final == "sigma_min":
-        return np.linspace(total**0.5, 1.0, steps + 1) ** 2 - 1.0
-    if steps * steps <= total:
-        return total * (1.0 - np.arange(steps) / steps) ** 2 - 1.0
-    return np.linspace(total**0.5, 1.0, steps) ** 2 - 1.0
+def _time_levels(noise: NoiseSchedule, steps: int, k: float, start: float, last: float) -> Array:
+    """Uniform in tau^(1/k) from `start` to the end; the last call at the cleanest level where it would lie below."""
+    first, bottom = start ** (1.0 / k), float(noise.progress(noise.bottom))
+    end = float(noise.progress(last)) ** (1.0 / k)
+    tau = (first + np.arange(steps + 1) / steps * (end - first)) ** k
+    if tau[-2] < bottom * (1.0 - 1e-9) and last < noise.bottom:
+        tau = np.linspace(first, bottom ** (1.0 / k), steps) ** k
+    return noise.level(tau)
 
 
-def _ramp_levels(noise: NoiseSchedule, steps: int, spacing: str, final: str) -> Array:
-    """From the noisiest to the cleanest training level, which is the last call or, for "sigma_min", the end."""
-    top, bottom = np.exp(noise.log_rho[-1]), np.exp(noise.log_rho[0])
-    ramp = np.linspace(0.0, 1.0, steps + (final == "sigma_min"))
-    if spacing in ("log_snr", "exponential"):
-        return np.exp(np.log(top) + ramp * (np.log(bottom) - np.log(top)))
-    if spacing == "karras":
-        return (top ** (1 / 7) + ramp * (bottom ** (1 / 7) - top ** (1 / 7))) ** 7
+def _ramp(top: float, bottom: float, points: int, spacing: str, k: float | None) -> Array:
+    """From `top` to `bottom`, both included."""
+    ramp = np.linspace(0.0, 1.0, points)
     if spacing == "beta":
         from scipy.stats import beta  # a second to import, and few use it
 
         return bottom + (top - bottom) * beta.ppf(1.0 - ramp, 0.6, 0.6)
-    raise ConfigurationError(f"`timestep_spacing` must be one of {', '.join(SPACINGS)}, got {spacing!r}.")
+    if k == np.inf:
+        return np.exp(np.log(top) + ramp * (np.log(bottom) - np.log(top)))
+    return (top ** (1 / k) + ramp * (bottom ** (1 / k) - top ** (1 / k))) ** k
 
 
-def levels_from_times(noise: NoiseSchedule, timesteps: ArrayLike, final: str) -> Array:
-    """Levels of hand-written training times t_0 > ... > t_{N-1}, and the end; (N + 1,).
+def levels_from_times(noise: NoiseSchedule, timesteps: ArrayLike, final: str, end: float | None = None) -> Array:
+    """Levels of hand-written network times t_0 > ... > t_{N-1}, and the end; (N + 1,).
 
     Raises:
-        TimestepsError: Times that are not finite, do not fall strictly, or leave [0, T-1].
+        TimestepsError: Times that are not finite, do not fall strictly, or leave the training range.
     """
     times = _one_row(timesteps, "timesteps")
-    if times[0] > noise.last or times[-1] < 0.0:
+    lowest, highest = noise.time([noise.bottom, noise.top]).tolist()
+    if times[0] > highest + TIME_ROUNDING or times[-1] < lowest - TIME_ROUNDING:
         raise TimestepsError(
-            f"`timesteps` must lie between 0 and {noise.last}, the model's training times, got {times[0]:g} to "
+            f"`timesteps` must lie between {lowest:g} and {highest:g}, the model's training times, got {times[0]:g} to "
             f"{times[-1]:g}."
         )
-    end = 0.0 if final == "zero" else float(noise.rho(0.0))
-    if final == "sigma_min" and times[-1] == 0.0:
+    last = end_level(noise, final, end)
+    levels = noise.rho(times)
+    if levels[-1] <= last * (1.0 + 1e-9):
         raise TimestepsError(
-            "`timesteps` end at 0, where final_sigmas_type='sigma_min' ends the run: the last call would change "
-            "nothing. Leave 0 out, or use final_sigmas_type='zero'."
+            f"`timesteps` end at {times[-1]:g}, at or below the level where the run ends (final_sigmas_type="
+            f"{final!r}, end_time={end!r}): the last call would change nothing. Leave {times[-1]:g} out, or "
+            "use final_sigmas_type='zero'."
         )
-    return np.append(noise.rho(times), end)
+    return np.append(levels, last)
 
 
-def levels_from_sigmas(noise: NoiseSchedule, sigmas: ArrayLike, final: str) -> Array:
+def levels_from_sigmas(noise: NoiseSchedule, sigmas: ArrayLike, final: str, end: float | None = None) -> Array:
     """Levels of hand-written `sigmas` (this package's rho), with a final zero or without; (N + 1,), values as given.
 
     Raises:
@@ -130,13 +200,13 @@ def levels_from_sigmas(noise: NoiseSchedule, sigmas: ArrayLike, final: str) -> A
     """
     levels = _one_row(sigmas, "sigmas")
     if levels[-1] > 0.0:
-        levels = np.append(levels, 0.0 if final == "zero" else noise.rho(0.0))
+        levels = np.append(levels, end_level(noise, final, end))
         if levels[-1] >= levels[-2]:
             raise TimestepsError(
                 f"`sigmas` end at {levels[-2]:g}, at or below the level {levels[-1]:g} where "
                 "final_sigmas_type='sigma_min' ends the run. Leave that level out, or use final_sigmas_type='zero'."
             )
-    top, bottom = np.exp(noise.log_rho[-1]), np.exp(noise.log_rho[0])
+    top, bottom = noise.top, noise.bottom
     calls = levels[:-1] if levels[-1] == 0.0 and len(levels) > 1 else levels
     if len(levels) < 2 or levels[0] > 1.01 * top or levels[-2] < 0.99 * bottom or levels[-1] < 0.0:
         raise TimestepsError(

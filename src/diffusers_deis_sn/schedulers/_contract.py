@@ -7,13 +7,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin
 from torch import Tensor
 
 from diffusers_deis_sn.errors import StepError
-from diffusers_deis_sn.maths.noise import NoiseSchedule
+from diffusers_deis_sn.maths.noise import NoiseSchedule, TableSchedule
 from diffusers_deis_sn.schedulers._plan import OFF_GRID, RunPlan, nearest
 
 logger = logging.getLogger("diffusers_deis_sn")
@@ -23,12 +24,13 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     """A scheduler whose runs are planned in `set_timesteps`; subclasses make the plan and take the steps.
 
     Attributes:
-        timesteps: Times of the network calls, noisiest first, on the device asked for: int64 where all are whole
-            numbers, else float32; (N,).
-        sigmas: Noise levels sigma / alpha of the calls and of the end, on the CPU, float32; (N + 1,).
+        timesteps: Times of the network calls in their order, noisiest first, on the device asked for: int64 where all
+            are whole numbers, else float32; (C,). A solver of several calls a step has all of them here, so that a
+            time may occur twice.
+        sigmas: Noise levels sigma / alpha of the calls and of the end, on the CPU, float32; (C + 1,).
         init_noise_sigma: Standard deviation of the noise that a run starts from.
         order: Network calls per step, as pipelines count them.
-        num_inference_steps: N, or None before `set_timesteps`.
+        num_inference_steps: Number of steps N, or None before `set_timesteps`.
     """
 
     _compatibles: ClassVar[list[str]] = [e.name for e in KarrasDiffusionSchedulers]
@@ -37,12 +39,17 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
 
     def _start(self, noise: NoiseSchedule) -> None:
         """State before the first plan: the training times, as training code wants them for `add_noise`."""
-        alphas_cumprod = torch.from_numpy(noise.alpha(noise.rho(range(len(noise)))) ** 2)
-        previous = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
-        self.alphas_cumprod = alphas_cumprod.float()
-        self.betas = (1.0 - alphas_cumprod / previous).float()
-        self.timesteps = torch.arange(len(noise) - 1, -1, -1)
-        self.sigmas = torch.from_numpy(noise.rho(range(len(noise)))).float()
+        if isinstance(noise, TableSchedule):
+            sigmas = torch.from_numpy(noise.rho(range(len(noise))))
+            alphas_cumprod = 1.0 / (1.0 + sigmas**2)
+            previous = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
+            self.alphas_cumprod = alphas_cumprod.float()
+            self.betas = (1.0 - alphas_cumprod / previous).float()
+            self.timesteps = torch.arange(len(noise) - 1, -1, -1)
+        else:
+            sigmas = torch.from_numpy(np.geomspace(noise.bottom, noise.top, len(noise)))
+            self.timesteps = torch.from_numpy(noise.time(sigmas.flip(0).numpy())).float()
+        self.sigmas = sigmas.float()
         self.num_inference_steps: int | None = None
         self._plan: RunPlan | None = None
         self._begin_index: int | None = None
@@ -52,11 +59,16 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
         """Make `plan` the current run."""
         self._plan = plan
-        self.num_inference_steps = len(plan)
+        self.num_inference_steps = plan.steps
         self.timesteps = torch.tensor(plan.times, dtype=torch.int64 if plan.whole else torch.float32, device=device)
         self.sigmas = torch.tensor(plan.levels, dtype=torch.float32)
         self._begin_index = None
         self._step_index = None
+
+    @property
+    def _sigma_data(self) -> float | None:
+        """Of a network that is preconditioned as in EDM."""
+        return None
 
     @property
     @abstractmethod
@@ -85,12 +97,13 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
 
         Reads the timestep from its device, so `step` asks at most once in a run.
         """
+        time = _first(timestep)
         if schedule_timesteps is None and self._plan is not None:
-            times = list(self._plan.times)  # the same values, already on the host
+            times: Sequence[float] = self._plan.times  # the same values, already on the host
+            n = self._plan.nearest(time)
         else:
             times = (self.timesteps if schedule_timesteps is None else schedule_timesteps).tolist()
-        time = _first(timestep)
-        n = nearest(times, time)
+            n = nearest(times, time)
         if abs(times[n] - time) > OFF_GRID:
             self._warn_once(
                 "off-grid", f"Timestep {time:g} is not in the plan; the nearest, {times[n]:g}, is taken for it."
@@ -102,7 +115,8 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         if self._plan is None:
             raise StepError("`step` was called before `set_timesteps`. Call `set_timesteps(number_of_steps)` first.")
         if self._step_index is None:
-            self._step_index = self.index_for_timestep(timestep) if self._begin_index is None else self._begin_index
+            self._step_index = self._first_index(timestep)
+            self._plan.check_begin(self._step_index)
             known = None
         else:
             # A time on an accelerator is not read: that would make the host wait in every step.
@@ -110,6 +124,10 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             known = None if on_device else _first(timestep)
         self._plan.check(self._step_index, known)
         return self._step_index
+
+    def _first_index(self, timestep: float | Tensor) -> int:
+        """Number of the call that a run begins with."""
+        return self.index_for_timestep(timestep) if self._begin_index is None else self._begin_index
 
     def _warn_once(self, topic: str, message: str) -> None:
         if topic not in self._warned:
@@ -119,8 +137,14 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     # -------------------------------------------------------------------------------------------------- samples
 
     def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
-        """The sample itself: variance-preserving models take it as it is."""
-        return sample
+        """What the network is to be given: the sample, times c_in of the level where the network is preconditioned."""
+        if self._sigma_data is None:
+            return sample
+        if self._plan is None or timestep is None:
+            raise StepError("`scale_model_input` needs `timestep`, and `set_timesteps` before it: it scales by level.")
+        n = self._first_index(timestep) if self._step_index is None else self._step_index
+        self._plan.check(n, None)
+        return sample * self._plan.input_scale[n]
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """alpha_t x_0 + sigma_t eps.

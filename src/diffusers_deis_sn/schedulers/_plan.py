@@ -8,17 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffusers_deis_sn.errors import StepError, TimestepsError
-from diffusers_deis_sn.maths.coefficients import CoefficientTable
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
-from diffusers_deis_sn.maths.prediction import epsilon_map
+from diffusers_deis_sn.maths.noise import NoiseSchedule
+from diffusers_deis_sn.maths.prediction import input_scale, output_map
+from diffusers_deis_sn.maths.table import CoefficientTable
 
-SNAP = 1e-4  # a time this close to a whole number is that number: what is left of a round trip through rho
 OFF_GRID = 1e-3  # a time this far from the plan's is another time; float16 timesteps are never passed by pipelines
 
 
-def nearest(times: Sequence[float], time: float) -> int:
-    """Place of the one of `times` that is nearest to `time`."""
-    return min(range(len(times)), key=lambda n: abs(times[n] - time))
+def nearest(times: Sequence[float], time: float, among: Sequence[bool] | None = None) -> int:
+    """Place of the one of `times` that is nearest to `time`; of equal ones the first, or the first of `among`."""
+    return min(range(len(times)), key=lambda n: (abs(times[n] - time), among is not None and not among[n]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +25,12 @@ class RunPlan:
     """Everything `step` needs, as Python floats.
 
     Args:
-        times: What the network is called with, strictly falling; (N,).
-        levels: rho of the calls and of the end; (N + 1,).
+        times: What the network is called with; strictly falling from step to step, not from stage to stage; (C,).
+        levels: rho of the samples that the calls are given, and of the result; (C + 1,).
         alpha: alpha of `levels`.
         sigma: sigma of `levels`.
-        epsilon: (a, b) of eps = a output + b x, one pair for each call.
+        input_scale: Factor of the network's input, one for each call.
+        output: (a, b) of what the solver integrates, a output + b x, one pair for each call.
         table: The solver's coefficients.
     """
 
@@ -38,25 +38,35 @@ class RunPlan:
     levels: tuple[float, ...]
     alpha: tuple[float, ...]
     sigma: tuple[float, ...]
-    epsilon: tuple[tuple[float, float], ...]
+    input_scale: tuple[float, ...]
+    output: tuple[tuple[float, float], ...]
     table: CoefficientTable
 
     def __len__(self) -> int:
-        """Number of steps, and of network calls."""
+        """Number of network calls."""
         return len(self.times)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps, of one or several calls each."""
+        return sum(self.table.starts)
 
     @property
     def whole(self) -> bool:
         """Whether all times are whole numbers, so that they can be given to the network as int64."""
         return all(time.is_integer() for time in self.times)
 
+    def nearest(self, time: float) -> int:
+        """Number of the call nearest to `time`; where a time occurs twice the one that begins a step."""
+        return nearest(self.times, time, among=self.table.starts)
+
     def index(self, time: float) -> int | None:
-        """Number of the step whose call is at `time`, None if there is none."""
-        n = nearest(self.times, time)
+        """Number of the call at `time`, None if there is none."""
+        n = self.nearest(time)
         return n if abs(self.times[n] - time) <= OFF_GRID else None
 
     def check(self, n: int, time: float | None) -> None:
-        """Raise StepError unless step n exists and, where `time` is known on the host, is called at `time`."""
+        """Raise StepError unless call n exists and, where `time` is known on the host, is at `time`."""
         if n < 0:
             raise StepError(f"A run begins at one of its steps, 0 to {len(self) - 1}, got `set_begin_index({n})`.")
         if n >= len(self):
@@ -67,28 +77,51 @@ class RunPlan:
                 "through `scheduler.timesteps` in order; call `set_timesteps` or `set_begin_index` to start elsewhere."
             )
 
+    def check_begin(self, n: int) -> None:
+        """Raise StepError where call n is a later stage of a Runge-Kutta step, so that no run can begin there."""
+        if 0 <= n < len(self) and not self.table.starts[n]:
+            stage = int(self.table.needs[n])
+            raise StepError(
+                f"A run cannot begin at call {n}, timestep {self.times[n]:g}: that is stage {stage} of a Runge-Kutta "
+                f"step which begins at call {n + 1 - stage}. Begin there (another `strength` or `denoising_start`), or "
+                "use solver='multistep'."
+            )
 
-def make_plan(noise: NoiseSchedule, levels: Array, table: CoefficientTable, prediction_type: str) -> RunPlan:
-    """A run over `levels` with the coefficients `table`.
+
+def make_plan(
+    noise: NoiseSchedule,
+    table: CoefficientTable,
+    prediction_type: str,
+    integrand: str = "noise",
+    sigma_data: float | None = None,
+) -> RunPlan:
+    """A run with the coefficients `table`.
+
+    Args:
+        noise: The process.
+        table: The solver's coefficients, and the levels that they are for.
+        prediction_type: What the network predicts.
+        integrand: What the solver integrates, "noise" or "data".
+        sigma_data: Of a network that is preconditioned as in EDM.
 
     Raises:
-        TimestepsError: Two calls at the same time, which two levels beyond the training range would make.
+        TimestepsError: Two steps that begin at the same time, which two levels beyond the training range would make.
     """
-    times = np.clip(noise.time(levels[:-1]), 0.0, noise.last)
-    whole = np.round(times)
-    # Fractional times reach the network as float32: the plan has the same values.
-    times = np.where(np.abs(times - whole) < SNAP, whole, times.astype(np.float32).astype(np.float64))
-    if np.any(np.diff(times) >= 0.0):
+    times = noise.call_times(table.levels[:-1])
+    begun = times[table.needs == 1]
+    if np.any(np.diff(begun) >= 0.0):
         raise TimestepsError(
-            f"Two of the {len(times)} network calls fall on the same time {times[np.argmax(np.diff(times))]:g}. Use "
+            f"Two of the {len(begun)} network calls fall on the same time {begun[np.argmax(np.diff(begun))]:g}. Use "
             "fewer steps, another `timestep_spacing`, or levels inside the model's training range."
         )
-    alpha, sigma = noise.alpha(levels).tolist(), noise.sigma(levels).tolist()
+    alpha, sigma = noise.alpha(table.levels).tolist(), noise.sigma(table.levels).tolist()
+    calls = list(zip(alpha[:-1], sigma[:-1], strict=True))
     return RunPlan(
         times=tuple(times.tolist()),
-        levels=tuple(levels.tolist()),
+        levels=tuple(table.levels.tolist()),
         alpha=tuple(alpha),
         sigma=tuple(sigma),
-        epsilon=tuple(epsilon_map(prediction_type, a, s) for a, s in zip(alpha[:-1], sigma[:-1], strict=True)),
+        input_scale=tuple(input_scale(s, sigma_data) for _, s in calls),
+        output=tuple(output_map(integrand, prediction_type, a, s, sigma_data) for a, s in calls),
         table=table,
     )

@@ -8,6 +8,7 @@ statistics came from, and the scheduler's own time grid where the config carries
 from __future__ import annotations
 
 import inspect
+from contextvars import ContextVar
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,13 @@ FOLDER = "score_statistics"
 HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
 OWN_OPTIONS = ("interpolation", "clip_normalizer_steps")  # no scheduler of Diffusers has arguments of these names
 OWN_SPACINGS = tuple(name for name in SPACINGS if name not in INTEGER_SPACINGS)
-FLOW_OPTIONS = ("shift", "base_shift", "sigma_data", "snr_shift_scale", "scaler")
-FOREIGN_CLASSES = ("FlowMatch", "EDM", "CosineDPM", "CogVideoX", "DDPMWuerstchen", "IPNDM", "KarrasVe", "ScoreSdeVe")
+FLOW_OPTIONS = ("shift", "base_shift", "snr_shift_scale", "scaler")
+FOREIGN_CLASSES = ("FlowMatch", "CosineDPM", "CogVideoX", "DDPMWuerstchen", "IPNDM", "KarrasVe", "ScoreSdeVe")
+
+
+# The grid of the scheduler that `from_config` is making: its `__init__` checks options against it, and Diffusers
+# registers private keys only afterwards.
+_SPACING_TO_BE: ContextVar[str | None] = ContextVar("_SPACING_TO_BE", default=None)
 
 
 class StatisticsHolder(PlannedScheduler):
@@ -59,6 +65,12 @@ class StatisticsHolder(PlannedScheduler):
         """What the config's private key holds."""
         return dict(self.config.get(PRIVATE) or {})
 
+    @property
+    def _own_spacing(self) -> str:
+        """The grid of this scheduler, which the public config may not hold."""
+        private = self._private.get("timestep_spacing")
+        return str(_SPACING_TO_BE.get() or private or self.config["timestep_spacing"])
+
     def _set_private(self, **values: Any) -> None:
         """Change entries of the private key; None removes one, and the key goes with its last entry."""
         entries = {key: value for key, value in (self._private | values).items() if value is not None}
@@ -73,7 +85,7 @@ class StatisticsHolder(PlannedScheduler):
         stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """A scheduler from the config of any Diffusers scheduler for variance-preserving models.
+        """A scheduler from the config of any Diffusers scheduler for variance-preserving or EDM models.
 
         Args:
             config: `pipe.scheduler.config`.
@@ -82,21 +94,27 @@ class StatisticsHolder(PlannedScheduler):
             **kwargs: Options of this class, which win over the config; and Hub options for `stats`.
 
         Raises:
-            ConfigurationError: The config is that of a flow-matching or EDM model.
+            ConfigurationError: The config is that of a flow-matching model or the like.
             StatisticsError: See `set_stats`.
         """
         hub = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
         if isinstance(config, dict):
             _refuse_foreign_process(config)
+            kwargs = _edm_options(config) | kwargs
         # A grid unknown to Diffusers stays private: in the public config it would break a swap to another class.
         spacing = kwargs.get("timestep_spacing")
         if spacing in OWN_SPACINGS:
             del kwargs["timestep_spacing"]
         if spacing is not None:  # chosen here, so no flag of another scheduler's config may override it
             kwargs = {f"use_{grid}_sigmas": False for grid in ("karras", "exponential", "beta")} | kwargs
-        scheduler, unused = super().from_config(config, return_unused_kwargs=True, **kwargs)
-        if isinstance(config, dict):
-            scheduler._choose_spacing(config, spacing)
+        used = spacing if config is None else cls._spacing_to_use(config, spacing)
+        token = _SPACING_TO_BE.set(used)
+        try:
+            scheduler, unused = super().from_config(config, return_unused_kwargs=True, **kwargs)
+        finally:
+            _SPACING_TO_BE.reset(token)
+        if spacing is not None or (used is not None and used != scheduler.config["timestep_spacing"]):
+            scheduler._set_private(timestep_spacing=used)
         source = scheduler._private.get("stats") if stats is None else stats
         if source is not None and source is not False:
             scheduler.set_stats(source, **hub)
@@ -104,24 +122,27 @@ class StatisticsHolder(PlannedScheduler):
             scheduler.set_stats(None)
         return (scheduler, unused) if return_unused_kwargs else scheduler
 
-    def _choose_spacing(self, config: dict[str, Any], chosen: str | None) -> None:
-        """Keep another scheduler's time grid in the config, for the way back, but use this class's own."""
+    @classmethod
+    def _spacing_to_use(cls, config: dict[str, Any], chosen: str | None) -> str | None:
+        """The grid where it is not the public config's: another scheduler's stays there, for the way back, unused."""
+        remembered = (config.get(PRIVATE) or {}).get("timestep_spacing")
+        if chosen is not None or remembered is not None:
+            return chosen or remembered
         own = all(key in config for key in OWN_OPTIONS)
         if "_class_name" in config:
-            own = config["_class_name"] == type(self).__name__
-        if chosen is not None:
-            self._set_private(timestep_spacing=chosen)
-        elif not own and "timestep_spacing" not in self._private:
-            default = inspect.signature(type(self).__init__).parameters["timestep_spacing"].default
-            if self.config["timestep_spacing"] != default:
-                self._set_private(timestep_spacing=default)
-                logger.info(
-                    "timestep_spacing=%r is that of %s and kept for it; %s uses %r. Pass timestep_spacing= to choose.",
-                    self.config["timestep_spacing"],
-                    config.get("_class_name", "another scheduler"),
-                    type(self).__name__,
-                    default,
-                )
+            own = config["_class_name"] == cls.__name__
+        if own:
+            return None
+        default: str = inspect.signature(cls.__init__).parameters["timestep_spacing"].default
+        if config.get("timestep_spacing", default) != default:
+            logger.info(
+                "timestep_spacing=%r is that of %s and kept for it; %s uses %r. Pass timestep_spacing= to choose.",
+                config["timestep_spacing"],
+                config.get("_class_name", "another scheduler"),
+                cls.__name__,
+                default,
+            )
+        return default
 
     @classmethod
     def from_pretrained(
@@ -174,17 +195,39 @@ class StatisticsHolder(PlannedScheduler):
             self._set_private(stats=source)
 
 
+def _is_edm(config: dict[str, Any]) -> bool:
+    """Whether the config is one of Diffusers' EDM schedulers; in memory it does not carry the name of its class."""
+    name = config.get("_class_name")
+    return name.startswith("EDM") if name else "sigma_schedule" in config and "process" not in config
+
+
+def _edm_options(config: dict[str, Any]) -> dict[str, Any]:
+    """Options of this class for the config of one of Diffusers' EDM schedulers, none for other configs."""
+    if not _is_edm(config):
+        return {}
+    options = {name: config[name] for name in ("sigma_min", "sigma_max", "sigma_data") if name in config}
+    if config.get("sigma_schedule") == "exponential":
+        spacing: dict[str, Any] = {"timestep_spacing": "exponential"}
+    elif config.get("rho", 7.0) == 7.0:
+        spacing = {"timestep_spacing": "karras"}
+    else:
+        spacing = {"timestep_spacing": "power_rho", "grid_exponent": config["rho"]}
+    return {"process": "edm"} | options | spacing
+
+
 def _refuse_foreign_process(config: dict[str, Any]) -> None:
-    """Raise ConfigurationError for a model that is not variance-preserving: its images would be noise."""
+    """Raise ConfigurationError for a model of a process that is not supported: its images would be noise."""
     name = str(config.get("_class_name", ""))
     signs = [key for key in FLOW_OPTIONS if key in config]
+    if "sigma_data" in config and "process" not in config and not _is_edm(config):
+        signs.append("sigma_data")
     signs += [f"{key}=True" for key in ("use_flow_sigmas", "use_dynamic_shifting") if config.get(key)]
     for key, value in (("prediction_type", "flow_prediction"), ("timestep_type", "continuous")):
         if config.get(key) == value:
             signs.append(f"{key}={value!r}")
     if name.startswith(FOREIGN_CLASSES) or signs:
         raise ConfigurationError(
-            f"This config{f' of {name}' if name else ''} is that of a flow-matching or EDM model or the like"
-            f"{f' ({signs[0]})' if signs else ''}; this version supports variance-preserving models only (Stable "
-            "Diffusion 1, 2, XL and the like). Keep the pipeline's own scheduler."
+            f"This config{f' of {name}' if name else ''} is that of a flow-matching model or the like"
+            f"{f' ({signs[0]})' if signs else ''}; this version supports variance-preserving models (Stable Diffusion "
+            "1, 2, XL and the like) and those of Diffusers' EDM schedulers. Keep the pipeline's own scheduler."
         )

@@ -13,13 +13,13 @@ from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from torch import Tensor
 
 from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
-from diffusers_deis_sn.maths.coefficients import INTERPOLATIONS, MAX_ORDER, coefficient_table
 from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, vp_schedule
 from diffusers_deis_sn.maths.normaliser import Normaliser
-from diffusers_deis_sn.maths.prediction import PREDICTION_TYPES, threshold
+from diffusers_deis_sn.maths.prediction import check_prediction_type, threshold
+from diffusers_deis_sn.maths.sigma import SigmaSchedule
+from diffusers_deis_sn.maths.solver import calls_per_step, check_solver, solver_table
 from diffusers_deis_sn.maths.spacing import (
-    FINAL_SIGMAS,
-    SPACINGS,
+    check_spacing,
     levels_from_sigmas,
     levels_from_times,
     spaced_levels,
@@ -38,16 +38,20 @@ BETA_KEYS = (
     "trained_betas",
     "rescale_betas_zero_snr",
 )
+SIGMA_KEYS = ("sigma_min", "sigma_max", "sigma_data")
+PROCESSES = ("vp", "ve", "edm")
+EDM_SIGMA_DATA = 0.5  # Diffusers' default
 
 
 class DEISSNScheduler(StatisticsHolder):
-    """Multistep exponential integrator of the probability-flow ODE with score normalisation, N calls for N steps.
+    """Exponential integrator of the probability-flow ODE with score normalisation: the DEIS family.
 
         x_{n+1} = (alpha_{n+1} / alpha_n) x_n + sum_j c_{n,j} eps_{n-j}
         c_{n,j} = (alpha_{n+1} / r(t_{n-j})) int_{rho_n}^{rho_{n+1}} r(t(rho)) l_j(u(rho)) drho
 
     with rho = sigma / alpha, l_j the Lagrange polynomials through the last outputs, and r(t) the mean absolute output
-    of the network, measured once per model by `calibrate`. Without statistics r is flat and this is plain DEIS.
+    of the network, measured once per model by `calibrate`. Without statistics r is flat and this is plain DEIS. This is
+    the solver "multistep", N network calls for N steps; `solver` has the others.
 
     Args:
         num_train_timesteps: Number of training times T.
@@ -55,31 +59,47 @@ class DEISSNScheduler(StatisticsHolder):
         beta_end: Last beta.
         beta_schedule: "linear", "scaled_linear" or "squaredcos_cap_v2".
         trained_betas: The betas themselves, instead of the three above.
+        solver: "multistep" (tAB, rhoAB and log-rho AB-DEIS); "ipndm", with the weights of equal steps; or a Runge-Kutta
+            method in rho of several calls a step: "euler", "midpoint", "heun", "kutta3", "heun3", "ralston3", "ssprk3",
+            "vdh3" or "rk4".
         solver_order: Number of outputs combined in a step, 1 to 4; 1 with flat statistics is DDIM. Two is the best of
             what was measured with guidance, where higher orders overshoot in few steps; unguided models gain from 3.
+        corrector_order: Number of outputs, the newest among them, with which each step is redone once the network has
+            been called at its end; 0 to 4, 0 for none. Costs no call. Multistep solvers only.
         prediction_type: What the network predicts: "epsilon", "v_prediction" or "sample".
         interpolation: Variable u of the polynomial: "t" (the papers' tAB), "rho" (rhoAB) or "log_rho" (what
             Diffusers' DEIS has).
-        timestep_spacing: "linspace", "leading", "trailing", "quadratic" or "log_snr"; also "karras", "exponential" and
-            "beta", which are what the three flags below choose. A value that `from_config` finds in the config of
-            another scheduler class is that scheduler's: it is kept in the config for the way back and not used.
+        integrand: What is interpolated: "noise", the predicted eps, or "data", the predicted x_0, which knows no
+            normalisation.
+        timestep_spacing: "linspace", "leading", "trailing", "quadratic", "log_snr", "power_t" (uniform in t^(1/k)) or
+            "power_rho" (in rho^(1/k)); also "karras", "exponential" and "beta", which are what the three flags below
+            choose. A value that `from_config` finds in the config of another scheduler class is that scheduler's: it is
+            kept in the config for the way back and not used.
+        grid_exponent: k of "power_t" and "power_rho"; 2 and 7 if None.
+        start_time: Where a run starts, as a fraction of the process; for the grids that are not Diffusers' own.
+        end_time: Where it ends, likewise, such as the papers' 1e-3 and 1e-4; `final_sigmas_type` decides if None.
         steps_offset: Added to the times of "leading" spacing.
         use_karras_sigmas: Noise levels uniform in rho^(1/7).
         use_exponential_sigmas: Noise levels uniform in log rho.
         use_beta_sigmas: Noise levels at the quantiles of a Beta distribution.
-        final_sigmas_type: Where a run ends: "zero" (clean data) or "sigma_min" (the level of t = 0).
+        final_sigmas_type: Where a run ends: "zero" (clean data) or "sigma_min" (the cleanest training level).
         lower_order_final: Use one output in the last step, two in the one before, and so on.
         clip_normalizer_steps: Training time below which r(t) is held flat.
         thresholding: Clamp the predicted clean sample to its own quantile; for pixel-space models.
         dynamic_thresholding_ratio: Which quantile.
         sample_max_value: Upper bound of the clamp.
         rescale_betas_zero_snr: Rescale the betas to zero terminal signal, for models trained so.
+        process: "vp", the betas above; "ve", x = x_0 + sigma eps with a network that takes x and sigma; or "edm", the
+            same with the network preconditioned and labelled as in EDM (arXiv 2206.00364, table 1).
+        sigma_min: Cleanest level of a "ve" or "edm" model; 0.002 if None.
+        sigma_max: Noisiest; 80 if None.
+        sigma_data: Standard deviation of the data of an "edm" model; 0.5 if None.
         variance_type: Kept for pipelines that read it; learned variances are dropped from the network's output.
         stats: Score statistics: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the config.
 
     Raises:
         ConfigurationError: An option is unknown, out of range or at odds with another.
-        NoiseScheduleError: The betas make no noise schedule.
+        NoiseScheduleError: The betas, or the sigmas, make no noise schedule.
         StatisticsError: The statistics cannot be read, or are those of another noise schedule or prediction type.
 
     References:
@@ -101,7 +121,13 @@ class DEISSNScheduler(StatisticsHolder):
         solver_order: int = 2,
         prediction_type: str = "epsilon",
         interpolation: str = "t",
+        solver: str = "multistep",
+        corrector_order: int = 0,
+        integrand: str = "noise",
         timestep_spacing: str = "trailing",
+        grid_exponent: float | None = None,
+        start_time: float = 1.0,
+        end_time: float | None = None,
         steps_offset: int = 0,
         use_karras_sigmas: bool = False,
         use_exponential_sigmas: bool = False,
@@ -113,11 +139,18 @@ class DEISSNScheduler(StatisticsHolder):
         dynamic_thresholding_ratio: float = 0.995,
         sample_max_value: float = 1.0,
         rescale_betas_zero_snr: bool = False,
+        process: str = "vp",
+        sigma_min: float | None = None,
+        sigma_max: float | None = None,
+        sigma_data: float | None = None,
         variance_type: str | None = None,
         stats: ScoreStatistics | str | PathLike[str] | None = None,
     ) -> None:
         self._validate()
         self._start(self.noise)
+        self.order = calls_per_step(solver)
+        if process != "vp":
+            self.init_noise_sigma = (self.noise.top**2 + 1.0) ** 0.5  # as Diffusers' EDM schedulers have it
         self.model_outputs: list[Any] = [None] * solver_order  # oldest first, as in Diffusers; None before the first
         self._at_hand = 0
         self.statistics: ScoreStatistics | None = None
@@ -129,20 +162,21 @@ class DEISSNScheduler(StatisticsHolder):
     def _validate(self) -> None:
         """Raise ConfigurationError for an option that is unknown, out of range or at odds with another."""
         config = self.config
-        choices = {
-            "prediction_type": PREDICTION_TYPES,
-            "interpolation": INTERPOLATIONS,
-            "timestep_spacing": SPACINGS,
-            "final_sigmas_type": FINAL_SIGMAS,
-        }
-        for name, legal in choices.items():
-            if config[name] not in legal:
-                raise ConfigurationError(f"`{name}` must be one of {', '.join(legal)}, got {config[name]!r}.")
-        order = config["solver_order"]
-        if type(order) is not int or order not in range(1, MAX_ORDER + 1):
-            raise ConfigurationError(
-                f"`solver_order` must be 1, 2, 3 or {MAX_ORDER}, the number of network outputs combined, got {order!r}."
-            )
+        check_solver(
+            config["solver"],
+            config["solver_order"],
+            config["interpolation"],
+            config["integrand"],
+            config["corrector_order"],
+        )
+        check_spacing(
+            self.spacing,
+            config["final_sigmas_type"],
+            config["grid_exponent"],
+            config["start_time"],
+            config["end_time"],
+        )
+        self._validate_process()
         flags = [name for name in ("karras", "exponential", "beta") if config[f"use_{name}_sigmas"]]
         if len(flags) > 1:
             raise ConfigurationError(
@@ -159,9 +193,50 @@ class DEISSNScheduler(StatisticsHolder):
                 f"{config['dynamic_thresholding_ratio']!r}."
             )
 
+    def _validate_process(self) -> None:
+        """Raise ConfigurationError for options of one process given to another."""
+        config = self.config
+        process = config["process"]
+        if process not in PROCESSES:
+            raise ConfigurationError(f"`process` must be one of {', '.join(PROCESSES)}, got {process!r}.")
+        foreign = {"vp": SIGMA_KEYS, "ve": ("sigma_data",), "edm": ()}[process]
+        for name in foreign:
+            if config[name] is not None:
+                raise ConfigurationError(
+                    f"`{name}` belongs to process={'edm' if name == 'sigma_data' else 've'!r}, got {config[name]!r} for "
+                    f"process={process!r}. Leave it out, or name the process that the model was trained on."
+                )
+        if process != "vp" and config["clip_normalizer_steps"]:
+            raise ConfigurationError(
+                f"`clip_normalizer_steps` counts training steps, and process={process!r} has a continuum, got "
+                f"{config['clip_normalizer_steps']!r}. Use 0."
+            )
+        if process != "vp" and self.spacing in ("linspace", "leading"):
+            raise ConfigurationError(
+                f"timestep_spacing={self.spacing!r} has whole training times, and process={process!r} a continuum. "
+                "Use 'karras', 'power_rho', 'log_snr', 'quadratic', 'power_t', 'beta' or 'trailing'."
+            )
+        check_prediction_type(config["prediction_type"], self._sigma_data)
+        if process == "ve" and config["prediction_type"] == "v_prediction":
+            raise ConfigurationError(
+                "`prediction_type` 'v_prediction' is defined for variance-preserving and preconditioned models, got it "
+                "for process='ve'. Use 'epsilon' or 'sample'."
+            )
+
+    @property
+    def _sigma_data(self) -> float | None:
+        if self.config["process"] != "edm":
+            return None
+        given = self.config["sigma_data"]
+        return EDM_SIGMA_DATA if given is None else float(given)
+
     @property
     def noise(self) -> NoiseSchedule:
         """The noise schedule of the current config, which pipelines may have edited since `__init__`."""
+        if self.config["process"] != "vp":
+            given = {name: self.config[name] for name in ("sigma_min", "sigma_max") if self.config[name] is not None}
+            label = "log" if self.config["process"] == "edm" else "sigma"
+            return SigmaSchedule(**given, num_train_timesteps=self.config["num_train_timesteps"], label=label)
         betas = self.config["trained_betas"]
         key = tuple(self.config[name] for name in BETA_KEYS if name != "trained_betas")
         key += (None if betas is None else np.asarray(betas, dtype=np.float64).tobytes(),)
@@ -175,14 +250,14 @@ class DEISSNScheduler(StatisticsHolder):
         for name in ("karras", "exponential", "beta"):
             if self.config[f"use_{name}_sigmas"]:
                 return name
-        return str(self._private.get("timestep_spacing", self.config["timestep_spacing"]))
+        return self._own_spacing
 
     @property
     def normaliser(self) -> Normaliser:
         """r(t) of the statistics, flat without."""
         if self.statistics is None:
             return Normaliser.flat()
-        cutoff = float(self.config["clip_normalizer_steps"])
+        cutoff = float(self.config["clip_normalizer_steps"]) or None
         return Normaliser(self.statistics.timesteps, self.statistics.mean_abs, cutoff)
 
     # ----------------------------------------------------------------------------------------------------- plan
@@ -220,16 +295,21 @@ class DEISSNScheduler(StatisticsHolder):
         levels = self._levels(noise, num_inference_steps, sigmas, timesteps)
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: this is plain DEIS. Measure them with `calibrate`.")
-        table = coefficient_table(
+        config = self.config
+        table = solver_table(
             noise,
             self.normaliser,
             levels,
-            order=self.config["solver_order"],
-            interpolation=self.config["interpolation"],
-            lower_order_final=self.config["lower_order_final"],
+            solver=config["solver"],
+            order=config["solver_order"],
+            interpolation=config["interpolation"],
+            integrand=config["integrand"],
+            corrector_order=config["corrector_order"],
+            lower_order_final=config["lower_order_final"],
         )
-        self._adopt(make_plan(noise, levels, table, self.config["prediction_type"]), device)
-        self.model_outputs = [None] * self.config["solver_order"]
+        self._adopt(make_plan(noise, table, config["prediction_type"], config["integrand"], self._sigma_data), device)
+        self.order = calls_per_step(config["solver"])
+        self.model_outputs = [None] * table.order
         self._at_hand = 0
 
     def _levels(
@@ -240,15 +320,25 @@ class DEISSNScheduler(StatisticsHolder):
         timesteps: Sequence[float] | Array | None,
     ) -> Array:
         """Noise levels of the run, from whichever of the three the caller gave; (N + 1,)."""
-        final = self.config["final_sigmas_type"]
+        config = self.config
+        final, end = config["final_sigmas_type"], config["end_time"]
         if sigmas is not None and timesteps is not None:
             raise TimestepsError("Give `timesteps` or `sigmas`, not both: each fixes the run.")
         if timesteps is not None:
-            levels = levels_from_times(noise, timesteps, final)
+            levels = levels_from_times(noise, timesteps, final, end)
         elif sigmas is not None:
-            levels = levels_from_sigmas(noise, sigmas, final)
+            levels = levels_from_sigmas(noise, sigmas, final, end)
         elif steps is not None:
-            return spaced_levels(noise, steps, self.spacing, final, self.config["steps_offset"])
+            return spaced_levels(
+                noise,
+                steps,
+                self.spacing,
+                final,
+                config["steps_offset"],
+                exponent=config["grid_exponent"],
+                start=config["start_time"],
+                end=end,
+            )
         else:
             raise TimestepsError("Give `num_inference_steps`, `timesteps` or `sigmas`.")
         if steps is not None and steps != len(levels) - 1:
@@ -302,7 +392,7 @@ class DEISSNScheduler(StatisticsHolder):
                 f"`sample` has shape {tuple(sample.shape)}, but the steps before had "
                 f"{tuple(self.model_outputs[-1].shape)}. Call `set_timesteps` before a run with other samples."
             )
-        self.model_outputs = [*self.model_outputs[1:], self._epsilon(model_output, sample, n)]
+        self.model_outputs = [*self.model_outputs[1:], self._convert(model_output, sample, n)]
         self._at_hand = min(self._at_hand + 1, len(self.model_outputs))
         table = self._plan.table  # type: ignore[union-attr]
         previous = combine(
@@ -314,21 +404,22 @@ class DEISSNScheduler(StatisticsHolder):
         self._step_index = n + 1
         return SchedulerOutput(prev_sample=previous) if return_dict else (previous,)
 
-    def _epsilon(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
-        """The network's output as eps, a tensor of its own: compiled networks reuse the memory of their outputs."""
-        a, b = self._plan.epsilon[index]  # type: ignore[union-attr]
+    def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
+        """What the solver integrates, a tensor of its own: compiled networks reuse the memory of their outputs."""
+        a, b = self._plan.output[index]  # type: ignore[union-attr]
         if (a, b) == (1.0, 0.0) and not self.config["thresholding"]:
             return model_output.clone()
         # Under autocast the output is narrower than the sample: what cancels must not be rounded before it does.
         wide = torch.promote_types(torch.promote_types(model_output.dtype, sample.dtype), torch.float32)
         output, x = model_output.to(wide), sample.to(wide)
-        epsilon = output * a if b == 0.0 else (output * a).add_(x, alpha=b)
+        converted = output * a if b == 0.0 else (output * a).add_(x, alpha=b)
         if not self.config["thresholding"]:
-            return epsilon
+            return converted
+        data = self.config["integrand"] == "data"
         alpha, sigma = self._plan.alpha[index], self._plan.sigma[index]  # type: ignore[union-attr]
-        x0 = (x - sigma * epsilon) / alpha
+        x0 = converted if data else (x - sigma * converted) / alpha
         x0 = threshold(x0, self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"])
-        return (x - alpha * x0) / sigma
+        return x0 if data else (x - alpha * x0) / sigma
 
 
 DEISSNScheduler.__module__ = "diffusers_deis_sn"

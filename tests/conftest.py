@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 # Read when these libraries are imported, hence before them.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -34,6 +35,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _seeded() -> None:
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def published_tables() -> Path:
+    """Folder of the two files published with DEIS-SN: $DEIS_SN_TABLES, or shared data in or beside the checkout."""
+    root, shared = Path(__file__).resolve().parents[1], "shared/data/deis-sn-tables"
+    for folder in (os.environ.get("DEIS_SN_TABLES"), root / shared, root.parent / shared):
+        if folder is not None and Path(folder, "cifar10_Ls_score_abs.pt").is_file():
+            return Path(folder)
+    pytest.skip("the files published with DEIS-SN are not here; set DEIS_SN_TABLES to their folder")
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
-"""Score statistics to test with: a tiny one with round numbers, and the closed form of Gaussian data."""
+"""Score statistics to test with: a tiny one, the closed form of Gaussian data, and a file as DEIS-SN published them."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,3 +50,20 @@ def gaussian_record(noise: NoiseSchedule | None = None, std: float = 0.3, times:
             base_model="gaussian", noise_schedule=str(noise), fingerprint=noise.fingerprint, prediction_type="epsilon"
         ),
     )
+
+
+def published_content() -> dict[str, Any]:
+    """What a published file holds, for data N(0, 0.09): float32, noisiest first, sigma from Diffusers' own schedule."""
+    from diffusers import DDPMScheduler
+
+    share = 1.0 - DDPMScheduler(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02).alphas_cumprod
+    std = (0.09 * (1.0 - share) + share).sqrt()  # of x_t; s = -x_t / std^2
+    return {"score_abs": ((2.0 / np.pi) ** 0.5 / std).flip(0), "Ls": share.sqrt().flip(0)}
+
+
+def write_published(path: Path, content: object = None, **changes: Any) -> Path:
+    """A file like those published, or with some of it changed, or with any other content."""
+    import torch
+
+    torch.save(published_content() | changes if content is None else content, path)
+    return path

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from diffusers_deis_sn import __version__
 from diffusers_deis_sn.cli.app import main
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics.origin import hash_prompts
-from records import gaussian_record, tiny_record
+from records import gaussian_record, tiny_record, write_published
 from tiny_pipelines import BUILDERS
 
 FILE = "score_statistics.safetensors"
@@ -48,7 +49,7 @@ def test_version(run):
     assert run("--version") == (0, f"diffusers-deis-sn {__version__}\n", "")
 
 
-@pytest.mark.parametrize("command", ["calibrate", "inspect", "plot"])
+@pytest.mark.parametrize("command", ["calibrate", "import", "inspect", "plot"])
 def test_help_of_every_command(run, command):
     code, text, _ = run(command, "--help")
     assert code == 0
@@ -133,6 +134,48 @@ def test_calibrate_refuses_a_bad_destination_before_it_measures(run, models, tmp
     code, _, error = run("calibrate", models / "ddpm", *QUICK, "-o", tmp_path / "notes.txt")
     assert code == 2
     assert_one_line(error, "notes.txt")
+
+
+def test_import_writes_a_file_and_says_where(run, tmp_path):
+    file = write_published(tmp_path / "mine.pt")
+    code, text, error = run("import", file, "-o", tmp_path / "out", "--model", "someone/some-model")
+    assert (code, error) == (0, "")
+    statistics = ScoreStatistics.load(tmp_path / "out")
+    assert statistics.origin.base_model == "someone/some-model"
+    ends = f"r is {statistics.mean_abs[0]:.4f} at t = 0 and {statistics.mean_abs[-1]:.4f} at t = 999"
+    assert text == f"Imported 1000 times: {ends}. Written to {tmp_path / 'out' / FILE}\n"
+    assert run("inspect", tmp_path / "out") == (0, statistics.inspect() + "\n", "")
+    assert run("plot", tmp_path / "out", "-o", tmp_path / "r.png")[0] == 0
+    assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_import_refuses_bad_input_in_one_line(run, tmp_path):
+    (tmp_path / "page.pt").write_text("<html>")
+    (tmp_path / "notes.txt").write_text("mine")
+    good, bare = write_published(tmp_path / "good.pt"), write_published(tmp_path / "bare.pt", content={})
+    cases = (
+        (tmp_path / "nowhere.pt", "out", "nowhere.pt"),
+        (tmp_path, "out", "it is a folder"),
+        (tmp_path / "page.pt", "out", "page.pt"),
+        (bare, "out", "'score_abs'"),
+        (write_published(tmp_path / "module.pt", content=torch.nn.Linear(1, 1)), "out", "Linear"),
+        (good, "notes.txt", "notes.txt"),
+    )
+    for file, output, fragment in cases:
+        code, text, error = run("import", file, "-o", tmp_path / output)
+        assert (code, text) == (2, ""), fragment
+        assert_one_line(error, fragment)
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert run("import", good)[0] == 2  # nowhere to write to
+
+
+def test_a_refused_import_leaves_the_old_file(run, tmp_path):
+    old = tiny_record().save(tmp_path / "out").read_bytes()
+    file = write_published(tmp_path / "mine.pt", Ls=torch.full((1000,), torch.nan))
+    assert run("import", file, "-o", tmp_path / "out")[0] == 2
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == [FILE]
+    assert (tmp_path / "out" / FILE).read_bytes() == old
 
 
 def test_inspect_prints_the_record(run, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -39,7 +40,28 @@ def test_the_band_is_two_standard_errors_either_side():
 
 def test_the_title_names_model_samples_and_guidance():
     statistics = gaussian_record().with_origin(base_model="tiny", guidance_scale=3.0)
-    assert normaliser_figure(statistics).axes[0].get_title(loc="left") == "tiny, 64 samples, guidance 3"
+    assert normaliser_figure(statistics).get_suptitle() == "tiny, 64 samples, guidance 3"
+    bare = replace(statistics, num_samples=None).with_origin(guidance_scale=None)
+    assert normaliser_figure(bare).get_suptitle() == "tiny"
+
+
+def test_unknown_errors_have_no_band():
+    statistics = replace(gaussian_record(), mean_abs_error=None)
+    for axes in normaliser_figure(statistics).axes:
+        assert list(axes.collections) == []
+        assert axes.get_ylim()[0] < statistics.mean_abs.min()
+        assert axes.get_ylim()[1] > PLATEAU
+    legend = normaliser_figure(statistics).axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["pure noise, √(2/π)", "measured"]
+
+
+def test_a_long_title_stays_above_both_panels():
+    figure = normaliser_figure(gaussian_record().with_origin(base_model="somebody/" + "quite-a-long-name " * 12))
+    figure.draw_without_rendering()
+    title, _ = figure._suptitle.get_window_extent(), figure.draw_without_rendering()
+    assert title.x1 <= figure.bbox.x1
+    for axes in figure.axes:
+        assert title.y0 > axes.title.get_window_extent().y1
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

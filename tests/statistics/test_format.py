@@ -6,11 +6,12 @@ import io
 import json
 import pickle
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from diffusers_deis_sn.errors import StatisticsFormatError
 from diffusers_deis_sn.statistics import ScoreStatistics
@@ -21,7 +22,7 @@ GOLDEN_METADATA = (
     '{"format_version":1,"origin":{"base_model":"someone/some-model","date":"2026-01-31","dtype":null,'
     '"fingerprint":null,"guidance_scale":7.5,"licence":null,"noise_schedule":null,"num_inference_steps":null,'
     '"prediction_type":null,"prompts_hash":null,"revision":null,"sample_shape":[4,8,8],"seed":0,"solver":null,'
-    '"versions":{"diffusers":"0.36","torch":"2.0"}}}'
+    '"source":null,"versions":{"diffusers":"0.36","torch":"2.0"}}}'
 )
 GOLDEN_TENSORS = (
     ("num_samples", "I64", struct.pack("<2q", 4, 6)),
@@ -77,8 +78,9 @@ def test_a_file_assembled_by_hand_is_read(tmp_path):
 
 
 def test_a_header_that_begins_like_a_pickle_is_read():
-    assert assemble().startswith(b"\x80\x03")  # 896 bytes of header: the golden file happens to be such a case
-    curves, _ = layout.decode(assemble(), "here")
+    longer = (assemble(GOLDEN_METADATA.replace("some-model", "m" * length)) for length in range(400))
+    data = next(data for data in longer if data.startswith(b"\x80\x04"))  # 1152 bytes of header
+    curves, _ = layout.decode(data, "here")
     assert curves["timesteps"].tolist() == [0.0, 1.5]
 
 
@@ -170,6 +172,7 @@ def test_broken_metadata_are_refused(tmp_path, metadata):
         ("sample_shape", "4x8"),
         ("versions", {"torch": 2}),
         ("date", "yesterday"),
+        ("source", ["here"]),
     ],
 )
 def test_a_fact_of_the_wrong_type_is_refused(tmp_path, fact, value):
@@ -178,11 +181,40 @@ def test_a_fact_of_the_wrong_type_is_refused(tmp_path, fact, value):
     assert f"`{fact}`" in refusal(tmp_path, assemble(json.dumps(payload)))
 
 
+def without(*names: str) -> dict[str, np.ndarray]:
+    return {name: values for name, values in arrays().items() if name not in names}
+
+
+@pytest.mark.parametrize("name", ["timesteps", "log_snr", "mean_abs"])
+def test_a_missing_curve_is_refused(tmp_path, name):
+    assert f"lacks the tensors ['{name}']" in refusal(tmp_path, file_with(without(name)))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("mean_abs_error",),
+        ("num_samples",),
+        ("mean_square_error",),
+        ("mean_square", "mean_square_error"),
+        ("mean_abs_error", "mean_square", "mean_square_error", "num_samples"),
+    ],
+)
+def test_what_is_not_known_is_absent_and_read_as_none(tmp_path, names):
+    (tmp_path / "some.safetensors").write_bytes(file_with(without(*names)))
+    record = ScoreStatistics.load(tmp_path / "some.safetensors")
+    assert record == replace(tiny_record(), **dict.fromkeys(names))
+    assert [name for name in layout.DTYPES if getattr(record, name) is None] == list(names)
+    assert set(load(record.to_bytes())) == set(layout.DTYPES) - set(names)
+
+
+def test_an_error_of_nothing_is_refused(tmp_path):
+    assert "`mean_square`, which is None" in refusal(tmp_path, file_with(without("mean_square")))
+
+
 @pytest.mark.parametrize("name", layout.DTYPES)
-def test_each_tensor_is_needed_with_its_dtype_and_shape(tmp_path, name):
+def test_each_tensor_has_its_dtype_and_shape(tmp_path, name):
     whole = arrays()
-    message = refusal(tmp_path, file_with({key: value for key, value in whole.items() if key != name}))
-    assert f"lacks the tensors ['{name}']" in message
     assert name in refusal(tmp_path, file_with(whole | {name: whole[name].astype(np.float32)}))
     other = np.int64 if whole[name].dtype == np.float64 else np.float64
     assert name in refusal(tmp_path, file_with(whole | {name: whole[name].astype(other)}))

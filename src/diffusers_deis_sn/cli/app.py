@@ -1,4 +1,4 @@
-"""`deis-sn`: measure, read and draw score statistics.
+"""`deis-sn`: measure, import, read and draw score statistics.
 
 Each command imports what it needs when it runs.
 """
@@ -91,7 +91,27 @@ def calibrate(
         pipe, texts, num_samples, steps, batch_size, seed, revision=revision, licence=licence, **options
     )
     path = statistics.save(output)
-    typer.echo(f"Measured {statistics.num_samples.max()} samples at {len(statistics)} times. Written to {path}")
+    typer.echo(f"Measured {statistics.most_samples} samples at {len(statistics)} times. Written to {path}")
+
+
+@app.command("import")
+def import_published(
+    file: Annotated[Path, typer.Argument(help="File published with DEIS-SN, such as cifar10_Ls_score_abs.pt.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder, or file ending in .safetensors, to write to.")
+    ],
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model that was measured; known for the published files.")
+    ] = None,
+) -> None:
+    """Turn statistics published with DEIS-SN (.pt) into score_statistics.safetensors."""
+    from diffusers_deis_sn.statistics.published import read_published
+
+    statistics = read_published(file, model)
+    path = statistics.save(output)
+    t, r = statistics.timesteps, statistics.mean_abs
+    ends = f"r is {r[0]:.4f} at t = {t[0]:g} and {r[-1]:.4f} at t = {t[-1]:g}"
+    typer.echo(f"Imported {len(statistics)} times: {ends}. Written to {path}")
 
 
 @app.command()

@@ -166,7 +166,7 @@ def _adams_rows(
                 continue
             n = np.arange(first, rows)
             if equal_steps:
-                weights = _exact_weights(lead - np.arange(c)[None, :], 1.0 / np.arange(1, c + 1)[None, :])
+                weights = _exact_weights(lead - np.arange(0.0, c)[None, :], 1.0 / np.arange(1.0, c + 1.0)[None, :])
                 table[c, n, :c] = moments[n, :1] * weights
             else:
                 nodes = (u[n[:, None] + lead - np.arange(c)] - u[n, None]) / width[n, None]

@@ -22,6 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.errors import CoefficientError
 from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
@@ -56,7 +57,7 @@ class Tableau:
 
     def __post_init__(self) -> None:
         a, b, c = self.matrix, np.array(self.weights), np.array(self.nodes)
-        conditions = [(a.sum(axis=1), c), (b.sum(), 1.0)]
+        conditions: list[tuple[Array, ArrayLike]] = [(a.sum(axis=1), c), (b.sum(), 1.0)]
         if self.order >= 2:
             conditions += [(b @ c, 1 / 2)]
         if self.order >= 3:
@@ -87,14 +88,10 @@ TABLEAUX: dict[str, Tableau] = {
     "euler": Tableau(1, (0.0,), ((),), (1.0,)),
     "midpoint": Tableau(2, (0.0, 1 / 2), ((), (1 / 2,)), (0.0, 1.0), at_clean="euler"),
     "heun": Tableau(2, (0.0, 1.0), ((), (1.0,)), (1 / 2, 1 / 2), at_clean="euler"),
-    "kutta3": Tableau(
-        3, (0.0, 1 / 2, 1.0), ((), (1 / 2,), (-1.0, 2.0)), (1 / 6, 4 / 6, 1 / 6), at_clean="ralston3"
-    ),
+    "kutta3": Tableau(3, (0.0, 1 / 2, 1.0), ((), (1 / 2,), (-1.0, 2.0)), (1 / 6, 4 / 6, 1 / 6), at_clean="ralston3"),
     "heun3": Tableau(3, (0.0, 1 / 3, 2 / 3), ((), (1 / 3,), (0.0, 2 / 3)), (1 / 4, 0.0, 3 / 4)),
     "ralston3": Tableau(3, (0.0, 1 / 2, 3 / 4), ((), (1 / 2,), (0.0, 3 / 4)), (2 / 9, 1 / 3, 4 / 9)),
-    "ssprk3": Tableau(
-        3, (0.0, 1.0, 1 / 2), ((), (1.0,), (1 / 4, 1 / 4)), (1 / 6, 1 / 6, 2 / 3), at_clean="ralston3"
-    ),
+    "ssprk3": Tableau(3, (0.0, 1.0, 1 / 2), ((), (1.0,), (1 / 4, 1 / 4)), (1 / 6, 1 / 6, 2 / 3), at_clean="ralston3"),
     "vdh3": Tableau(3, (0.0, 8 / 15, 2 / 3), ((), (8 / 15,), (1 / 4, 5 / 12)), (1 / 4, 0.0, 3 / 4)),
     "rk4": Tableau(
         4,
@@ -116,8 +113,9 @@ def runge_kutta_table(noise: NoiseSchedule, normaliser: Normaliser, levels: Arra
         solver: Name of one of `TABLEAUX`.
     """
     tableaux = [TABLEAUX[solver]] * (len(levels) - 1)
-    if levels[-1] == 0.0 and TABLEAUX[solver].at_clean is not None:
-        tableaux[-1] = TABLEAUX[TABLEAUX[solver].at_clean]
+    at_clean = TABLEAUX[solver].at_clean
+    if levels[-1] == 0.0 and at_clean is not None:
+        tableaux[-1] = TABLEAUX[at_clean]
     scale, stage_levels = _stages(noise, normaliser, levels, tableaux)
     alpha = noise.alpha(stage_levels)
     node_scale = normaliser(noise.time(stage_levels[:-1]))
@@ -153,9 +151,7 @@ def _stages(
     targets = np.concatenate([z0 + c * h for z0, c, h in zip(start, nodes, scale, strict=False)])
     found = _solve(noise, normaliser, edges, z, targets)
     # Levels that were given are kept to the last digit, and so are straight lines in rho.
-    whole = np.concatenate(
-        [rho + c * (end - rho) for rho, end, c in zip(levels[:-1], levels[1:], nodes, strict=True)]
-    )
+    whole = np.concatenate([rho + c * (end - rho) for rho, end, c in zip(levels[:-1], levels[1:], nodes, strict=True)])
     exact = np.concatenate([(c == 0.0) | (c == 1.0) | normaliser.is_flat for c in nodes])
     return scale, np.append(np.where(exact, whole, found), levels[-1])
 

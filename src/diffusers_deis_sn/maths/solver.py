@@ -31,10 +31,10 @@ def check_solver(solver: str, order: int, interpolation: str, integrand: str, co
     ):
         if value not in legal:
             raise ConfigurationError(f"`{name}` must be one of {', '.join(legal)}, got {value!r}.")
-    for name, value, least in (("solver_order", order, 1), ("corrector_order", corrector_order, 0)):
-        if type(value) is not int or not least <= value <= MAX_ORDER:
+    for name, number, least in (("solver_order", order, 1), ("corrector_order", corrector_order, 0)):
+        if type(number) is not int or number not in range(least, MAX_ORDER + 1):
             raise ConfigurationError(
-                f"`{name}` is the largest number of network outputs combined, {least} to {MAX_ORDER}, got {value!r}."
+                f"`{name}` is the largest number of network outputs combined, {least} to {MAX_ORDER}, got {number!r}."
             )
     if solver not in TABLEAUX:
         return

@@ -109,7 +109,7 @@ def spaced_levels(
     else:
         # Uniform down to the cleanest training level, which is the last call; or down to an end above it.
         bottom, points = (last, steps + 1) if last >= noise.bottom else (noise.bottom, steps)
-        levels = _ramp(first, bottom, points, spacing, exponent or LEVEL_SPACINGS.get(spacing))
+        levels = _ramp(first, bottom, points, spacing, exponent or LEVEL_SPACINGS.get(spacing, np.inf))
     return np.append(levels[:steps], last)
 
 
@@ -155,7 +155,7 @@ def _time_levels(noise: NoiseSchedule, steps: int, k: float, start: float, last:
     return noise.level(tau)
 
 
-def _ramp(top: float, bottom: float, points: int, spacing: str, k: float | None) -> Array:
+def _ramp(top: float, bottom: float, points: int, spacing: str, k: float) -> Array:
     """From `top` to `bottom`, both included."""
     ramp = np.linspace(0.0, 1.0, points)
     if spacing == "beta":

@@ -24,7 +24,8 @@ BAND = 2.0  # standard errors either side
 def normaliser_figure(statistics: ScoreStatistics) -> Figure:
     """r(t) = E|eps| over training time, and over log SNR, which spreads out the clean end where r falls.
 
-    Bands are two standard errors either side; the broken line is the plateau sqrt(2 / pi) of pure noise.
+    Bands are two standard errors either side, where they are known; the broken line is the plateau sqrt(2 / pi) of pure
+    noise.
 
     Args:
         statistics: The measurement.
@@ -38,24 +39,32 @@ def normaliser_figure(statistics: ScoreStatistics) -> Figure:
     with house_style():
         figure, (by_time, by_noise) = panels(2)
         _draw(by_time, statistics.timesteps, statistics)
-        by_time.set(xlabel="training time t  (clean data at the left)", ylabel="r = E|ε|", title=_title(statistics))
+        by_time.set(xlabel="training time t  (clean data at the left)", ylabel="r = E|ε|", title="all training times")
         by_time.legend(loc="lower right")
-        _draw(by_noise, statistics.log_snr, statistics, marker="o", markersize=2.2)
+        # A mark at each measured time, where marks do not touch: a hundredth of the panel's diagonal apart.
+        _draw(by_noise, statistics.log_snr, statistics, marker="o", markersize=2.2, markevery=0.01)
         by_noise.set(xlabel="log SNR  (clean data at the left)", title="the clean end, spread out")
         by_noise.invert_xaxis()
+        figure.suptitle(_title(statistics), x=0.01, horizontalalignment="left", fontsize=10.0, wrap=True)
     return figure
 
 
 def _draw(axes: Axes, x: NDArray[np.float64], statistics: ScoreStatistics, **look: Any) -> None:
-    r, margin = statistics.mean_abs, BAND * statistics.mean_abs_error
+    r, error = statistics.mean_abs, statistics.mean_abs_error
+    below, above = (r, r) if error is None else (r - BAND * error, r + BAND * error)
     axes.axhline(PLATEAU, color=ORANGE, linestyle=(0, (5, 3)), linewidth=1.1, label="pure noise, √(2/π)")
-    axes.fill_between(x, r - margin, r + margin, color=BLUE, alpha=0.22, linewidth=0, label="± 2 standard errors")
+    if error is not None:
+        axes.fill_between(x, below, above, color=BLUE, alpha=0.22, linewidth=0, label="± 2 standard errors")
     axes.plot(x, r, color=BLUE, label="measured", **look)
-    low, high = float(np.min(r - margin)), max(PLATEAU, float(np.max(r + margin)))
+    low, high = float(np.min(below)), max(PLATEAU, float(np.max(above)))
     axes.set_ylim(max(0.0, low - 0.15 * (high - low)), high + 0.08 * (high - low))
 
 
 def _title(statistics: ScoreStatistics) -> str:
-    guidance = statistics.origin.guidance_scale
-    parts = [statistics.origin.base_model or "unknown model", f"{statistics.num_samples.max()} samples"]
-    return ", ".join([*parts, f"guidance {guidance:g}"] if guidance is not None else parts)
+    guidance, samples = statistics.origin.guidance_scale, statistics.most_samples
+    parts = [statistics.origin.base_model or "unknown model"]
+    if samples is not None:
+        parts.append(f"{samples} samples")
+    if guidance is not None:
+        parts.append(f"guidance {guidance:g}")
+    return ", ".join(parts)

@@ -203,8 +203,8 @@ class DEISSNScheduler(StatisticsHolder):
         for name in foreign:
             if config[name] is not None:
                 raise ConfigurationError(
-                    f"`{name}` belongs to process={'edm' if name == 'sigma_data' else 've'!r}, got {config[name]!r} for "
-                    f"process={process!r}. Leave it out, or name the process that the model was trained on."
+                    f"`{name}` belongs to process={'edm' if name == 'sigma_data' else 've'!r}, got "
+                    f"{config[name]!r} for process={process!r}. Leave it out, or name the process of the model."
                 )
         if process != "vp" and config["clip_normalizer_steps"]:
             raise ConfigurationError(

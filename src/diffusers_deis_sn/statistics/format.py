@@ -1,8 +1,8 @@
 """The layout of `score_statistics.safetensors`, and nobody else knows it; its specification is stats/README.md.
 
-A safetensors file of seven curves and one metadata key, `score_statistics`, whose value is sorted, compact JSON:
-`{"format_version": 1, "origin": {...}}`. One key only, because safetensors writes several in random order, and equal
-statistics shall be equal bytes. Nothing is ever unpickled.
+A safetensors file of three to seven curves and one metadata key, `score_statistics`, whose value is sorted, compact
+JSON: `{"format_version": 1, "origin": {...}}`. One key only, because safetensors writes several in random order, and
+equal statistics shall be equal bytes. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ LARGEST_FILE = 16 * 2**20  # bytes; a thousand times take 60 kB
 Curves = dict[str, NDArray[Any]]
 
 METADATA_KEY = "score_statistics"
+REQUIRED = ("timesteps", "log_snr", "mean_abs")  # what sampling needs; the others tell how good it is
 DTYPES = {
     "timesteps": "F64",
     "log_snr": "F64",
@@ -58,12 +59,12 @@ def encode(curves: Mapping[str, NDArray[Any]], origin: StatisticsOrigin) -> byte
     """Bytes of a file; equal input gives equal bytes.
 
     Args:
-        curves: The arrays named in `DTYPES`, each (K,).
+        curves: Arrays named in `DTYPES`, each (K,); those of `REQUIRED` at least.
         origin: Where they come from.
     """
     payload = {"format_version": FORMAT_VERSION, "origin": origin.as_dict()}
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    tensors = {name: np.ascontiguousarray(curves[name], dtype=_NUMPY[dtype]) for name, dtype in DTYPES.items()}
+    tensors = {name: np.ascontiguousarray(curve, dtype=_NUMPY[DTYPES[name]]) for name, curve in curves.items()}
     return safetensors_numpy.save(tensors, metadata={METADATA_KEY: text})
 
 
@@ -159,15 +160,15 @@ def _origin(metadata: object, place: str) -> StatisticsOrigin:
 
 
 def _check_tensors(header: dict[str, Any], place: str) -> None:
-    """The seven tensors, all of the right dtype and of one length, and no other."""
-    missing, extra = sorted(DTYPES.keys() - header.keys()), sorted(header.keys() - DTYPES.keys())
+    """The required tensors and perhaps others that are known, all of the right dtype and of one length."""
+    missing, extra = sorted(set(REQUIRED) - header.keys()), sorted(header.keys() - DTYPES.keys())
     if missing:
         _refuse(place, f"lacks the tensors {missing}", _MEASURE)
     if extra:
         _refuse(place, f"has the tensors {extra}, which its format version does not know", _MEASURE)
     length = None
-    for name, dtype in DTYPES.items():
-        entry = header[name]
+    for name in (one for one in DTYPES if one in header):
+        dtype, entry = DTYPES[name], header[name]
         found = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
         shape = found[1]
         length = shape[0] if length is None and isinstance(shape, list) and len(shape) == 1 else length

@@ -12,8 +12,8 @@ from typing import Any
 
 from diffusers_deis_sn.errors import StatisticsError
 
-_TEXTS = frozenset(
-    "base_model revision noise_schedule fingerprint prediction_type dtype solver prompts_hash date licence".split()
+_TEXTS = frozenset("base_model revision noise_schedule fingerprint prediction_type dtype solver".split()) | frozenset(
+    "prompts_hash date licence source".split()
 )
 _INTEGERS = frozenset(("num_inference_steps", "seed"))
 
@@ -38,6 +38,8 @@ class StatisticsOrigin:
         versions: Versions of the libraries, by name.
         date: Day of the measurement, ISO 8601.
         licence: Licence under which the statistics may be used.
+        source: File of another kind that the numbers were taken from: its address or name, and its SHA-256. None for
+            statistics that were measured, not imported.
 
     Raises:
         StatisticsError: A value of the wrong type, a guidance scale that is not finite, or a date that is not ISO 8601.
@@ -58,6 +60,7 @@ class StatisticsOrigin:
     versions: dict[str, str] = field(default_factory=dict)
     date: str | None = None
     licence: str | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
         for name in _TEXTS:

@@ -5,7 +5,8 @@ At each measured time t, over sampled x_t and the d components of the guided net
     r(t) = E[ 1/d sum_i |eps_i| ]        `mean_abs`, the normaliser of DEIS-SN (Xia et al., arXiv 2311.00157)
     m(t) = E[ 1/d sum_i eps_i^2 ]        `mean_square`, never below r^2
 
-Pure noise has r = sqrt(2/pi) = .798 and m = 1; towards clean data both fall.
+Pure noise has r = sqrt(2/pi) = .798 and m = 1; towards clean data both fall. Only r is needed to sample; where m, the
+standard errors or the number of samples are not known, they are None.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusers_deis_sn.errors import StatisticsError, StatisticsFormatError, StatisticsMismatchError
+from diffusers_deis_sn.errors import NoiseScheduleError, StatisticsError, StatisticsFormatError, StatisticsMismatchError
 from diffusers_deis_sn.maths.noise import NoiseSchedule
 from diffusers_deis_sn.statistics import format as layout
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
@@ -33,15 +34,17 @@ _LOG_SNR_TOLERANCE = 1e-3  # absolute; 2 log rho of one schedule in float32 and 
 class ScoreStatistics:
     """Curves of a model's score, each (K,) with K >= 2, cleanest time first, and where they come from.
 
-    The arrays are copied and made read-only. Records are equal if all arrays agree bit for bit, and the origins too.
+    The arrays are copied and made read-only. Records are equal if the same arrays are known and agree bit for bit, and
+    the origins too.
 
     Args:
-        timesteps: Measured training times t > -1, strictly increasing, may be fractional.
+        timesteps: Measured times, as the network was called with them, strictly increasing: training times, which may
+            be fractional, or log(sigma) / 4 of EDM models.
         log_snr: log(alpha^2 / sigma^2) at these times, strictly decreasing.
         mean_abs: r(t), positive.
-        mean_abs_error: Standard error of r(t) over the samples.
+        mean_abs_error: Standard error of r(t) over the samples; None, here and below, where it is not known.
         mean_square: m(t) >= r(t)^2.
-        mean_square_error: Standard error of m(t) over the samples.
+        mean_square_error: Standard error of m(t) over the samples; only together with `mean_square`.
         num_samples: Number of samples behind each time, at least 1; int64.
         origin: Model, noise schedule and settings of the measurement.
 
@@ -52,15 +55,16 @@ class ScoreStatistics:
     timesteps: NDArray[np.float64]
     log_snr: NDArray[np.float64]
     mean_abs: NDArray[np.float64]
-    mean_abs_error: NDArray[np.float64]
-    mean_square: NDArray[np.float64]
-    mean_square_error: NDArray[np.float64]
-    num_samples: NDArray[np.int64]
+    mean_abs_error: NDArray[np.float64] | None = None
+    mean_square: NDArray[np.float64] | None = None
+    mean_square_error: NDArray[np.float64] | None = None
+    num_samples: NDArray[np.int64] | None = None
     origin: StatisticsOrigin = field(default_factory=StatisticsOrigin)
 
     def __post_init__(self) -> None:
         for name in layout.DTYPES:
-            object.__setattr__(self, name, _frozen(name, getattr(self, name)))
+            if name in layout.REQUIRED or getattr(self, name) is not None:
+                object.__setattr__(self, name, _frozen(name, getattr(self, name)))
         if not isinstance(self.origin, StatisticsOrigin):
             raise StatisticsError(f"`origin` must be a StatisticsOrigin, got {type(self.origin).__name__}.")
         self._check_shapes()
@@ -69,21 +73,31 @@ class ScoreStatistics:
     def _check_shapes(self) -> None:
         length = self.timesteps.size
         _demand(length >= 2, "timesteps", "needs at least two times", length)
-        for name in layout.DTYPES:
-            shape = getattr(self, name).shape
-            _demand(shape == (length,), name, f"must have the shape ({length},) of `timesteps`", shape)
+        for name, values in self._known().items():
+            _demand(values.shape == (length,), name, f"must have the shape ({length},) of `timesteps`", values.shape)
+        if self.mean_square_error is not None and self.mean_square is None:
+            raise StatisticsError("`mean_square_error` is that of `mean_square`, which is None. Give both or none.")
 
     def _check_values(self) -> None:
-        _demand_each(self.timesteps > -1.0, "timesteps", "must lie above -1, where the data are clean", self.timesteps)
         _demand_each(np.diff(self.timesteps) > 0.0, "timesteps", "must increase, cleanest first", self.timesteps)
         _demand_each(np.diff(self.log_snr) < 0.0, "log_snr", "must decrease, cleanest first", self.log_snr)
         _demand_each(self.mean_abs > 0.0, "mean_abs", "must be positive", self.mean_abs)
         # Both are means over the same samples, so this holds but for rounding, that of float32 tables included.
-        least = self.mean_abs**2 * (1.0 - 1e-6)
-        _demand_each(self.mean_square >= least, "mean_square", "must be at least mean_abs squared", self.mean_square)
-        for name in ("mean_abs_error", "mean_square_error"):
-            _demand_each(getattr(self, name) >= 0.0, name, "must not be negative", getattr(self, name))
-        _demand_each(self.num_samples >= 1, "num_samples", "must be at least 1", self.num_samples)
+        floors = {
+            "mean_square": (self.mean_abs**2 * (1.0 - 1e-6), "must be at least mean_abs squared"),
+            "mean_abs_error": (0.0, "must not be negative"),
+            "mean_square_error": (0.0, "must not be negative"),
+            "num_samples": (1, "must be at least 1"),
+        }
+        known = self._known()
+        for name, (least, rule) in floors.items():
+            if name in known:
+                _demand_each(known[name] >= least, name, rule, known[name])
+
+    def _known(self) -> dict[str, NDArray[Any]]:
+        """The curves that are known, by name."""
+        curves = {name: getattr(self, name) for name in layout.DTYPES}
+        return {name: values for name, values in curves.items() if values is not None}
 
     # ------------------------------------------------------------------------------------------------- as a value
 
@@ -94,17 +108,21 @@ class ScoreStatistics:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ScoreStatistics):
             return NotImplemented
-        same = (getattr(self, name).tobytes() == getattr(other, name).tobytes() for name in layout.DTYPES)
-        return self.origin == other.origin and all(same)
+        curves = [{name: values.tobytes() for name, values in one._known().items()} for one in (self, other)]
+        return self.origin == other.origin and curves[0] == curves[1]
 
     def __hash__(self) -> int:
         return hash(self.timesteps.tobytes() + self.mean_abs.tobytes())
 
     def __repr__(self) -> str:
         times = f"{len(self)} times from {self.timesteps[0]:g} to {self.timesteps[-1]:g}"
-        return (
-            f"ScoreStatistics({times}, {self.num_samples.max()} samples, {self.origin.base_model or 'unknown model'})"
-        )
+        samples = "unknown number of" if self.most_samples is None else self.most_samples
+        return f"ScoreStatistics({times}, {samples} samples, {self.origin.base_model or 'unknown model'})"
+
+    @property
+    def most_samples(self) -> int | None:
+        """Number of samples behind the time that has most of them; None if not known."""
+        return None if self.num_samples is None else int(self.num_samples.max())
 
     def __reduce__(self) -> tuple[Callable[..., ScoreStatistics], tuple[Any, ...]]:
         """Copies and pickles are built anew: NumPy's own would be writeable."""
@@ -131,7 +149,11 @@ class ScoreStatistics:
         """
         origin = self.origin
         advice = "Use statistics measured on this model, or measure them with `deis-sn calibrate`."
-        apart = np.abs(self.log_snr + 2.0 * np.log(noise.rho(self.timesteps)))
+        try:
+            with np.errstate(divide="ignore"):
+                apart = np.abs(self.log_snr + 2.0 * np.log(noise.rho(self.timesteps)))
+        except NoiseScheduleError:  # times that this schedule does not have
+            apart = np.full(len(self), np.inf)
         # The levels decide: betas that were rounded to float32 on their way have another fingerprint.
         if np.any(apart > _LOG_SNR_TOLERANCE):
             worst = int(np.argmax(apart))
@@ -150,7 +172,7 @@ class ScoreStatistics:
 
     def to_bytes(self) -> bytes:
         """Content of the file; equal records give equal bytes."""
-        return layout.encode({name: getattr(self, name) for name in layout.DTYPES}, self.origin)
+        return layout.encode(self._known(), self.origin)
 
     def save(self, target: str | PathLike[str]) -> Path:
         """Write the file in one piece: when anything fails, an older file stays as it was and nothing else is left.

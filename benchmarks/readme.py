@@ -17,6 +17,8 @@ SOURCES = {
     "choices": "benchmarks/tiny-sd-digits/choices.md",
     "mixture": "benchmarks/mixture.md",
     "overhead": "benchmarks/overhead.md",
+    "family": "benchmarks/family/overview.md",
+    "mnist": "benchmarks/mnist_vit.md",
 }
 
 

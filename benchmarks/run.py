@@ -1,4 +1,4 @@
-"""All measurements, one after the other, then README's tables: `make bench`. Half an hour or more on two cores."""
+"""All measurements, one after the other, then README's tables: `make bench`. An hour or more on two cores."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ PROGRAMS = (
     ["benchmarks/mixture.py"],
     ["examples/demo.py", "--prompts", "100", "--other-ends", "--output", "benchmarks/tiny-sd-digits"],
     ["benchmarks/choices.py"],
+    ["examples/family.py"],
     ["benchmarks/readme.py"],
 )
 

@@ -17,7 +17,7 @@ import torch
 from scipy.integrate import quad
 from torch import Tensor
 
-from diffusers_deis_sn.maths.noise import NoiseSchedule, vp_schedule
+from diffusers_deis_sn.maths.noise import NoiseSchedule, TableSchedule, vp_schedule
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 
 Epsilon = Callable[[Tensor, float], Tensor]
@@ -102,9 +102,9 @@ def digits_mixture(betas: str = "sd") -> Mixture:
     return Mixture(vp_schedule(**(SD_BETAS if betas == "sd" else DDPM_BETAS)), images)
 
 
-def measured_statistics(epsilon: Epsilon, noise: NoiseSchedule, x: Tensor, steps: int = 200) -> ScoreStatistics:
-    """Mean |eps| along the trajectories from `x`, by DDIM at whole times T-1, T-1-T/steps, ...: DEIS-SN's recipe."""
-    times = np.arange(noise.last, -1.0, -len(noise) / steps)
+def measured_statistics(epsilon: Epsilon, noise: TableSchedule, x: Tensor, steps: int = 200) -> ScoreStatistics:
+    """Mean |eps| along the trajectories from `x`, by DDIM at T-1, T-1-T/steps, ..., 0: DEIS-SN's recipe, and t = 0."""
+    times = np.unique(np.append(np.arange(noise.last, -1.0, -len(noise) / steps), 0.0))[::-1]
     rho = np.append(noise.rho(times), 0.0)
     alpha = noise.alpha(rho)
     mean_abs, mean_square = [], []
@@ -121,6 +121,7 @@ def statistics_of(
 ) -> ScoreStatistics:
     """A record of given curves; pure noise's mean square where none is given."""
     facts = {"noise_schedule": str(noise), "fingerprint": noise.fingerprint, "prediction_type": "epsilon"}
+    facts["guidance_scale"] = 1.0  # type: ignore[assignment]  # an exact network is not guided
     return ScoreStatistics(
         timesteps=times,
         log_snr=-2.0 * np.log(noise.rho(times)),
@@ -222,3 +223,8 @@ def sample(scheduler: Any, epsilon: Epsilon, x: Tensor, steps: int) -> Tensor:
 
 def rms(a: Tensor, b: Tensor) -> float:
     return (a - b).double().square().mean().sqrt().item()
+
+
+def called_levels(scheduler: Any) -> list[float]:
+    """Levels of a planned run's calls in float64; `scheduler.sigmas` has them rounded."""
+    return list(scheduler._plan.levels[:-1])

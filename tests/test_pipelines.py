@@ -127,8 +127,9 @@ def test_the_shipped_statistics_are_those_of_the_shipped_model(shipped: Any) -> 
     again = calibrate(shipped, PROMPTS, progress=False, **settings)
     expected = np.interp(again.timesteps, statistics.timesteps, statistics.mean_abs)
     error = np.interp(again.timesteps, statistics.timesteps, statistics.mean_abs_error)
-    # Other prompts, other noise, a coarser trajectory: within a few standard errors and 3 %.
-    inside = again.timesteps >= statistics.timesteps[0]
+    # Other prompts, other noise, a coarser trajectory: within a few standard errors and 3 %. At t = 0 a sample that
+    # came there in one step from t = 24 still carries noise that the fine trajectory has lost.
+    inside = again.timesteps > 0.0
     assert np.all(
         np.abs(again.mean_abs - expected)[inside] < 5.0 * np.hypot(again.mean_abs_error, error)[inside] + 0.03
     )

@@ -62,7 +62,7 @@ def test_calibrate_writes_a_file_and_says_where(run, models, tmp_path):
     arguments = (models / "sd", "--prompts", prompts, "--guidance-scale", "3", "--licence", "MIT", "--seed", "4")
     code, text, progress = run("calibrate", *arguments, *QUICK, "-o", tmp_path / "out")
     assert code == 0
-    assert f"3 samples at 3 times. Written to {tmp_path / 'out' / FILE}" in text
+    assert f"3 samples at 4 times. Written to {tmp_path / 'out' / FILE}" in text
     assert "3.0/3 samples" in progress
     origin = ScoreStatistics.load(tmp_path / "out").origin
     assert (origin.base_model, origin.guidance_scale, origin.licence, origin.seed) == ("sd", 3.0, "MIT", 4)

@@ -67,7 +67,7 @@ def test_gaussian_data_give_the_closed_form_within_the_error_bars(gaussian):
     assert np.max(np.abs(gaussian.mean_abs - r) / gaussian.mean_abs_error) < 3.0
     assert np.max(np.abs(gaussian.mean_square - np.pi / 2.0 * r**2) / gaussian.mean_square_error) < 3.0
     assert np.max(gaussian.mean_abs_error / r) < 0.01
-    assert np.ptp(gaussian.mean_abs / r) < 1e-3 * np.mean(gaussian.mean_abs / r)
+    assert np.ptp(gaussian.mean_abs / r) < 2e-3 * np.mean(gaussian.mean_abs / r)
 
 
 def test_error_bars_are_those_of_independent_normal_numbers(gaussian):
@@ -76,8 +76,8 @@ def test_error_bars_are_those_of_independent_normal_numbers(gaussian):
     assert gaussian.mean_abs_error[-1] == pytest.approx(expected, rel=0.5)
 
 
-def test_the_fine_trailing_grid_is_measured(gaussian):
-    assert gaussian.timesteps.tolist() == list(range(4, 1000, 5))
+def test_the_fine_trailing_grid_and_the_cleanest_level_are_measured(gaussian):
+    assert gaussian.timesteps.tolist() == [0, *range(4, 1000, 5)]
     assert np.all(gaussian.num_samples == 20)
 
 
@@ -145,9 +145,9 @@ def calibrate_tiny(name: str, prompts: list[str] | None = None, **options) -> Sc
 
 def test_an_unconditional_pipeline():
     statistics = calibrate_tiny("ddpm")
-    assert statistics.timesteps.tolist() == [249.0, 499.0, 749.0, 999.0]
+    assert statistics.timesteps.tolist() == [0.0, 249.0, 499.0, 749.0, 999.0]
     assert statistics.origin.sample_shape == (3, 16, 16)
-    assert statistics.origin.guidance_scale is None
+    assert statistics.origin.guidance_scale == 1.0  # none: the network's own output
     assert statistics.origin.prompts_hash is None
 
 
@@ -187,7 +187,7 @@ def test_embeddings_instead_of_prompts():
 
 def test_image_to_image_leaves_out_times_that_are_not_visited():
     statistics = calibrate_tiny("sd_img2img", PROMPTS, num_inference_steps=5, strength=0.6)
-    assert statistics.timesteps.tolist() == [199.0, 399.0, 599.0]
+    assert statistics.timesteps.tolist() == [0.0, 199.0, 399.0, 599.0]
 
 
 def test_latents_are_not_decoded(monkeypatch):
@@ -203,7 +203,7 @@ def test_the_origin_says_what_was_measured():
     assert (origin.base_model, origin.revision, origin.licence) == ("me/model", "abc", "CC0-1.0")
     assert "scaled_linear" in origin.noise_schedule
     assert (origin.prediction_type, origin.dtype, origin.sample_shape) == ("epsilon", "float32", (4, 16, 16))
-    assert (origin.num_inference_steps, origin.seed) == (4, 0)
+    assert (origin.num_inference_steps, origin.seed) == (5, 0)  # four asked for, and one at the cleanest level
     assert "trailing" in origin.solver
     assert {"torch", "diffusers", "diffusers_deis_sn"} <= origin.versions.keys()
     recorded = DEISSNScheduler.from_config(pipe.scheduler.config, stats=statistics)
@@ -258,8 +258,8 @@ def test_progress_is_reported_after_every_step():
     seen: list[tuple[float, int]] = []
     calibrate(GaussianPipeline(), **(QUICK | {"progress": lambda done, total: seen.append((done, total))}))
     done = [value for value, _ in seen]
-    assert done[:4] == pytest.approx([0.5, 1.0, 1.5, 2.0])
-    assert done == sorted(done)
+    assert done[:5] == pytest.approx([0.4, 0.8, 1.2, 1.6, 2.0])
+    assert np.all(np.diff(done) > -1e-9)
     assert seen[-1] == (4, 4)
 
 
@@ -276,7 +276,7 @@ def test_people_may_call_the_pipeline_themselves():
     pipe = GaussianPipeline()
     expected = calibrate(pipe, **QUICK)
     scheduler = pipe.scheduler
-    with recording(pipe, seed=0) as recorder:
+    with recording(pipe, guidance_scale=1.0, seed=0) as recorder:
         assert isinstance(pipe.scheduler, RecordingScheduler)
         for seed in range(4):
             pipe(generator=torch.Generator().manual_seed(seed), num_inference_steps=4)
@@ -289,7 +289,7 @@ def test_people_may_call_the_pipeline_themselves():
 
 def test_different_grids_in_one_recording_are_refused():
     pipe = GaussianPipeline()
-    with recording(pipe), pytest.raises(CalibrationError, match="the first had 4 times from 999 to 249"):
+    with recording(pipe), pytest.raises(CalibrationError, match="the first had 5 times from 999 to 0"):
         pipe(num_inference_steps=4)
         pipe(num_inference_steps=5)
 

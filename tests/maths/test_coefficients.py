@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from diffusers_deis_sn.errors import CoefficientError
 from diffusers_deis_sn.maths.coefficients import INTERPOLATIONS, MAX_ORDER, coefficient_table
-from diffusers_deis_sn.maths.table import CoefficientTable
 from diffusers_deis_sn.maths.noise import vp_schedule
 from diffusers_deis_sn.maths.normaliser import Normaliser
 from diffusers_deis_sn.maths.spacing import FINAL_SIGMAS, SPACINGS, spaced_levels
+from diffusers_deis_sn.maths.table import CoefficientTable
 from oracles import DDPM_BETAS, SD_BETAS, Definition, integral
 
 FLAT = Normaliser.flat()

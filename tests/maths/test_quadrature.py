@@ -57,6 +57,27 @@ def test_logarithms_are_exact_down_to_zero():
         assert ours == pytest.approx([-top * value], rel=1e-12)
 
 
+@pytest.mark.parametrize("power", [0, 1, 3])
+def test_an_r_that_changes_down_to_clean_data_keeps_its_digits(power):
+    """Linear in the noise share below the last knot, as DEIS-SN's own reading of its files is; times log(rho)^k."""
+
+    def f(rho):
+        return (0.3 + 0.7 * rho**2 / (1.0 + rho**2) / 0.08) * np.log(rho) ** power
+
+    levels = np.array([0.5, 0.2, 0.0])
+    rule = step_quadrature(levels, np.array([0.2]), log_tail=power > 0)
+    theirs = [integral(f, a, b, np.zeros(0)) for a, b in pairwise(levels)]
+    assert rule.integrate(f(rule.nodes), 2) == pytest.approx(theirs, rel=1e-11)
+
+
+def test_a_step_of_the_width_of_rounding_is_nothing_and_its_neighbours_stay_whole():
+    for level in np.geomspace(0.02, 7.9, 200):  # whether a node falls into it is a matter of luck
+        levels = np.array([2.0 * level, level, np.nextafter(level, 0.0), 0.5 * level])
+        rule = step_quadrature(levels, KNOTS)
+        expected = [-level, 0.0, -0.5 * level]
+        assert rule.integrate(np.ones(len(rule.nodes)), 3) == pytest.approx(expected, rel=1e-12, abs=1e-14)
+
+
 def test_vectors_are_integrated_column_by_column():
     levels = np.array([2.0, 1.0, 0.5])
     rule = step_quadrature(levels, np.array([0.7]))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 from diffusers_deis_sn.maths.noise import vp_schedule
+from diffusers_deis_sn.maths.sigma import SigmaSchedule
 from diffusers_deis_sn.maths.spacing import (
     FINAL_SIGMAS,
     INTEGER_SPACINGS,
@@ -31,6 +32,7 @@ SCHEDULES = {
     "short": vp_schedule(37, 1e-3, 0.2),
     "shortest": vp_schedule(trained_betas=[0.1, 0.3]),
 }
+CONTINUA = {"sd": SD, "ddpm": SCHEDULES["ddpm"], "edm": SigmaSchedule(), "ve": SigmaSchedule(0.01, 50.0, label="sigma")}
 
 
 def called_times(levels, noise=SD):
@@ -72,6 +74,123 @@ def test_log_snr_is_uniform_in_log_rho():
     levels = spaced_levels(SD, 12, "log_snr", "sigma_min")
     assert np.diff(np.log(levels)) == pytest.approx(np.log(levels[-1] / levels[0]) / 12, rel=1e-9)
     assert np.array_equal(levels, spaced_levels(SD, 12, "exponential", "sigma_min"))
+
+
+# ------------------------------------------------------------------------------------- exponents, and other ends
+
+ENDLESS = sorted(set(SPACINGS) - set(INTEGER_SPACINGS))
+
+
+def between(first, last, steps, k):
+    """(first^(1/k) + (n / N) (last^(1/k) - first^(1/k)))^k, as both of DEIS's families of grids are defined."""
+    fraction = np.arange(steps + 1) / steps
+    return (first ** (1 / k) + fraction * (last ** (1 / k) - first ** (1 / k))) ** k
+
+
+@pytest.mark.parametrize("k", [0.5, 1, 2, 2.5])
+@pytest.mark.parametrize("name", CONTINUA)
+def test_power_t_is_uniform_in_a_root_of_time(name, k):
+    noise = CONTINUA[name]
+    for final, end in (("zero", 0.0), ("sigma_min", float(noise.progress(noise.bottom)))):
+        levels = spaced_levels(noise, 6, "power_t", final, exponent=k)
+        assert noise.progress(levels) == pytest.approx(between(1.0, end, 6, k), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 5, 7, 8.25])
+@pytest.mark.parametrize("name", CONTINUA)
+def test_power_rho_is_uniform_in_a_root_of_rho(name, k):
+    noise = CONTINUA[name]
+    to_zero = spaced_levels(noise, 6, "power_rho", "zero", exponent=k)
+    assert to_zero[:-1] == pytest.approx(between(noise.top, noise.bottom, 5, k), rel=1e-9) and to_zero[-1] == 0.0
+    ended = spaced_levels(noise, 6, "power_rho", "sigma_min", exponent=k)
+    assert ended == pytest.approx(between(noise.top, noise.bottom, 6, k), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", CONTINUA)
+@pytest.mark.parametrize("final", FINAL_SIGMAS)
+def test_exponents_of_known_names(name, final):
+    noise = CONTINUA[name]
+    for known, spacing, k in (("quadratic", "power_t", 2), ("karras", "power_rho", 7)):
+        expected = spaced_levels(noise, 9, known, final)
+        assert np.array_equal(spaced_levels(noise, 9, spacing, final, exponent=k), expected)
+        assert np.array_equal(spaced_levels(noise, 9, spacing, final), expected)  # the default
+        assert not np.allclose(spaced_levels(noise, 9, spacing, final, exponent=k + 1), expected, rtol=1e-3)
+    uniform = spaced_levels(CONTINUA["edm"], 9, "power_t", final, exponent=1)
+    assert np.array_equal(uniform, spaced_levels(CONTINUA["edm"], 9, "trailing", final))
+
+
+@pytest.mark.parametrize("name", CONTINUA)
+def test_ever_higher_roots_of_rho_tend_to_its_logarithm(name):
+    noise = CONTINUA[name]
+    log = spaced_levels(noise, 9, "log_snr", "sigma_min")
+    grids = [spaced_levels(noise, 9, "power_rho", "sigma_min", exponent=k) for k in (1e2, 1e4)]
+    apart = [np.max(np.abs(grid / log - 1.0)) for grid in grids]
+    assert apart[1] < 0.011 * apart[0] and apart[1] < 2e-3  # like 1 / k
+
+
+@pytest.mark.parametrize("spacing", ENDLESS)
+def test_ends_are_where_they_were_asked_for(spacing):
+    """DEIS ends at 1e-3 or 1e-4; with a thousand training times the one is the cleanest of them, t = 0."""
+    levels = spaced_levels(SD, 8, spacing, "zero", end=1e-3)
+    assert levels[-1] == SD.rho(0.0) and np.all(levels[:-1] > levels[-1])
+    deeper = spaced_levels(SD, 8, spacing, "zero", end=1e-4)
+    assert deeper[-1] == SD.rho(-0.9)
+    assert spaced_levels(SD, 8, spacing, "sigma_min", end=0.0)[-1] == 0.0
+    started = spaced_levels(SD, 8, spacing, "zero", start=0.6)
+    assert started[0] == pytest.approx(SD.rho(599.0), rel=1e-12)
+    assert spaced_levels(SD, 8, spacing, "sigma_min")[-1] == levels[-1]
+
+
+@given(
+    st.sampled_from(sorted(CONTINUA)),
+    st.sampled_from(ENDLESS),
+    st.sampled_from([1, 2, 3, 10, 100]) | st.integers(1, 300),
+    st.sampled_from([None, 0.0, 1e-4, 1e-3, 0.2]),
+    st.floats(0.3, 1.0),
+)
+def test_no_call_lies_below_the_cleanest_level(name, spacing, steps, end, start):
+    noise = CONTINUA[name]
+    levels = spaced_levels(noise, steps, spacing, "zero", start=start, end=end)
+    assert len(levels) == steps + 1 and np.all(np.diff(levels) < 0.0)
+    assert levels[0] <= noise.top and levels[-2] >= noise.bottom * (1.0 - 1e-9)
+    assert levels[-1] == (0.0 if end is None else pytest.approx(noise.level(end), rel=1e-9, abs=1e-300))
+
+
+@pytest.mark.parametrize("sigma_min", [0.001, 0.002, 0.0065, 0.03])
+@pytest.mark.parametrize("spacing", ENDLESS)
+def test_an_end_at_the_cleanest_level_is_that_level_whatever_the_rounding(spacing, sigma_min):
+    noise = SigmaSchedule(sigma_min)
+    levels = spaced_levels(noise, 5, spacing, "zero", end=float(noise.progress(sigma_min)))
+    assert np.allclose(levels, spaced_levels(noise, 5, spacing, "sigma_min"), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"spacing": "power_t", "exponent": 0.0}, ["`grid_exponent`", "positive", "0.0"]),
+        ({"spacing": "power_t", "exponent": np.nan}, ["`grid_exponent`", "nan"]),
+        ({"spacing": "power_rho", "exponent": np.inf}, ["`grid_exponent`", "inf"]),
+        ({"spacing": "karras", "exponent": 7}, ["`grid_exponent`", "'karras'", "power_rho", "Leave it out"]),
+        ({"spacing": "karras", "start": 0.0}, ["`start_time`", "above 0", "0.0"]),
+        ({"spacing": "karras", "start": 1.1}, ["`start_time`", "up to 1", "1.1"]),
+        ({"spacing": "karras", "start": 0.5, "end": 0.5}, ["`end_time`", "start_time=0.5", "got 0.5"]),
+        ({"spacing": "karras", "end": -0.1}, ["`end_time`", "from 0", "-0.1"]),
+        ({"spacing": "trailing", "end": 1e-3}, ["`end_time`", "'trailing'", "power_t", "grid_exponent=1"]),
+        ({"spacing": "leading", "start": 0.9}, ["`start_time`", "'leading'", "power_t"]),
+        ({"spacing": "karras", "start": 1e-4}, ["`start_time`", "cleanest training level", "0.0001"]),
+    ],
+    ids=str,
+)
+def test_ends_and_exponents_that_make_no_grid_are_refused(options, words):
+    with pytest.raises(ConfigurationError) as raised:
+        spaced_levels(SD, 5, final="zero", **options)
+    assert all(word in str(raised.value) for word in words), str(raised.value)
+
+
+@pytest.mark.parametrize("spacing", ["linspace", "leading"])
+def test_a_continuum_has_no_whole_training_times(spacing):
+    words = ["whole training times", "karras", "trailing", "sigma 0.002 to 80"]
+    refused(ConfigurationError, words, spaced_levels, SigmaSchedule(), 5, spacing, "zero")
 
 
 # ------------------------------------------------------------------------------------------------------------ the laws

@@ -48,6 +48,7 @@ def test_log_rho_with_flat_statistics_is_the_deis_of_diffusers(prediction_type, 
         final_sigmas_type="sigma_min",
         lower_order_final=lower,  # Diffusers lowers the order below 15 steps only
         stats=flat(vp_schedule(**SD_BETAS), prediction_type),
+        corrector_order=0,
     )
     for scheduler in (theirs, ours):
         scheduler.set_timesteps(steps)

@@ -99,9 +99,14 @@ def plan_calls(
 
 
 def guidance_in_use(pipe: Any, options: Mapping[str, Any]) -> float | None:
-    """The scale of guidance that a call will use: the caller's, or the pipeline's default; None if there is none."""
-    parameter = inspect.signature(pipe).parameters.get("guidance_scale")
-    value = options.get("guidance_scale", parameter.default if parameter is not None else None)
+    """The scale of guidance that a call will use: the caller's, or the pipeline's default; None where that is unknown.
+
+    One where the pipeline knows no guidance: what its network says is what the solver gets.
+    """
+    parameters = inspect.signature(pipe).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    default = parameters["guidance_scale"].default if "guidance_scale" in parameters else None if takes_any else 1.0
+    value = options.get("guidance_scale", default)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

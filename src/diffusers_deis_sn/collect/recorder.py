@@ -15,7 +15,7 @@ from torch import Tensor
 from diffusers_deis_sn._version import __version__
 from diffusers_deis_sn.collect.reducers import MomentReducer
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.maths.noise import Array
+from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -37,6 +37,7 @@ MEASURING_OPTIONS: dict[str, Any] = {
     "final_sigmas_type": "zero",
     "lower_order_final": False,
 }
+SOLVER = "DEIS order {solver_order} in {interpolation}, {timestep_spacing}, by the cleanest level, to sigma zero"
 
 
 class RecordingScheduler(DEISSNScheduler):
@@ -44,13 +45,13 @@ class RecordingScheduler(DEISSNScheduler):
 
     Attributes:
         origin: Facts about the measurement that a scheduler cannot know; `measured` adds those it can.
-        on_step: Called after each step with the number of samples in its batch.
+        on_step: Called after each network call with what it adds to the number of samples drawn, a fraction of a batch.
     """
 
     _silent = True
 
     origin = StatisticsOrigin()
-    on_step: Callable[[int], None] | None = None
+    on_step: Callable[[float], None] | None = None
     _reducer: MomentReducer | None = None
     _times: tuple[float, ...] = ()
     _sample_shape: tuple[int, ...] | None = None
@@ -95,13 +96,30 @@ class RecordingScheduler(DEISSNScheduler):
                 f"has {_span(times)}. Call the pipeline with one `num_inference_steps`, or record anew."
             )
 
+    def _levels(
+        self,
+        noise: NoiseSchedule,
+        steps: int | None,
+        sigmas: Sequence[float] | Array | None,
+        timesteps: Sequence[float] | Array | None,
+    ) -> Array:
+        """The levels asked for, and one more call at the cleanest level of training.
+
+        There r falls fastest, and a grid that is uniform in time stops short of it: below the last measured time r is
+        held flat, which would cost the last step of every run more than all other steps together.
+        """
+        levels = super()._levels(noise, steps, sigmas, timesteps)
+        if levels[-1] == 0.0 and levels[-2] > noise.bottom * (1.0 + 1e-6):
+            return np.insert(levels, -1, noise.bottom)
+        return levels
+
     def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
         """As `DEISSNScheduler` has it; what it gives is what the solver integrates, so that is what is taken down."""
         epsilon = super()._convert(model_output, sample, index)
         self._reducer.add(index, epsilon)  # type: ignore[union-attr]
         self._sample_shape, self._dtype = tuple(epsilon.shape[1:]), model_output.dtype
         if self.on_step is not None:
-            self.on_step(len(epsilon))
+            self.on_step(len(epsilon) / len(self._times))
         return epsilon
 
     def measured(self) -> ScoreStatistics:
@@ -138,9 +156,7 @@ class RecordingScheduler(DEISSNScheduler):
             prediction_type=self.config["prediction_type"],
             sample_shape=self._sample_shape,
             dtype=str(self._dtype).removeprefix("torch."),
-            solver="DEIS order {solver_order} in {interpolation}, {timestep_spacing}, to sigma zero".format(
-                **MEASURING_OPTIONS
-            ),
+            solver=SOLVER.format(**MEASURING_OPTIONS),
             num_inference_steps=len(self._times),
             versions=_versions(),
             date=datetime.now(timezone.utc).date().isoformat(),

@@ -39,7 +39,7 @@ def calibrate(
         prompts: What users of the model ask for; required where the pipeline takes a prompt.
         num_samples: Number of samples, at least 2. A pipeline whose batch is fixed by its own arguments (labels,
             embeddings) is called until there are as many.
-        num_inference_steps: Number of steps of a trajectory, at least 2.
+        num_inference_steps: Number of steps of a trajectory, at least 2; one more call is made at the cleanest level.
         batch_size: Number of samples drawn at once.
         seed: Seed of the first sample.
         base_model: What to call the model in the record; by default where the pipeline was loaded from.
@@ -71,7 +71,7 @@ def calibrate(
         while recorder.num_samples < num_samples:
             first = recorder.num_samples
             count = min(batch_size, num_samples - first)
-            recorder.on_step = _step_counter(report, first, num_inference_steps)
+            recorder.on_step = _step_counter(report, first)
             pipe(**calls.arguments(first, count))
             if recorder.num_samples == first:
                 raise CalibrationError(
@@ -149,13 +149,13 @@ def _check_numbers(num_samples: int, num_inference_steps: int, batch_size: int, 
             raise CalibrationError(f"`{name}` must be a whole number, {least} or more, got {value!r}.")
 
 
-def _step_counter(report: Callable[[float], None], first: int, steps: int) -> Callable[[int], None]:
-    """What the recorder calls after each step, so that the bar moves within a batch."""
+def _step_counter(report: Callable[[float], None], first: int) -> Callable[[float], None]:
+    """What the recorder calls after each network call, so that the bar moves within a batch."""
     done = float(first)
 
-    def on_step(samples: int) -> None:
+    def on_step(samples: float) -> None:
         nonlocal done
-        done += samples / steps
+        done += samples
         report(done)
 
     return on_step

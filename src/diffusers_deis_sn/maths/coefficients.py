@@ -18,6 +18,13 @@ which for rho_{n+1} = 0 is alpha_{n+1} l_{n,j}(u(0)): all weight of the integral
 integral (Adams-Moulton; the idea is UniPC's, arXiv 2302.04867). The corrected x_n differs from the x_n at hand by a
 combination of outputs, so the redone step and the next one are one row of weights.
 
+*Gain.* An error in the sample changes the predicted noise by up to g / sigma of it, with g the guidance scale. A
+correction is one turn of a fixed-point iteration, which contracts if |weight of the newest output| g / sigma is below
+one. Where |weight| / sigma is above a given limit, which happens in the first of few steps, the correction is scaled
+down to it. So is what a corrected predictor has beyond order one, to a sixteenth of the limit, for it comes on top.
+Steps that are short enough are left as they are, and so are orders of convergence. Predicted data change by far less
+with the noise in the sample: the data form needs no limit.
+
 *iPNDM* (arXiv 2202.09778, as in DEIS's code) integrates the scale exactly but has the weights of equal steps, whatever
 the grid: (3, -1) / 2, (23, -16, 5) / 12, (55, -59, 37, -9) / 24.
 """
@@ -35,6 +42,7 @@ from diffusers_deis_sn.maths.table import CoefficientTable, lags
 INTERPOLATIONS = ("t", "rho", "log_rho")
 INTEGRANDS = ("noise", "data")
 MAX_ORDER = 4
+PREDICTOR_SHARE = 1 / 16  # of the limit on the gain, for what a predictor adds to order one
 
 
 def coefficient_table(
@@ -48,6 +56,7 @@ def coefficient_table(
     integrand: str = "noise",
     corrector_order: int = 0,
     equal_steps: bool = False,
+    gain_limit: float = np.inf,
 ) -> CoefficientTable:
     """Coefficients of a multistep run over given noise levels.
 
@@ -61,6 +70,7 @@ def coefficient_table(
         integrand: What is interpolated: "noise" or "data".
         corrector_order: Largest number of outputs in the redone step, the new one among them, 1 to 4; 0 for none.
         equal_steps: Weights of equal steps (iPNDM) in place of the polynomial's own.
+        gain_limit: Largest |weight| / sigma of the newest output in a correction of the noise form; none by default.
 
     Returns:
         The frozen table, accurate to about 1e-13 relative to the size of each row.
@@ -73,10 +83,18 @@ def coefficient_table(
 
     factor = noise.sigma(levels) if integrand == "data" else noise.alpha(levels)
     transfer = factor[1:] / factor[:-1]
+    node_scale = np.ones(steps) if integrand == "data" else normaliser(noise.time(levels[:-1]))
+    # How far the sample at a call changes that call's output, divided by r.
+    sensitivity = 1.0 / (levels[:-1] * noise.alpha(levels[:-1]) * node_scale)
+    limit = gain_limit if integrand == "noise" else np.inf
+    if corrector_order:
+        with np.errstate(divide="ignore", invalid="ignore"):  # the data form's last transfer is zero, and has no limit
+            gain = np.abs(explicit[:, :, 0] - explicit[1, :, 0]) * sensitivity / transfer
+        explicit = explicit[1] + _share(gain, limit * PREDICTOR_SHARE)[:, :, None] * (explicit - explicit[1])
     at_most = np.minimum(np.arange(steps) + 1, order)
     if lower_order_final:
         at_most = np.minimum(at_most, np.arange(steps, 0, -1))
-    if integrand == "data" and not np.isfinite(u[-1]):
+    if integrand == "data" and not equal_steps and not np.isfinite(u[-1]):
         at_most[-1] = 1  # a polynomial in log rho has no value at clean data
     outputs = explicit.shape[-1]
     weights = np.zeros((outputs, steps, outputs))
@@ -87,8 +105,8 @@ def coefficient_table(
             # The step before had one output less at hand; this one corrects it with the new output among the nodes.
             redone = _pick(implicit, np.minimum(np.arange(2, steps + 1), min(m, corrector_order)))
             before = np.roll(_pick(explicit, np.minimum(at_most, m - 1))[:-1], 1, axis=1)
-            weights[m - 1, 1:] += transfer[1:, None] * (redone - before)
-    node_scale = normaliser(noise.time(levels[:-1]))
+            share = _share(np.abs(redone[:, 0]) * sensitivity[1:], limit)
+            weights[m - 1, 1:] += (transfer[1:] * share)[:, None] * (redone - before)
     return CoefficientTable(
         levels=np.array(levels),
         transfer=transfer,
@@ -200,6 +218,11 @@ def _exact_weights(nodes: Array, moments: Array) -> Array:
     if np.any(apart > 1e-9 * np.abs(terms).sum(axis=2) + 1e-300):
         raise CoefficientError(f"A row of {c} weights misses an order condition. Please report the scheduler's config.")
     return weights
+
+
+def _share(gain: Array, limit: float) -> Array:
+    """What keeps a gain within its limit: one, or the factor that brings it there; same shape."""
+    return np.ones_like(gain) if limit == np.inf else limit / np.maximum(gain, max(limit, 1e-300))
 
 
 def _pick(table: Array, number: np.ndarray) -> Array:

@@ -18,7 +18,7 @@ from diffusers_deis_sn.maths.noise import Array
 WIDEST_PANEL = 0.5  # in log rho
 PANEL_POINTS = ((0.012, 3), (0.1, 5), (WIDEST_PANEL, 7))  # up to which width how many leave an error below 1e-12
 TAIL_POINTS = 24
-LAGUERRE_POINTS = 7
+LAGUERRE_POINTS = 48  # four would do for the polynomials; these are for an r that changes below its last knot
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +35,12 @@ class Quadrature:
     step: np.ndarray
 
     def integrate(self, values: Array, steps: int) -> Array:
-        """Integrals over each step; (P, ...) -> (steps, ...)."""
+        """Integrals over each step; (P, ...) -> (steps, ...). Zero for a step too narrow for a node of its own."""
         weighted = values * self.weights.reshape(-1, *[1] * (values.ndim - 1))
-        return np.add.reduceat(weighted, np.searchsorted(self.step, np.arange(steps)), axis=0)
+        first = np.searchsorted(self.step, np.arange(steps + 1))
+        sums = np.add.reduceat(np.concatenate([weighted, np.zeros_like(weighted[:1])]), first[:-1], axis=0)
+        sums[first[:-1] == first[1:]] = 0.0  # where `reduceat` gives the next step's first node
+        return sums
 
 
 def step_quadrature(levels: Array, knots: Array, log_tail: bool = False) -> Quadrature:

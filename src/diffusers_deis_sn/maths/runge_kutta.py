@@ -151,7 +151,8 @@ def _stages(
     targets = np.concatenate([z0 + c * h for z0, c, h in zip(start, nodes, scale, strict=False)])
     found = _solve(noise, normaliser, edges, z, targets)
     # Levels that were given are kept to the last digit, and so are straight lines in rho.
-    whole = np.concatenate([rho + c * (end - rho) for rho, end, c in zip(levels[:-1], levels[1:], nodes, strict=True)])
+    ends = zip(levels[:-1], levels[1:], nodes, strict=True)
+    whole = np.concatenate([np.where(c == 1.0, end, rho + c * (end - rho)) for rho, end, c in ends])
     exact = np.concatenate([(c == 0.0) | (c == 1.0) | normaliser.is_flat for c in nodes])
     return scale, np.append(np.where(exact, whole, found), levels[-1])
 
@@ -160,7 +161,8 @@ def _solve(noise: NoiseSchedule, normaliser: Normaliser, edges: Array, z: Array,
     """rho with int r drho = target, by Newton's method between two neighbours of `edges`, where r is smooth."""
     place = np.clip(np.searchsorted(-z, -targets, side="right") - 1, 0, len(edges) - 2)
     top, bottom = edges[place], edges[place + 1]
-    rho = top + (bottom - top) * (targets - z[place]) / (z[place + 1] - z[place])
+    gap = z[place + 1] - z[place]  # zero between two knots that differ by rounding
+    rho = top + (bottom - top) * np.divide(targets - z[place], gap, out=np.zeros_like(gap), where=gap != 0.0)
     x, w = np.polynomial.legendre.leggauss(7)
     for _ in range(NEWTON_STEPS):
         half = 0.5 * (rho - top)[:, None]

@@ -73,8 +73,8 @@ class SigmaSchedule(NoiseSchedule):
 
     @property
     def knots(self) -> Array:
-        """None: all maps are smooth."""
-        return np.zeros(0)
+        """One level. All maps are smooth, but tau has poles at +-i, which a rule from above one to zero would feel."""
+        return np.ones(1)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -86,7 +86,8 @@ class SigmaSchedule(NoiseSchedule):
         """sigma of what the network is called with; same shape."""
         t = np.asarray(t, dtype=np.float64)
         if self.label == "log":
-            return np.exp(4.0 * t)
+            with np.errstate(over="ignore"):  # of times that are another process's
+                return np.exp(4.0 * t)
         if np.any(t < 0.0):
             raise NoiseScheduleError(f"Noise levels are not negative, got {np.min(t):.6g}.")
         return t

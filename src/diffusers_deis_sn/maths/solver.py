@@ -40,8 +40,8 @@ def check_solver(solver: str, order: int, interpolation: str, integrand: str, co
         return
     if order not in (DEFAULT_ORDER, TABLEAUX[solver].order):
         raise ConfigurationError(
-            f"solver={solver!r} has order {TABLEAUX[solver].order}, got solver_order={order}. Leave `solver_order` "
-            "out, or use solver='multistep' or 'ipndm', which have orders 1 to 4."
+            f"solver={solver!r} has order {TABLEAUX[solver].order}, got solver_order={order}. Use "
+            f"solver_order={TABLEAUX[solver].order}, or solver='multistep' or 'ipndm', which have orders 1 to 4."
         )
     if integrand == "data":
         raise ConfigurationError(
@@ -55,6 +55,15 @@ def check_solver(solver: str, order: int, interpolation: str, integrand: str, co
         )
 
 
+def check_normaliser(normaliser: Normaliser, integrand: str) -> None:
+    """Raise ConfigurationError for score statistics given to the data form."""
+    if integrand == "data" and not normaliser.is_flat:
+        raise ConfigurationError(
+            "Score statistics are the scale of the predicted noise, and integrand='data' interpolates predicted data, "
+            "whose scale they do not tell. Use integrand='noise', or no statistics (stats=False)."
+        )
+
+
 def solver_table(
     noise: NoiseSchedule,
     normaliser: Normaliser,
@@ -65,17 +74,14 @@ def solver_table(
     integrand: str = "noise",
     corrector_order: int = 0,
     lower_order_final: bool = False,
+    gain_limit: float = float("inf"),
 ) -> CoefficientTable:
     """The table of a run with any solver; `check_solver` knows which arguments go together.
 
     Raises:
         ConfigurationError: Score statistics for the data form.
     """
-    if integrand == "data" and not normaliser.is_flat:
-        raise ConfigurationError(
-            "Score statistics are the scale of the predicted noise, and integrand='data' interpolates predicted data, "
-            "whose scale they do not tell. Use integrand='noise', or no statistics (stats=False)."
-        )
+    check_normaliser(normaliser, integrand)
     if solver in TABLEAUX:
         return runge_kutta_table(noise, normaliser, levels, solver)
     return coefficient_table(
@@ -88,4 +94,5 @@ def solver_table(
         integrand=integrand,
         corrector_order=corrector_order,
         equal_steps=solver == "ipndm",
+        gain_limit=gain_limit,
     )

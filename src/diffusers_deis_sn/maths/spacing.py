@@ -116,7 +116,8 @@ def spaced_levels(
 def end_level(noise: NoiseSchedule, final: str, end: float | None = None) -> float:
     """rho where a run ends: at tau = `end`, or where `final` says."""
     if end is not None:
-        return float(noise.level(end))
+        level = float(noise.level(end))
+        return noise.bottom if abs(level / noise.bottom - 1.0) < 1e-9 else level  # no step of the width of rounding
     return 0.0 if final == "zero" else noise.bottom
 
 
@@ -175,7 +176,8 @@ def levels_from_times(noise: NoiseSchedule, timesteps: ArrayLike, final: str, en
     """
     times = _one_row(timesteps, "timesteps")
     lowest, highest = noise.time([noise.bottom, noise.top]).tolist()
-    if times[0] > highest + TIME_ROUNDING or times[-1] < lowest - TIME_ROUNDING:
+    above, below = (max(TIME_ROUNDING, float(np.spacing(np.float32(abs(t))))) for t in (highest, lowest))
+    if times[0] > highest + above or times[-1] < lowest - below:
         raise TimestepsError(
             f"`timesteps` must lie between {lowest:g} and {highest:g}, the model's training times, got {times[0]:g} to "
             f"{times[-1]:g}."

@@ -74,9 +74,7 @@ class CoefficientTable:
     @cached_property
     def rows(self) -> tuple[tuple[tuple[float, ...], ...], ...]:
         """`rows[m - 1][i]`: the weights of call i as Python floats, zeros at the end cut off."""
-        return tuple(
-            tuple(tuple(np.trim_zeros(row, "b").tolist()) or (0.0,) for row in table) for table in self.weights
-        )
+        return tuple(tuple(_trimmed(row) for row in table) for table in self.weights.tolist())
 
     @cached_property
     def transfers(self) -> tuple[float, ...]:
@@ -87,6 +85,12 @@ class CoefficientTable:
     def starts(self) -> tuple[bool, ...]:
         """Whether a run may begin at call i."""
         return tuple((self.needs == 1).tolist())
+
+
+def _trimmed(row: list[float]) -> tuple[float, ...]:
+    """A row without the zeros at its end, but for the first number."""
+    last = max((j for j, weight in enumerate(row) if weight), default=0)
+    return tuple(row[: last + 1])
 
 
 def lags(number: int, width: int) -> np.ndarray:

@@ -49,16 +49,21 @@ class StatisticsHolder(PlannedScheduler):
         Raises:
             StatisticsError: They cannot be read, or are those of another noise schedule or prediction type.
             StatisticsNotFoundError: There is no such file.
+            ConfigurationError: The config asks for a solver that has no use for statistics.
         """
         statistics = None if source is None else ScoreStatistics.load(source, **hub_options)
         if statistics is not None:
-            statistics.check(self.noise, self.config["prediction_type"])
+            self._check_statistics(statistics)
         self.statistics = statistics
         if isinstance(source, (str, PathLike)):
             local = Path(source)
             self._set_private(stats=str(local.resolve()) if local.exists() else str(source))
         else:
             self._set_private(stats=None)
+
+    def _check_statistics(self, statistics: ScoreStatistics) -> None:
+        """Raise StatisticsError for statistics of another noise schedule or prediction type than the config's."""
+        statistics.check(self.noise, self.config["prediction_type"])
 
     @property
     def _private(self) -> dict[str, Any]:
@@ -100,7 +105,7 @@ class StatisticsHolder(PlannedScheduler):
         hub = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
         if isinstance(config, dict):
             _refuse_foreign_process(config)
-            kwargs = _edm_options(config) | kwargs
+            kwargs = _edm_options(config, kwargs) | kwargs
         # A grid unknown to Diffusers stays private: in the public config it would break a swap to another class.
         spacing = kwargs.get("timestep_spacing")
         if spacing in OWN_SPACINGS:
@@ -198,16 +203,22 @@ class StatisticsHolder(PlannedScheduler):
 def _is_edm(config: dict[str, Any]) -> bool:
     """Whether the config is one of Diffusers' EDM schedulers; in memory it does not carry the name of its class."""
     name = config.get("_class_name")
-    return name.startswith("EDM") if name else "sigma_schedule" in config and "process" not in config
+    if name:
+        return name.startswith("EDM")
+    # CosineDPMSolverMultistepScheduler labels its levels otherwise; it has EDM's options but this one.
+    cosine = "solver_order" in config and "algorithm_type" not in config
+    return "sigma_schedule" in config and "process" not in config and not cosine
 
 
-def _edm_options(config: dict[str, Any]) -> dict[str, Any]:
+def _edm_options(config: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
     """Options of this class for the config of one of Diffusers' EDM schedulers, none for other configs."""
     if not _is_edm(config):
         return {}
     options = {name: config[name] for name in ("sigma_min", "sigma_max", "sigma_data") if name in config}
-    if config.get("sigma_schedule") == "exponential":
-        spacing: dict[str, Any] = {"timestep_spacing": "exponential"}
+    if "timestep_spacing" in chosen:
+        spacing: dict[str, Any] = {}
+    elif config.get("sigma_schedule") == "exponential":
+        spacing = {"timestep_spacing": "exponential"}
     elif config.get("rho", 7.0) == 7.0:
         spacing = {"timestep_spacing": "karras"}
     else:

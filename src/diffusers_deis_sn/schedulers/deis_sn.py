@@ -13,37 +13,22 @@ from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from torch import Tensor
 
 from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, vp_schedule
-from diffusers_deis_sn.maths.normaliser import Normaliser
-from diffusers_deis_sn.maths.prediction import check_prediction_type, threshold
-from diffusers_deis_sn.maths.sigma import SigmaSchedule
-from diffusers_deis_sn.maths.solver import calls_per_step, check_solver, solver_table
+from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
+from diffusers_deis_sn.maths.prediction import threshold
+from diffusers_deis_sn.maths.solver import calls_per_step, solver_table
 from diffusers_deis_sn.maths.spacing import (
-    check_spacing,
     levels_from_sigmas,
     levels_from_times,
     spaced_levels,
 )
 from diffusers_deis_sn.maths.update import combine
 from diffusers_deis_sn.schedulers._contract import logger
+from diffusers_deis_sn.schedulers._options import SolverOptions
 from diffusers_deis_sn.schedulers._plan import make_plan
-from diffusers_deis_sn.schedulers._saving import StatisticsHolder
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
-BETA_KEYS = (
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "rescale_betas_zero_snr",
-)
-SIGMA_KEYS = ("sigma_min", "sigma_max", "sigma_data")
-PROCESSES = ("vp", "ve", "edm")
-EDM_SIGMA_DATA = 0.5  # Diffusers' default
 
-
-class DEISSNScheduler(StatisticsHolder):
+class DEISSNScheduler(SolverOptions):
     """Exponential integrator of the probability-flow ODE with score normalisation: the DEIS family.
 
         x_{n+1} = (alpha_{n+1} / alpha_n) x_n + sum_j c_{n,j} eps_{n-j}
@@ -60,12 +45,15 @@ class DEISSNScheduler(StatisticsHolder):
         beta_schedule: "linear", "scaled_linear" or "squaredcos_cap_v2".
         trained_betas: The betas themselves, instead of the three above.
         solver: "multistep" (tAB, rhoAB and log-rho AB-DEIS); "ipndm", with the weights of equal steps; or a Runge-Kutta
-            method in rho of several calls a step: "euler", "midpoint", "heun", "kutta3", "heun3", "ralston3", "ssprk3",
-            "vdh3" or "rk4".
-        solver_order: Number of outputs combined in a step, 1 to 4; 1 with flat statistics is DDIM. Two is the best of
-            what was measured with guidance, where higher orders overshoot in few steps; unguided models gain from 3.
+            method in rho of several calls a step: "euler", "midpoint", "heun", "kutta3", "heun3", "ralston3",
+            "ssprk3", "vdh3" or "rk4".
+        solver_order: Number of outputs combined in a step, 1 to 4; 1 with flat statistics and no corrector is DDIM.
         corrector_order: Number of outputs, the newest among them, with which each step is redone once the network has
-            been called at its end; 0 to 4, 0 for none. Costs no call. Multistep solvers only.
+            been called at its end; 1 to 4, 0 for none. Costs no call. Multistep solvers only. None is what measured
+            best: 4 for "multistep" with statistics; 0 for other solvers, and without statistics for plain DEIS.
+        corrector_gain: Largest factor by which a correction may pass an error on, at guidance 1; divided by the
+            guidance where there is more. Corrections of larger steps are scaled down to it. Very large for no limit.
+        guidance_scale: Guidance that the pipeline is called with; that of the statistics if None, or else 7.5.
         prediction_type: What the network predicts: "epsilon", "v_prediction" or "sample".
         interpolation: Variable u of the polynomial: "t" (the papers' tAB), "rho" (rhoAB) or "log_rho" (what
             Diffusers' DEIS has).
@@ -122,7 +110,9 @@ class DEISSNScheduler(StatisticsHolder):
         prediction_type: str = "epsilon",
         interpolation: str = "t",
         solver: str = "multistep",
-        corrector_order: int = 0,
+        corrector_order: int | None = None,
+        corrector_gain: float = 0.75,
+        guidance_scale: float | None = None,
         integrand: str = "noise",
         timestep_spacing: str = "trailing",
         grid_exponent: float | None = None,
@@ -146,119 +136,16 @@ class DEISSNScheduler(StatisticsHolder):
         variance_type: str | None = None,
         stats: ScoreStatistics | str | PathLike[str] | None = None,
     ) -> None:
+        self.statistics: ScoreStatistics | None = None
         self._validate()
         self._start(self.noise)
         self.order = calls_per_step(solver)
         if process != "vp":
-            self.init_noise_sigma = (self.noise.top**2 + 1.0) ** 0.5  # as Diffusers' EDM schedulers have it
+            self.init_noise_sigma = _start_scale(self.noise.top)
         self.model_outputs: list[Any] = [None] * solver_order  # oldest first, as in Diffusers; None before the first
         self._at_hand = 0
-        self.statistics: ScoreStatistics | None = None
         if stats is not None:
             self.set_stats(stats)
-
-    # --------------------------------------------------------------------------------------------------- config
-
-    def _validate(self) -> None:
-        """Raise ConfigurationError for an option that is unknown, out of range or at odds with another."""
-        config = self.config
-        check_solver(
-            config["solver"],
-            config["solver_order"],
-            config["interpolation"],
-            config["integrand"],
-            config["corrector_order"],
-        )
-        check_spacing(
-            self.spacing,
-            config["final_sigmas_type"],
-            config["grid_exponent"],
-            config["start_time"],
-            config["end_time"],
-        )
-        self._validate_process()
-        flags = [name for name in ("karras", "exponential", "beta") if config[f"use_{name}_sigmas"]]
-        if len(flags) > 1:
-            raise ConfigurationError(
-                f"At most one grid of sigmas can be used, got use_{'_sigmas and use_'.join(flags)}_sigmas. Set the "
-                "others to False."
-            )
-        if not config["clip_normalizer_steps"] >= 0:
-            raise ConfigurationError(
-                f"`clip_normalizer_steps` is a training time, zero or more, got {config['clip_normalizer_steps']!r}."
-            )
-        if not 0.0 < config["dynamic_thresholding_ratio"] <= 1.0:
-            raise ConfigurationError(
-                "`dynamic_thresholding_ratio` is a quantile between 0 and 1, got "
-                f"{config['dynamic_thresholding_ratio']!r}."
-            )
-
-    def _validate_process(self) -> None:
-        """Raise ConfigurationError for options of one process given to another."""
-        config = self.config
-        process = config["process"]
-        if process not in PROCESSES:
-            raise ConfigurationError(f"`process` must be one of {', '.join(PROCESSES)}, got {process!r}.")
-        foreign = {"vp": SIGMA_KEYS, "ve": ("sigma_data",), "edm": ()}[process]
-        for name in foreign:
-            if config[name] is not None:
-                raise ConfigurationError(
-                    f"`{name}` belongs to process={'edm' if name == 'sigma_data' else 've'!r}, got "
-                    f"{config[name]!r} for process={process!r}. Leave it out, or name the process of the model."
-                )
-        if process != "vp" and config["clip_normalizer_steps"]:
-            raise ConfigurationError(
-                f"`clip_normalizer_steps` counts training steps, and process={process!r} has a continuum, got "
-                f"{config['clip_normalizer_steps']!r}. Use 0."
-            )
-        if process != "vp" and self.spacing in ("linspace", "leading"):
-            raise ConfigurationError(
-                f"timestep_spacing={self.spacing!r} has whole training times, and process={process!r} a continuum. "
-                "Use 'karras', 'power_rho', 'log_snr', 'quadratic', 'power_t', 'beta' or 'trailing'."
-            )
-        check_prediction_type(config["prediction_type"], self._sigma_data)
-        if process == "ve" and config["prediction_type"] == "v_prediction":
-            raise ConfigurationError(
-                "`prediction_type` 'v_prediction' is defined for variance-preserving and preconditioned models, got it "
-                "for process='ve'. Use 'epsilon' or 'sample'."
-            )
-
-    @property
-    def _sigma_data(self) -> float | None:
-        if self.config["process"] != "edm":
-            return None
-        given = self.config["sigma_data"]
-        return EDM_SIGMA_DATA if given is None else float(given)
-
-    @property
-    def noise(self) -> NoiseSchedule:
-        """The noise schedule of the current config, which pipelines may have edited since `__init__`."""
-        if self.config["process"] != "vp":
-            given = {name: self.config[name] for name in ("sigma_min", "sigma_max") if self.config[name] is not None}
-            label = "log" if self.config["process"] == "edm" else "sigma"
-            return SigmaSchedule(**given, num_train_timesteps=self.config["num_train_timesteps"], label=label)
-        betas = self.config["trained_betas"]
-        key = tuple(self.config[name] for name in BETA_KEYS if name != "trained_betas")
-        key += (None if betas is None else np.asarray(betas, dtype=np.float64).tobytes(),)
-        if getattr(self, "_noise", (None, None))[0] != key:
-            self._noise = (key, vp_schedule(**{name: self.config[name] for name in BETA_KEYS}))
-        return self._noise[1]
-
-    @property
-    def spacing(self) -> str:
-        """The grid that is used: one of the flags, or this scheduler's own `timestep_spacing`."""
-        for name in ("karras", "exponential", "beta"):
-            if self.config[f"use_{name}_sigmas"]:
-                return name
-        return self._own_spacing
-
-    @property
-    def normaliser(self) -> Normaliser:
-        """r(t) of the statistics, flat without."""
-        if self.statistics is None:
-            return Normaliser.flat()
-        cutoff = float(self.config["clip_normalizer_steps"]) or None
-        return Normaliser(self.statistics.timesteps, self.statistics.mean_abs, cutoff)
 
     # ----------------------------------------------------------------------------------------------------- plan
 
@@ -291,7 +178,7 @@ class DEISSNScheduler(StatisticsHolder):
         self._validate()
         noise = self.noise
         if self.statistics is not None:  # pipelines and users may have edited the config since they were set
-            self.statistics.check(noise, self.config["prediction_type"])
+            self._check_statistics(self.statistics)
         levels = self._levels(noise, num_inference_steps, sigmas, timesteps)
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: this is plain DEIS. Measure them with `calibrate`.")
@@ -304,11 +191,14 @@ class DEISSNScheduler(StatisticsHolder):
             order=config["solver_order"],
             interpolation=config["interpolation"],
             integrand=config["integrand"],
-            corrector_order=config["corrector_order"],
+            corrector_order=self.corrector_order,
             lower_order_final=config["lower_order_final"],
+            gain_limit=self.gain_limit,
         )
         self._adopt(make_plan(noise, table, config["prediction_type"], config["integrand"], self._sigma_data), device)
         self.order = calls_per_step(config["solver"])
+        if noise.path == "ve":
+            self.init_noise_sigma = _start_scale(levels[0])
         self.model_outputs = [None] * table.order
         self._at_hand = 0
 
@@ -420,6 +310,11 @@ class DEISSNScheduler(StatisticsHolder):
         x0 = converted if data else (x - sigma * converted) / alpha
         x0 = threshold(x0, self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"])
         return x0 if data else (x - alpha * x0) / sigma
+
+
+def _start_scale(sigma: float) -> float:
+    """Standard deviation of what a variance-exploding run starts from, data and noise, as Diffusers has it."""
+    return float((sigma**2 + 1.0) ** 0.5)
 
 
 DEISSNScheduler.__module__ = "diffusers_deis_sn"

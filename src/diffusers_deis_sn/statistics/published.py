@@ -59,6 +59,7 @@ _REMEDY = (
 _MEASURED: dict[str, Any] = {
     "solver": "DEIS order 3 in t, trailing, to sigma zero, on the EMA network (defaults of the published code)",
     "num_inference_steps": 1000,
+    "guidance_scale": 1.0,  # unconditional models: the network's own output
     "licence": "MIT",
 }
 _PUBLISHED: dict[str, dict[str, Any]] = {  # by SHA-256 of the file

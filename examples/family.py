@@ -1,0 +1,271 @@
+"""Every member of the DEIS family, error against network calls, with and without score normalisation.
+
+    python examples/family.py                       # all three problems, half an hour or more: benchmarks/family
+    python examples/family.py --problems mixture    # the one without a network, minutes
+
+Problems: an exact mixture around scikit-learn's 1797 handwritten digits, and the shipped pipeline at guidance 1 and 5.
+Everything starts from the same noise, walks the same grid (trailing) and ends at sigma zero. The error is the RMS
+distance to a fine run of another solver: Runge-Kutta in closed form for the mixture, 500 steps of Diffusers' DPM++ 2M
+for the pipeline. Network calls are counted, not computed; a guided call is one call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    HeunDiscreteScheduler,
+    IPNDMScheduler,
+    UniPCMultistepScheduler,
+)
+from torch import Tensor
+
+from demo import JUDGE, MODEL, REFERENCE_STEPS, ROOT, STATISTICS, Bench, UpstreamDeis
+from diffusers_deis_sn import DEISSNScheduler
+from family_figure import draw, overview, summary
+from tiny_digits import draw_prompts, load_judge
+
+sys.path.insert(0, str(ROOT / "tests"))
+from oracles import SD_BETAS, digits_mixture, measured_statistics, rms, start_noise
+
+CALLS = (4, 5, 6, 8, 10, 15, 20, 30, 50)
+PROMPTS, SAMPLES, SEED = 12, 48, 11
+RUNGE_KUTTA = ("midpoint", "heun", "heun3", "kutta3", "ralston3", "ssprk3", "vdh3", "rk4")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A sampler: its family, a name, whether it is normalised, and how to make it from a config and a problem.
+
+    `steps` gives the largest number of steps that needs no more than so many calls.
+    """
+
+    family: str
+    name: str
+    normalised: bool
+    make: Callable[[Any, Any], Any]
+    steps: Callable[[int], int] = lambda calls: calls
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one sampler achieves on one problem."""
+
+    problem: str
+    family: str
+    name: str
+    normalised: bool
+    calls: int
+    error: float
+
+
+# ------------------------------------------------------------------------------------------------------ our members
+
+
+def options() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Family, name and options of each of our members."""
+    full = {"lower_order_final": False, "corrector_order": 0}
+    for variable, label in (("t", "tAB"), ("rho", "rhoAB"), ("log_rho", "log-rho AB")):
+        for order in (1, 2, 3, 4) if variable == "t" else (2, 3, 4):
+            yield "multistep", f"{label} {order}", full | {"interpolation": variable, "solver_order": order}
+    for order in (2, 3, 4):
+        yield "multistep", f"iPNDM {order}", full | {"solver": "ipndm", "solver_order": order}
+    for solver in RUNGE_KUTTA:
+        yield "Runge-Kutta", solver, {"solver": solver}
+    yield "corrected", "tAB 2, no corrector", {"solver_order": 2, "corrector_order": 0}
+    for order, corrector in ((1, 2), (1, 3), (2, 3), (2, 4), (3, 4)):
+        yield "corrected", f"tAB {order} + {corrector}", {"solver_order": order, "corrector_order": corrector}
+    for variable, label in (("rho", "rhoAB"), ("log_rho", "log-rho AB")):
+        yield "corrected", f"{label} 2 + 4", {"interpolation": variable, "solver_order": 2, "corrector_order": 4}
+    for order, corrector in ((2, 3), (3, 3)):
+        free = {"solver_order": order, "corrector_order": corrector, "corrector_gain": 1e6}
+        yield "corrected", f"tAB {order} + {corrector}, no limit", free
+    data = {"integrand": "data"}
+    for order, corrector in ((2, 0), (3, 0), (2, 2), (3, 3)):
+        extra = {"solver_order": order, "corrector_order": corrector, "lower_order_final": corrector == 0}
+        yield "data", f"tAB {order}{f' + {corrector}' if corrector else ''} of x0", data | extra
+    yield "data", "log-rho AB 2 of x0", data | {"interpolation": "log_rho"}
+
+
+def members() -> list[Member]:
+    """Ours, normalised and not where there is a choice, and Diffusers' own."""
+    found = []
+    for family, name, extra in options():
+        for normalised in (True, False) if family != "data" else (False,):
+            found.append(Member(family, name, normalised, _ours(extra, normalised), _steps(extra.get("solver"))))
+    trailing = {"timestep_spacing": "trailing"}
+    zero = trailing | {"final_sigmas_type": "zero"}
+    theirs: dict[str, Callable[[Any, Any], Any]] = {
+        # DPM++ of order 1 is DDIM; `DDIMScheduler` leaves its own grid where N does not divide 1000.
+        "DDIM": lambda config, _: DPMSolverMultistepScheduler.from_config(config, solver_order=1, **zero),
+        "DEIS (Diffusers)": lambda config, _: UpstreamDeis.from_config(config, **trailing),
+        "iPNDM (Diffusers)": lambda config, _: UpstreamIpndm.on(config),
+        "DPM++ 2M": lambda config, _: DPMSolverMultistepScheduler.from_config(config, **zero),
+        "DPM++ 3M": lambda config, _: DPMSolverMultistepScheduler.from_config(config, solver_order=3, **zero),
+        "UniPC": lambda config, _: UniPCMultistepScheduler.from_config(config, **zero),
+        "Heun (Diffusers)": lambda config, _: UpstreamHeun.from_config(config, **trailing),
+    }
+    for name, make in theirs.items():
+        found.append(Member("Diffusers", name, False, make, _steps("heun") if "Heun" in name else _steps(None)))
+    return found
+
+
+def _ours(extra: dict[str, Any], normalised: bool) -> Callable[[Any, Any], Any]:
+    def make(config: Any, problem: Any) -> Any:
+        stats = problem.statistics if normalised else False
+        return DEISSNScheduler.from_config(config, stats=stats, guidance_scale=problem.guidance, **extra)
+
+    return make
+
+
+def _steps(solver: str | None) -> Callable[[int], int]:
+    """How many steps of a solver fit into so many calls; those of two stages take one call in the last step."""
+    if solver in ("heun", "midpoint"):
+        return lambda calls: (calls + 1) // 2
+    stages = {"rk4": 4}.get(solver or "", 3 if solver in RUNGE_KUTTA else 1)
+    # The last step of rk4 has three stages.
+    return lambda calls: (calls + (solver == "rk4")) // stages
+
+
+# ---------------------------------------------------------------------------------------- Diffusers' own, made fair
+
+
+class UpstreamHeun(HeunDiscreteScheduler):
+    """Diffusers' Heun, started at the noise that the others start from.
+
+    Its sigmas end at zero by themselves; for trailing spacing it leaves the data's share out of the starting noise.
+    """
+
+    @property
+    def init_noise_sigma(self) -> float:
+        return float((self.sigmas.max() ** 2 + 1.0) ** 0.5)
+
+
+class UpstreamIpndm(IPNDMScheduler):
+    """Diffusers' iPNDM on a Stable Diffusion process: its own has another one, times in [0, 1] and a v network.
+
+    It is given the levels of our trailing grid as its `trained_betas`, the pipeline's times, and v of the epsilon.
+    """
+
+    grid: Any = None
+
+    @classmethod
+    def on(cls, config: Any) -> UpstreamIpndm:
+        scheduler = cls()
+        scheduler.grid = DEISSNScheduler.from_config(config, stats=False, timestep_spacing="trailing")
+        return scheduler
+
+    def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
+        if self.grid is None:  # called by `__init__`
+            super().set_timesteps(num_inference_steps, device=device)
+            return
+        self.grid.set_timesteps(num_inference_steps)
+        sigmas = self.grid.sigmas.double()
+        self.register_to_config(trained_betas=(sigmas / (1.0 + sigmas**2).sqrt()).tolist())
+        super().set_timesteps(num_inference_steps, device=device)
+        self.timesteps = self.grid.timesteps
+
+    def step(self, model_output: Tensor, timestep: Any, sample: Tensor, **kwargs: Any) -> Any:
+        n = self.index_for_timestep(timestep) if self.step_index is None else self.step_index
+        alpha, sigma = float(self.alphas[n]), float(self.betas[n])
+        return super().step((model_output - sigma * sample) / alpha, timestep, sample, **kwargs)
+
+
+# ---------------------------------------------------------------------------------------------------------- problems
+
+
+class MixtureProblem:
+    """The exact network of a mixture: no training, no model error."""
+
+    def __init__(self) -> None:
+        self.mixture = digits_mixture()
+        self.config = DEISSNScheduler(**SD_BETAS).config
+        self.noise = start_noise(SAMPLES)
+        self.statistics = measured_statistics(self.mixture.epsilon, self.mixture.noise, start_noise(SAMPLES, seed=5))
+        self.reference = self.mixture.flow(self.noise, self.mixture.noise.top, steps=1000)
+        self.guidance, self.calls = 1.0, 0
+
+    def error(self, scheduler: Any, steps: int) -> float:
+        """RMS distance to the exact flow."""
+        scheduler.set_timesteps(steps)
+        x, self.calls = self.noise * scheduler.init_noise_sigma, 0
+        for t in scheduler.timesteps:
+            self.calls += 1
+            output = self.mixture.epsilon(scheduler.scale_model_input(x, t), float(t))
+            x = scheduler.step(output, t, x, return_dict=False)[0]
+        return rms(x, self.reference)
+
+
+class PipelineProblem:
+    """The shipped pipeline at one guidance."""
+
+    def __init__(self, guidance: float) -> None:
+        pipe = DiffusionPipeline.from_pretrained(MODEL)
+        pipe.set_progress_bar_config(disable=True)
+        self.bench = Bench(pipe, load_judge(JUDGE), draw_prompts(PROMPTS, seed=SEED), guidance)
+        self.config, self.statistics, self.guidance, self.calls = self.bench.config, STATISTICS, guidance, 0
+        fine = DPMSolverMultistepScheduler.from_config(
+            self.config, timestep_spacing="trailing", final_sigmas_type="zero"
+        )
+        self.reference, _ = self.bench.latents(fine, REFERENCE_STEPS)
+
+    def error(self, scheduler: Any, steps: int) -> float:
+        """RMS distance of the latents to the fine run."""
+        latents, self.calls = self.bench.latents(scheduler, steps)
+        return rms(latents, self.reference)
+
+
+PROBLEMS: dict[str, Callable[[], Any]] = {
+    "mixture": MixtureProblem,
+    "guidance 1": lambda: PipelineProblem(1.0),
+    "guidance 5": lambda: PipelineProblem(5.0),
+}
+
+
+def measure(name: str) -> list[Row]:
+    """All members on one problem."""
+    problem, rows = PROBLEMS[name](), []
+    for member in members():
+        for steps in dict.fromkeys(member.steps(calls) for calls in CALLS):
+            if steps < 1:
+                continue
+            error = problem.error(member.make(problem.config, problem), steps)
+            rows.append(Row(name, member.family, member.name, member.normalised, problem.calls, error))
+        print(f"{name}, {member.name}{', normalised' if member.normalised else ''}: {error:.4f}", flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS))
+    parser.add_argument("--draw-only", action="store_true", help="draw what was measured before")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/family")
+    arguments = parser.parse_args()
+    logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    torch.manual_seed(0)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name in [] if arguments.draw_only else arguments.problems:
+        rows = [asdict(row) for row in measure(name)]
+        path = arguments.output / f"{name.replace(' ', '-')}.json"
+        path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    measured = [arguments.output / f"{name.replace(' ', '-')}.json" for name in PROBLEMS]
+    rows = [row for path in measured if path.exists() for row in json.loads(path.read_text())]
+    draw(rows, arguments.output / "family.png")
+    (arguments.output / "family.md").write_text(summary(rows) + "\n")
+    (arguments.output / "overview.md").write_text(overview(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()

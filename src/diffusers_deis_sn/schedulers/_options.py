@@ -1,0 +1,169 @@
+"""What the config of a scheduler means: checked against itself, and turned into the values of `maths`.
+
+Pipelines replace parts of a config after `__init__`, so nothing here is kept but what can be recognised as still valid.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.maths.coefficients import MAX_ORDER
+from diffusers_deis_sn.maths.noise import NoiseSchedule, vp_schedule
+from diffusers_deis_sn.maths.normaliser import Normaliser
+from diffusers_deis_sn.maths.prediction import check_prediction_type
+from diffusers_deis_sn.maths.sigma import SigmaSchedule
+from diffusers_deis_sn.maths.solver import check_normaliser, check_solver
+from diffusers_deis_sn.maths.spacing import check_spacing
+from diffusers_deis_sn.schedulers._saving import StatisticsHolder
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+BETA_KEYS = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "rescale_betas_zero_snr",
+)
+SIGMA_KEYS = ("sigma_min", "sigma_max", "sigma_data")
+PROCESSES = ("vp", "ve", "edm")
+UNKNOWN_GUIDANCE = 7.5  # what Stable Diffusion is called with, and on the safe side for others
+EDM_SIGMA_DATA = 0.5  # Diffusers' default
+
+
+class SolverOptions(StatisticsHolder):
+    """A scheduler with the options of `DEISSNScheduler`."""
+
+    def _validate(self) -> None:
+        """Raise ConfigurationError for an option that is unknown, out of range or at odds with another."""
+        config = self.config
+        check_solver(
+            config["solver"],
+            config["solver_order"],
+            config["interpolation"],
+            config["integrand"],
+            self.corrector_order,
+        )
+        check_spacing(
+            self.spacing,
+            config["final_sigmas_type"],
+            config["grid_exponent"],
+            config["start_time"],
+            config["end_time"],
+        )
+        self._validate_process()
+        flags = [name for name in ("karras", "exponential", "beta") if config[f"use_{name}_sigmas"]]
+        if len(flags) > 1:
+            raise ConfigurationError(
+                f"At most one grid of sigmas can be used, got use_{'_sigmas and use_'.join(flags)}_sigmas. Set the "
+                "others to False."
+            )
+        if not config["clip_normalizer_steps"] >= 0:
+            raise ConfigurationError(
+                f"`clip_normalizer_steps` is a training time, zero or more, got {config['clip_normalizer_steps']!r}."
+            )
+        for name, legal in (("corrector_gain", config["corrector_gain"] is not None), ("guidance_scale", True)):
+            value = config[name]
+            if not legal or (value is not None and not value >= 0):
+                raise ConfigurationError(f"`{name}` must be a number, zero or more, got {value!r}.")
+        if not 0.0 < config["dynamic_thresholding_ratio"] <= 1.0:
+            raise ConfigurationError(
+                "`dynamic_thresholding_ratio` is a quantile between 0 and 1, got "
+                f"{config['dynamic_thresholding_ratio']!r}."
+            )
+
+    def _validate_process(self) -> None:
+        """Raise ConfigurationError for options of one process given to another."""
+        config = self.config
+        process = config["process"]
+        if process not in PROCESSES:
+            raise ConfigurationError(f"`process` must be one of {', '.join(PROCESSES)}, got {process!r}.")
+        foreign = {"vp": SIGMA_KEYS, "ve": ("sigma_data",), "edm": ()}[process]
+        for name in foreign:
+            if config[name] is not None:
+                raise ConfigurationError(
+                    f"`{name}` belongs to process={'edm' if name == 'sigma_data' else 've'!r}, got "
+                    f"{config[name]!r} for process={process!r}. Leave it out, or name the process of the model."
+                )
+        scale = config["sigma_data"]
+        if scale is not None and (isinstance(scale, bool) or not isinstance(scale, int | float) or not scale > 0.0):
+            raise ConfigurationError(
+                f"`sigma_data` is the standard deviation of the data, a positive number, got {scale!r}. Copy it from "
+                "the model's own scheduler config."
+            )
+        if process != "vp" and config["clip_normalizer_steps"]:
+            raise ConfigurationError(
+                f"`clip_normalizer_steps` counts training steps, and process={process!r} has a continuum, got "
+                f"{config['clip_normalizer_steps']!r}. Use 0."
+            )
+        if process != "vp" and self.spacing in ("linspace", "leading"):
+            raise ConfigurationError(
+                f"timestep_spacing={self.spacing!r} has whole training times, and process={process!r} a continuum. "
+                "Use 'karras', 'power_rho', 'log_snr', 'quadratic', 'power_t', 'beta' or 'trailing'."
+            )
+        check_prediction_type(config["prediction_type"], self._sigma_data)
+        if process == "ve" and config["prediction_type"] == "v_prediction":
+            raise ConfigurationError(
+                "`prediction_type` 'v_prediction' is defined for variance-preserving and preconditioned models, got it "
+                "for process='ve'. Use 'epsilon' or 'sample'."
+            )
+
+    @property
+    def _sigma_data(self) -> float | None:
+        if self.config["process"] != "edm":
+            return None
+        given = self.config["sigma_data"]
+        return EDM_SIGMA_DATA if given is None else float(given)
+
+    @property
+    def noise(self) -> NoiseSchedule:
+        """The noise schedule of the current config, which pipelines may have edited since `__init__`."""
+        if self.config["process"] != "vp":
+            given = {name: self.config[name] for name in ("sigma_min", "sigma_max") if self.config[name] is not None}
+            label = "log" if self.config["process"] == "edm" else "sigma"
+            return SigmaSchedule(**given, num_train_timesteps=self.config["num_train_timesteps"], label=label)
+        betas = self.config["trained_betas"]
+        key = tuple(self.config[name] for name in BETA_KEYS if name != "trained_betas")
+        key += (None if betas is None else np.asarray(betas, dtype=np.float64).tobytes(),)
+        if getattr(self, "_noise", (None, None))[0] != key:
+            self._noise = (key, vp_schedule(**{name: self.config[name] for name in BETA_KEYS}))
+        return self._noise[1]
+
+    @property
+    def spacing(self) -> str:
+        """The grid that is used: one of the flags, or this scheduler's own `timestep_spacing`."""
+        for name in ("karras", "exponential", "beta"):
+            if self.config[f"use_{name}_sigmas"]:
+                return name
+        return self._own_spacing
+
+    @property
+    def normaliser(self) -> Normaliser:
+        """r(t) of the statistics, flat without."""
+        return Normaliser.flat() if self.statistics is None else self._normaliser_of(self.statistics)
+
+    def _normaliser_of(self, statistics: ScoreStatistics) -> Normaliser:
+        cutoff = float(self.config["clip_normalizer_steps"]) or None
+        return Normaliser(statistics.timesteps, statistics.mean_abs, cutoff)
+
+    def _check_statistics(self, statistics: ScoreStatistics) -> None:
+        """Also raise ConfigurationError where the config's solver has no use for them."""
+        super()._check_statistics(statistics)
+        check_normaliser(self._normaliser_of(statistics), self.config["integrand"])
+
+    @property
+    def corrector_order(self) -> int:
+        """Order of the corrector in use."""
+        given = self.config["corrector_order"]
+        if given is not None:
+            return given
+        return MAX_ORDER if self.config["solver"] == "multistep" and self.statistics is not None else 0
+
+    @property
+    def gain_limit(self) -> float:
+        """`corrector_gain` divided by the guidance, which multiplies how far an output moves with its sample."""
+        guidance = self.config["guidance_scale"]
+        if guidance is None and self.statistics is not None:
+            guidance = self.statistics.origin.guidance_scale
+        return float(self.config["corrector_gain"]) / max(1.0, UNKNOWN_GUIDANCE if guidance is None else guidance)

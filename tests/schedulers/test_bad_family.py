@@ -1,0 +1,193 @@
+"""Options of the family that do not go together: refused when a scheduler is made, and when its config was edited."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from diffusers import DPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler
+
+from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, NoiseScheduleError, StepError
+from diffusers_deis_sn.maths.normaliser import Normaliser
+from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
+from diffusers_deis_sn.maths.solver import solver_table
+from oracles import SD_BETAS, start_noise, statistics_of
+from records import gaussian_record
+
+EDM = {"process": "edm", "timestep_spacing": "karras"}
+VE = {"process": "ve", "timestep_spacing": "karras"}
+
+CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "unknown solver": ({"solver": "dopri5"}, ["`solver`", "multistep, ipndm", "rk4", "'dopri5'"]),
+    "ipndm 5": ({"solver": "ipndm", "solver_order": 5}, ["`solver_order`", "1 to 4", "got 5"]),
+    "kutta3 of order 4": ({"solver": "kutta3", "solver_order": 4}, ["'kutta3' has order 3", "=4", "solver_order=3"]),
+    "heun of order 3": ({"solver": "heun", "solver_order": 3}, ["'heun' has order 2", "=3", "solver_order=2"]),
+    "corrector 5": ({"corrector_order": 5}, ["`corrector_order`", "0 to 4", "got 5"]),
+    "corrector -1": ({"corrector_order": -1}, ["`corrector_order`", "0 to 4", "got -1"]),
+    "corrector True": ({"corrector_order": True}, ["`corrector_order`", "got True"]),
+    "corrector 2.0": ({"corrector_order": 2.0}, ["`corrector_order`", "got 2.0"]),
+    "unknown integrand": ({"integrand": "velocity"}, ["`integrand`", "noise, data", "'velocity'"]),
+    **{
+        f"{name} corrected": (
+            {"solver": name, "corrector_order": 2},
+            ["`corrector_order`", "got 2", repr(name), "Use corrector_order=0"],
+        )
+        for name in TABLEAUX
+    },
+    **{
+        f"{name} of data": ({"solver": name, "integrand": "data"}, ["integrand='data'", repr(name), "Use integrand"])
+        for name in TABLEAUX
+    },
+    "sigma_data of vp": ({"sigma_data": 0.5}, ["`sigma_data`", "'edm'", "0.5", "'vp'", "Leave it out"]),
+    "sigma_max of vp": ({"sigma_max": 80.0}, ["`sigma_max`", "'ve'", "80.0", "'vp'", "Leave it out"]),
+    "sigma_min of vp": ({"sigma_min": 0.002}, ["`sigma_min`", "0.002", "'vp'", "Leave it out"]),
+    "sigma_data of ve": ({**VE, "sigma_data": 0.5}, ["`sigma_data`", "'edm'", "0.5", "'ve'", "Leave it out"]),
+    "no sigma_data": ({**EDM, "sigma_data": 0.0}, ["`sigma_data`", "positive", "0.0", "Copy it"]),
+    "sigma_data as text": ({**EDM, "sigma_data": "half"}, ["`sigma_data`", "positive", "'half'", "Copy it"]),
+    "unknown process": ({"process": "flow"}, ["`process`", "vp, ve, edm", "'flow'"]),
+    "v of ve": ({**VE, "prediction_type": "v_prediction"}, ["`prediction_type`", "v_prediction", "'ve'", "Use 'eps"]),
+    "sample of edm": ({**EDM, "prediction_type": "sample"}, ["`prediction_type`", "epsilon, v_pred", "'sample'"]),
+    "clip of edm": ({**EDM, "clip_normalizer_steps": 5}, ["`clip_normalizer_steps`", "'edm'", "got 5", "Use 0"]),
+    "clip of ve": ({**VE, "clip_normalizer_steps": 1}, ["`clip_normalizer_steps`", "'ve'", "got 1", "Use 0"]),
+    **{
+        f"{spacing} of {process}": (
+            {"process": process, "timestep_spacing": spacing},
+            ["whole training times", repr(spacing), repr(process), "karras", "trailing"],
+        )
+        for spacing in ("leading", "linspace")
+        for process in ("edm", "ve")
+    },
+    "exponent of karras": (
+        {"timestep_spacing": "karras", "grid_exponent": 5},
+        ["`grid_exponent`", "power_rho", "got 5", "'karras'", "Leave it out"],
+    ),
+    "exponent 0": ({"timestep_spacing": "power_t", "grid_exponent": 0}, ["`grid_exponent`", "positive", "got 0"]),
+    "exponent True": ({"timestep_spacing": "power_t", "grid_exponent": True}, ["`grid_exponent`", "got True"]),
+    "exponent as text": ({"timestep_spacing": "power_t", "grid_exponent": "2"}, ["`grid_exponent`", "got '2'"]),
+    "start 0": ({"timestep_spacing": "quadratic", "start_time": 0.0}, ["`start_time`", "above 0", "got 0.0"]),
+    "start 1.5": ({"timestep_spacing": "quadratic", "start_time": 1.5}, ["`start_time`", "up to 1", "got 1.5"]),
+    "start as text": ({"timestep_spacing": "quadratic", "start_time": "T"}, ["`start_time`", "got 'T'"]),
+    "end at start": (
+        {"timestep_spacing": "karras", "start_time": 0.4, "end_time": 0.4},
+        ["`end_time`", "start_time=0.4", "got 0.4"],
+    ),
+    "end below data": ({"timestep_spacing": "karras", "end_time": -1e-3}, ["`end_time`", "from 0", "got -0.001"]),
+    "end nan": ({"timestep_spacing": "karras", "end_time": float("nan")}, ["`end_time`", "got nan"]),
+    **{
+        f"{name} of {spacing}": (
+            {"timestep_spacing": spacing, name: 0.5},
+            [f"`{name}`", repr(spacing), "power_t", "grid_exponent=1"],
+        )
+        for name in ("start_time", "end_time")
+        for spacing in ("leading", "linspace", "trailing")
+    },
+}
+
+
+def refused(error: type[Exception], words: list[str], function, *arguments: Any, **options: Any) -> None:
+    with pytest.raises(error) as raised:
+        function(*arguments, **options)
+    message = str(raised.value)
+    assert isinstance(raised.value, DeisSnError)
+    for word in words:
+        assert word in message, message
+    assert message.endswith(".") and "\n" not in message
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_does_not_go_together_is_refused_when_a_scheduler_is_made(name):
+    options, words = CASES[name]
+    refused(ConfigurationError, words, DEISSNScheduler, **{**SD_BETAS, **options})
+    refused(ConfigurationError, words, DEISSNScheduler.from_config, DEISSNScheduler(**SD_BETAS).config, **options)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_config_edited_to_that_is_refused_before_any_step(name):
+    """Pipelines and users edit configs; the run that was planned before stays as it is."""
+    options, words = CASES[name]
+    scheduler, x = DEISSNScheduler(**SD_BETAS, corrector_order=0), start_noise(1)
+    scheduler.set_timesteps(3)
+    scheduler.register_to_config(**options)
+    refused(ConfigurationError, words, scheduler.set_timesteps, 4)
+    for t in (999, 666, 332):
+        x = scheduler.step(x, t, x).prev_sample
+    refused(StepError, ["All 3 steps"], scheduler.step, x, 0, x)
+
+
+# ---------------------------------------------------------------------------------------------------------- statistics
+
+DATA_WORDS = ["integrand='data'", "predicted data", "Use integrand='noise'", "stats=False"]
+
+
+def test_statistics_for_the_data_form_are_refused_when_they_are_given():
+    stats = gaussian_record(DEISSNScheduler(**SD_BETAS).noise)
+    refused(ConfigurationError, DATA_WORDS, DEISSNScheduler, **SD_BETAS, integrand="data", stats=stats)
+    data = DEISSNScheduler(**SD_BETAS, integrand="data")
+    refused(ConfigurationError, DATA_WORDS, data.set_stats, stats)
+    assert data.statistics is None
+    data.set_timesteps(3)
+    noise = DEISSNScheduler(**SD_BETAS, stats=stats)
+    noise.register_to_config(integrand="data")
+    refused(ConfigurationError, DATA_WORDS, noise.set_timesteps, 3)
+    refused(ConfigurationError, DATA_WORDS, DEISSNScheduler.from_config, data.config, stats=stats)
+
+
+def test_nor_does_the_solver_take_them():
+    noise = DEISSNScheduler(**SD_BETAS).noise
+    r = Normaliser(np.array([0.0, 999.0]), np.array([0.4, 0.8]))
+    refused(ConfigurationError, DATA_WORDS, solver_table, noise, r, np.array([9.0, 1.0, 0.0]), integrand="data")
+
+
+def test_statistics_that_a_config_remembers_can_be_left_out_for_the_data_form(tmp_path):
+    stats = gaussian_record(DEISSNScheduler(**SD_BETAS).noise)
+    stats.save(tmp_path)
+    config = DEISSNScheduler(**SD_BETAS, stats=str(tmp_path)).config
+    refused(ConfigurationError, DATA_WORDS, DEISSNScheduler.from_config, config, integrand="data")
+    left = DEISSNScheduler.from_config(config, integrand="data", stats=False)
+    left.set_timesteps(3)
+    assert left.statistics is None
+
+
+def test_flat_statistics_do_no_harm_to_the_data_form():
+    noise = DEISSNScheduler(**SD_BETAS).noise
+    flat = statistics_of(noise, np.array([0.0, 500.0]), np.full(2, 0.8))
+    ends = []
+    for stats in (flat, None):
+        each = DEISSNScheduler(**SD_BETAS, integrand="data", corrector_order=0, stats=stats)
+        each.set_timesteps(4)
+        x = start_noise(1)
+        for t in each.timesteps:
+            x = each.step(x.tanh(), t, x).prev_sample
+        ends.append(x)
+    assert np.allclose(ends[0], ends[1], rtol=1e-12)
+
+
+# --------------------------------------------------------------------------------------------------------- other errors
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({**EDM, "sigma_min": 90.0}, ["`sigma_min` and `sigma_max`", "90.0", "80.0", "Copy them"]),
+        ({**VE, "sigma_max": float("inf")}, ["`sigma_min` and `sigma_max`", "inf", "Copy them"]),
+    ],
+    ids=["edm", "ve"],
+)
+def test_sigmas_without_a_process_are_refused_when_a_scheduler_is_made(options, words):
+    refused(NoiseScheduleError, words, DEISSNScheduler, **options)
+
+
+def test_a_start_below_the_cleanest_level_is_refused_with_that_level():
+    scheduler = DEISSNScheduler(**SD_BETAS, timestep_spacing="karras", start_time=5e-4)
+    refused(ConfigurationError, ["`start_time`", "tau = 0.001", "got 0.0005"], scheduler.set_timesteps, 4)
+
+
+def test_an_order_that_comes_with_anothers_config_is_named_with_the_remedy():
+    config = DPMSolverMultistepScheduler(**SD_BETAS, solver_order=3).config
+    words = ["'heun' has order 2", "solver_order=3", "Use solver_order=2"]
+    refused(ConfigurationError, words, DEISSNScheduler.from_config, config, solver="heun")
+    assert DEISSNScheduler.from_config(config, solver="heun", solver_order=2).order == 2
+    edm = EDMDPMSolverMultistepScheduler(solver_order=3).config
+    assert DEISSNScheduler.from_config(edm, solver="kutta3").order == 3

@@ -35,8 +35,10 @@ def schedulers() -> dict[str, Callable[[], Any]]:
         "DPM++ 2M": lambda: DPMSolverMultistepScheduler(**BETAS),
         "UniPC order 2": lambda: UniPCMultistepScheduler(**BETAS),
         "DEIS (Diffusers) order 3": lambda: DEISMultistepScheduler(**BETAS, solver_order=3),
-        "DEIS-SN order 2": lambda: DEISSNScheduler(**BETAS, stats=record),
-        "DEIS-SN order 3": lambda: DEISSNScheduler(**BETAS, stats=record, solver_order=3),
+        "DEIS-SN, defaults": lambda: DEISSNScheduler(**BETAS, stats=record),
+        "DEIS-SN order 3, no corrector": lambda: DEISSNScheduler(
+            **BETAS, stats=record, solver_order=3, corrector_order=0
+        ),
     }
 
 

@@ -98,18 +98,21 @@ def test_offloading_to_the_cpu() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("begin", [None, 0, 3])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-def test_steps_are_those_of_the_cpu_and_never_wait(dtype: torch.dtype, begin: int | None, prediction_type: str) -> None:
+@pytest.mark.parametrize("solver", ["multistep", "ipndm", "kutta3"])
+def test_steps_are_those_of_the_cpu_and_never_wait(
+    dtype: torch.dtype, begin: int | None, prediction_type: str, solver: str
+) -> None:
     noise = DEISSNScheduler(**SD_BETAS).noise
     stats = statistics_of(
         noise, np.array([0.0, 300.0, 999.0]), np.array([0.5, 0.7, 0.8]), prediction_type=prediction_type
     )
     ends = []
     for device in ("cpu", DEVICE):
-        scheduler = DEISSNScheduler(**SD_BETAS, prediction_type=prediction_type, solver_order=4, stats=stats)
+        scheduler = DEISSNScheduler(**SD_BETAS, prediction_type=prediction_type, solver=solver, stats=stats)
         scheduler.set_timesteps(12, device=device)
         assert scheduler.timesteps.device.type == device and scheduler.sigmas.device.type == "cpu"
         x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)).to(device, dtype)
-        outputs = [0.5 * x.roll(n, -1) for n in range(12)]  # the same rounding on both devices
+        outputs = [0.5 * x.roll(n, -1) for n in range(len(scheduler.timesteps))]  # the same rounding on both devices
         if begin is not None:
             scheduler.set_begin_index(begin)
         times = list(scheduler.timesteps[begin or 0 :])
@@ -124,7 +127,7 @@ def test_steps_are_those_of_the_cpu_and_never_wait(dtype: torch.dtype, begin: in
         assert x.dtype == dtype
         ends.append(x.cpu().double())
     size = ends[0].abs().max().item()
-    assert torch.allclose(ends[0], ends[1], rtol=0, atol=24 * torch.finfo(dtype).eps * size)
+    assert torch.allclose(ends[0], ends[1], rtol=0, atol=72 * torch.finfo(dtype).eps * size)
 
 
 def test_noise_is_added_on_the_device() -> None:

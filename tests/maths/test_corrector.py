@@ -106,6 +106,33 @@ def test_an_output_that_follows_the_predictors_polynomial_is_not_corrected():
         assert value == pytest.approx(sum(w * f for w, f in zip(theirs, history, strict=False)), abs=1e-12)
 
 
+@pytest.mark.parametrize("corrector", [2, 3, 4])
+@pytest.mark.parametrize("limit", [0.05, 0.1, 0.3])
+def test_a_correction_is_scaled_down_to_the_limit_on_its_gain(limit, corrector):
+    """|weight of the newest output| / sigma; alpha is one, and a predictor of one output has nothing to scale down."""
+    levels = spaced_levels(EDM, 12, "karras", "zero")
+    plain, free, limited = (
+        coefficient_table(EDM, FLAT, levels, 1, corrector_order=q, gain_limit=most)
+        for q, most in ((0, np.inf), (corrector, np.inf), (corrector, limit))
+    )
+    at_hand = free.order
+    for n in range(1, 12):
+        row = np.append(plain.weights[0, n], np.zeros(at_hand - 1))
+        correction = free.weights[at_hand - 1, n] - row
+        share = min(1.0, limit * levels[n] / abs(correction[0]))
+        assert limited.weights[at_hand - 1, n] == pytest.approx(row + share * correction, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("order", range(1, MAX_ORDER + 1))
+def test_short_steps_have_no_gain_to_limit(order):
+    levels = np.geomspace(80.0, 0.002, 4000)
+    free, limited = (
+        coefficient_table(EDM, FLAT, levels, order, "log_rho", corrector_order=4, gain_limit=most)
+        for most in (np.inf, 0.1)
+    )
+    assert np.allclose(limited.weights, free.weights, rtol=1e-9, atol=1e-15)
+
+
 # --------------------------------------------------------------------------------------------------------- data form
 
 

@@ -623,6 +623,10 @@ def test_half_precision_is_summed_in_float32(prediction_type, dtype):
         {"solver_order": 4, "timestep_spacing": "log_snr"},
         {"prediction_type": "v_prediction"},
         {"prediction_type": "sample", "thresholding": True},
+        {"corrector_order": 4},
+        {"integrand": "data", "corrector_order": 3},
+        {"solver": "kutta3"},
+        {"process": "edm"},
     ],
     ids=str,
 )
@@ -637,8 +641,9 @@ def test_the_tracer_sees_a_scheduler_that_waits():
     assert trace(diffusers.DDIMScheduler(**SD_BETAS), 4).blocking("step")
 
 
-def test_a_step_is_a_handful_of_kernels():
-    report = trace(DEISSNScheduler(**SD_BETAS), 12, begin_index=0)
+@pytest.mark.parametrize("options", [{}, {"corrector_order": 4}, {"solver": "kutta3"}], ids=str)
+def test_a_step_is_a_handful_of_kernels(options):
+    report = trace(DEISSNScheduler(**SD_BETAS, **options), 12, begin_index=0)
     assert max(report.kernels_per_step) <= 6, report  # one product, three sums, the copy of the output
 
 

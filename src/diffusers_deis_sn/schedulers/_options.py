@@ -158,7 +158,8 @@ class SolverOptions(StatisticsHolder):
         given = self.config["corrector_order"]
         if given is not None:
             return given
-        return MAX_ORDER if self.config["solver"] == "multistep" and self.statistics is not None else 0
+        normalised = self.statistics is not None and self.config["integrand"] == "noise"
+        return MAX_ORDER if normalised and self.config["solver"] == "multistep" else 0
 
     @property
     def gain_limit(self) -> float:

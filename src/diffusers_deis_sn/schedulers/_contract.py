@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.maths.noise import NoiseSchedule, TableSchedule
-from diffusers_deis_sn.schedulers._plan import OFF_GRID, RunPlan, nearest
+from diffusers_deis_sn.schedulers._plan import RunPlan, nearest, off_grid
 
 logger = logging.getLogger("diffusers_deis_sn")
 
@@ -104,7 +104,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         else:
             times = (self.timesteps if schedule_timesteps is None else schedule_timesteps).tolist()
             n = nearest(times, time)
-        if abs(times[n] - time) > OFF_GRID:
+        if abs(times[n] - time) > off_grid(time):
             self._warn_once(
                 "off-grid", f"Timestep {time:g} is not in the plan; the nearest, {times[n]:g}, is taken for it."
             )

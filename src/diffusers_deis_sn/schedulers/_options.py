@@ -63,10 +63,12 @@ class SolverOptions(StatisticsHolder):
             raise ConfigurationError(
                 f"`clip_normalizer_steps` is a training time, zero or more, got {config['clip_normalizer_steps']!r}."
             )
-        for name, legal in (("corrector_gain", config["corrector_gain"] is not None), ("guidance_scale", True)):
+        for name in ("corrector_gain", "guidance_scale"):
             value = config[name]
-            if not legal or (value is not None and not value >= 0):
-                raise ConfigurationError(f"`{name}` must be a number, zero or more, got {value!r}.")
+            if value is None and name == "guidance_scale":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise ConfigurationError(f"`{name}` must be a finite number, zero or more, got {value!r}.")
         if not 0.0 < config["dynamic_thresholding_ratio"] <= 1.0:
             raise ConfigurationError(
                 "`dynamic_thresholding_ratio` is a quantile between 0 and 1, got "

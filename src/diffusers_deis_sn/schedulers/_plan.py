@@ -15,6 +15,11 @@ from diffusers_deis_sn.maths.table import CoefficientTable
 OFF_GRID = 1e-3  # a time this far from the plan's is another time; float16 timesteps are never passed by pipelines
 
 
+def off_grid(time: float) -> float:
+    """How far from `time` another time begins; sigmas as times may be as small as that distance themselves."""
+    return OFF_GRID * min(1.0, abs(time)) + 1e-9
+
+
 def nearest(times: Sequence[float], time: float, among: Sequence[bool] | None = None) -> int:
     """Place of the one of `times` that is nearest to `time`; of equal ones the first, or the first of `among`."""
     return min(range(len(times)), key=lambda n: (abs(times[n] - time), among is not None and not among[n]))
@@ -63,7 +68,7 @@ class RunPlan:
     def index(self, time: float) -> int | None:
         """Number of the call at `time`, None if there is none."""
         n = self.nearest(time)
-        return n if abs(self.times[n] - time) <= OFF_GRID else None
+        return n if abs(self.times[n] - time) <= off_grid(time) else None
 
     def check(self, n: int, time: float | None) -> None:
         """Raise StepError unless call n exists and, where `time` is known on the host, is at `time`."""
@@ -71,7 +76,7 @@ class RunPlan:
             raise StepError(f"A run begins at one of its steps, 0 to {len(self) - 1}, got `set_begin_index({n})`.")
         if n >= len(self):
             raise StepError(f"All {len(self)} steps of this run are done. Call `set_timesteps` before the next run.")
-        if time is not None and abs(self.times[n] - time) > OFF_GRID:
+        if time is not None and abs(self.times[n] - time) > off_grid(time):
             raise StepError(
                 f"Step {n} of this run is at timestep {self.times[n]:g}, but `step` was called with {time:g}. Walk "
                 "through `scheduler.timesteps` in order; call `set_timesteps` or `set_begin_index` to start elsewhere."

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from diffusers_deis_sn.errors import ConfigurationError
-from diffusers_deis_sn.maths.spacing import INTEGER_SPACINGS, SPACINGS
+from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
+from diffusers_deis_sn.maths.solver import DEFAULT_ORDER
+from diffusers_deis_sn.maths.spacing import FREE_EXPONENT, INTEGER_SPACINGS, SPACINGS
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger
 from diffusers_deis_sn.statistics.format import FILE_NAME
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -24,6 +26,7 @@ FOLDER = "score_statistics"
 HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
 OWN_OPTIONS = ("interpolation", "clip_normalizer_steps")  # no scheduler of Diffusers has arguments of these names
 OWN_SPACINGS = tuple(name for name in SPACINGS if name not in INTEGER_SPACINGS)
+SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
 FLOW_OPTIONS = ("shift", "base_shift", "snr_shift_scale", "scaler")
 FOREIGN_CLASSES = ("FlowMatch", "CosineDPM", "CogVideoX", "DDPMWuerstchen", "IPNDM", "KarrasVe", "ScoreSdeVe")
 
@@ -106,6 +109,7 @@ class StatisticsHolder(PlannedScheduler):
         if isinstance(config, dict):
             _refuse_foreign_process(config)
             kwargs = _edm_options(config, kwargs) | kwargs
+            kwargs = _not_inherited(config, kwargs) | kwargs
         # A grid unknown to Diffusers stays private: in the public config it would break a swap to another class.
         spacing = kwargs.get("timestep_spacing")
         if spacing in OWN_SPACINGS:
@@ -133,6 +137,8 @@ class StatisticsHolder(PlannedScheduler):
         remembered = (config.get(PRIVATE) or {}).get("timestep_spacing")
         if chosen is not None or remembered is not None:
             return chosen or remembered
+        if config.get("timestep_spacing") in OWN_SPACINGS:  # came with us through another class
+            return None
         own = all(key in config for key in OWN_OPTIONS)
         if "_class_name" in config:
             own = config["_class_name"] == cls.__name__
@@ -214,8 +220,10 @@ def _edm_options(config: dict[str, Any], chosen: dict[str, Any]) -> dict[str, An
     """Options of this class for the config of one of Diffusers' EDM schedulers, none for other configs."""
     if not _is_edm(config):
         return {}
-    options = {name: config[name] for name in ("sigma_min", "sigma_max", "sigma_data") if name in config}
-    if "timestep_spacing" in chosen:
+    names = ("sigma_min", "sigma_max") if chosen.get("process") == "ve" else SIGMA_OPTIONS
+    options = {name: config[name] for name in names if name in config}
+    options |= {name: None for name in SIGMA_OPTIONS if name not in names}
+    if _grid_chosen(chosen):
         spacing: dict[str, Any] = {}
     elif config.get("sigma_schedule") == "exponential":
         spacing = {"timestep_spacing": "exponential"}
@@ -224,6 +232,33 @@ def _edm_options(config: dict[str, Any], chosen: dict[str, Any]) -> dict[str, An
     else:
         spacing = {"timestep_spacing": "power_rho", "grid_exponent": config["rho"]}
     return {"process": "edm"} | options | spacing
+
+
+def _grid_chosen(chosen: dict[str, Any]) -> str | None:
+    """The grid that the caller of `from_config` asks for, by name or by flag."""
+    flags = [grid for grid in ("karras", "exponential", "beta") if chosen.get(f"use_{grid}_sigmas")]
+    return flags[0] if flags else chosen.get("timestep_spacing")
+
+
+def _not_inherited(config: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+    """Options that a config holds for another class, or another choice, and that `chosen` leaves behind."""
+    left: dict[str, Any] = {}
+    if "predictor_order" in config:  # SASolver's corrector is another one
+        left["corrector_order"] = None
+    solver = chosen.get("solver", config.get("solver"))
+    if solver in TABLEAUX and config.get("solver_order") not in (None, TABLEAUX[solver].order):
+        left["solver_order"] = DEFAULT_ORDER
+    if chosen.get("solver") in TABLEAUX:
+        left["corrector_order"] = None
+    if chosen.get("process", config.get("process", "vp")) == "vp":
+        # In a variance-preserving scheduler these bound a grid of sigmas; here they would name another process.
+        left |= {name: None for name in SIGMA_OPTIONS if config.get(name) is not None}
+    grid = _grid_chosen(chosen)
+    if grid is not None and grid not in FREE_EXPONENT:
+        left["grid_exponent"] = None
+    if grid in INTEGER_SPACINGS:
+        left |= {"start_time": 1.0, "end_time": None}
+    return {name: value for name, value in left.items() if name in config and config[name] != value}
 
 
 def _refuse_foreign_process(config: dict[str, Any]) -> None:

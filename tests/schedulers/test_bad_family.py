@@ -184,10 +184,10 @@ def test_a_start_below_the_cleanest_level_is_refused_with_that_level():
     refused(ConfigurationError, ["`start_time`", "tau = 0.001", "got 0.0005"], scheduler.set_timesteps, 4)
 
 
-def test_an_order_that_comes_with_anothers_config_is_named_with_the_remedy():
+def test_an_order_that_comes_with_anothers_config_is_left_behind_and_one_given_here_is_not():
     config = DPMSolverMultistepScheduler(**SD_BETAS, solver_order=3).config
+    assert DEISSNScheduler.from_config(config, solver="heun").order == 2
     words = ["'heun' has order 2", "solver_order=3", "Use solver_order=2"]
-    refused(ConfigurationError, words, DEISSNScheduler.from_config, config, solver="heun")
-    assert DEISSNScheduler.from_config(config, solver="heun", solver_order=2).order == 2
+    refused(ConfigurationError, words, DEISSNScheduler.from_config, config, solver="heun", solver_order=3)
     edm = EDMDPMSolverMultistepScheduler(solver_order=3).config
     assert DEISSNScheduler.from_config(edm, solver="kutta3").order == 3

@@ -104,7 +104,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         else:
             times = (self.timesteps if schedule_timesteps is None else schedule_timesteps).tolist()
             n = nearest(times, time)
-        if abs(times[n] - time) > off_grid(time):
+        if abs(times[n] - time) > off_grid(times):
             self._warn_once(
                 "off-grid", f"Timestep {time:g} is not in the plan; the nearest, {times[n]:g}, is taken for it."
             )

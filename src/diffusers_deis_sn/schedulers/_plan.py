@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,9 +16,10 @@ from diffusers_deis_sn.maths.table import CoefficientTable
 OFF_GRID = 1e-3  # a time this far from the plan's is another time; float16 timesteps are never passed by pipelines
 
 
-def off_grid(time: float) -> float:
-    """How far from `time` another time begins; sigmas as times may be as small as that distance themselves."""
-    return OFF_GRID * min(1.0, abs(time)) + 1e-9
+def off_grid(times: Sequence[float]) -> float:
+    """How far from one of `times` another time begins: sigmas as times may lie closer than `OFF_GRID`."""
+    distinct = np.unique(times)
+    return min(OFF_GRID, 0.1 * float(np.min(np.diff(distinct)))) if len(distinct) > 1 else OFF_GRID
 
 
 def nearest(times: Sequence[float], time: float, among: Sequence[bool] | None = None) -> int:
@@ -61,6 +63,11 @@ class RunPlan:
         """Whether all times are whole numbers, so that they can be given to the network as int64."""
         return all(time.is_integer() for time in self.times)
 
+    @cached_property
+    def tolerance(self) -> float:
+        """How far from one of the run's times another time begins."""
+        return off_grid(self.times)
+
     def nearest(self, time: float) -> int:
         """Number of the call nearest to `time`; where a time occurs twice the one that begins a step."""
         return nearest(self.times, time, among=self.table.starts)
@@ -68,7 +75,7 @@ class RunPlan:
     def index(self, time: float) -> int | None:
         """Number of the call at `time`, None if there is none."""
         n = self.nearest(time)
-        return n if abs(self.times[n] - time) <= off_grid(time) else None
+        return n if abs(self.times[n] - time) <= self.tolerance else None
 
     def check(self, n: int, time: float | None) -> None:
         """Raise StepError unless call n exists and, where `time` is known on the host, is at `time`."""
@@ -76,7 +83,7 @@ class RunPlan:
             raise StepError(f"A run begins at one of its steps, 0 to {len(self) - 1}, got `set_begin_index({n})`.")
         if n >= len(self):
             raise StepError(f"All {len(self)} steps of this run are done. Call `set_timesteps` before the next run.")
-        if time is not None and abs(self.times[n] - time) > off_grid(time):
+        if time is not None and abs(self.times[n] - time) > self.tolerance:
             raise StepError(
                 f"Step {n} of this run is at timestep {self.times[n]:g}, but `step` was called with {time:g}. Walk "
                 "through `scheduler.timesteps` in order; call `set_timesteps` or `set_begin_index` to start elsewhere."

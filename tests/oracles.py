@@ -228,3 +228,19 @@ def rms(a: Tensor, b: Tensor) -> float:
 def called_levels(scheduler: Any) -> list[float]:
     """Levels of a planned run's calls in float64; `scheduler.sigmas` has them rounded."""
     return list(scheduler._plan.levels[:-1])
+
+
+def ends_of_views(make: Callable[[str], Any], steps: int) -> list[Tensor]:
+    """Where runs of one denoiser, x_0 = tanh(x), end that `make` has a scheduler for as each prediction type."""
+    ends = []
+    for prediction_type in ("epsilon", "sample", "v_prediction"):
+        scheduler, x = make(prediction_type), start_noise(4)
+        scheduler.set_timesteps(steps)
+        for t, level in zip(scheduler.timesteps, called_levels(scheduler), strict=True):
+            alpha, sigma = float(scheduler.noise.alpha(level)), float(scheduler.noise.sigma(level))
+            x0 = torch.tanh(x)
+            eps = (x - alpha * x0) / sigma
+            output = {"epsilon": eps, "sample": x0, "v_prediction": alpha * eps - sigma * x0}[prediction_type]
+            x = scheduler.step(output, t, x).prev_sample
+        ends.append(x)
+    return ends

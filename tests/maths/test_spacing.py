@@ -20,6 +20,7 @@ from diffusers_deis_sn.maths.spacing import (
     spaced_levels,
 )
 from oracles import DDPM_BETAS, SD_BETAS
+from refusals import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
 
@@ -261,13 +262,6 @@ def test_the_levels_of_diffusers_with_their_float32_rounding_are_taken():
 
 
 # ------------------------------------------------------------------------------------------------------------ refusals
-
-
-def refused(error, words, function, *arguments):
-    with pytest.raises(error) as raised:
-        function(*arguments)
-    for word in words:
-        assert word in str(raised.value), str(raised.value)
 
 
 @pytest.mark.parametrize("steps", [0, -3, 1001, 2.5, True, np.nan, np.inf, "10", "ten", None, [10]])

@@ -9,12 +9,13 @@ import pytest
 from diffusers import DPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
-from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, NoiseScheduleError, StepError
+from diffusers_deis_sn.errors import ConfigurationError, NoiseScheduleError, StepError
 from diffusers_deis_sn.maths.normaliser import Normaliser
 from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
 from diffusers_deis_sn.maths.solver import solver_table
 from oracles import SD_BETAS, start_noise, statistics_of
 from records import gaussian_record
+from refusals import refused
 
 EDM = {"process": "edm", "timestep_spacing": "karras"}
 VE = {"process": "ve", "timestep_spacing": "karras"}
@@ -84,16 +85,6 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         for spacing in ("leading", "linspace", "trailing")
     },
 }
-
-
-def refused(error: type[Exception], words: list[str], function, *arguments: Any, **options: Any) -> None:
-    with pytest.raises(error) as raised:
-        function(*arguments, **options)
-    message = str(raised.value)
-    assert isinstance(raised.value, DeisSnError)
-    for word in words:
-        assert word in message, message
-    assert message.endswith(".") and "\n" not in message
 
 
 @pytest.mark.parametrize("name", CASES)

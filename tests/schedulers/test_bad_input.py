@@ -13,7 +13,6 @@ from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.errors import (
     ConfigurationError,
-    DeisSnError,
     NoiseScheduleError,
     StatisticsFormatError,
     StatisticsMismatchError,
@@ -23,16 +22,7 @@ from diffusers_deis_sn.errors import (
 )
 from oracles import DDPM_BETAS, SD_BETAS, start_noise
 from records import gaussian_record
-
-
-def refused(error: type[Exception], words: list[str], function, *arguments, **options) -> None:
-    with pytest.raises(error) as raised:
-        function(*arguments, **options)
-    message = str(raised.value)
-    assert isinstance(raised.value, DeisSnError)
-    for word in words:
-        assert word in message, message
-    assert message.endswith(".") and "\n" not in message
+from refusals import refused
 
 
 def planned(steps: int = 4, **options: Any) -> DEISSNScheduler:

@@ -20,6 +20,7 @@ from oracles import (
     Gaussian,
     called_levels,
     digits_mixture,
+    ends_of_views,
     measured_statistics,
     rms,
     start_noise,
@@ -223,18 +224,7 @@ def test_euler_and_one_output_of_data_are_ddim(prediction_type, form):
 @pytest.mark.parametrize("name", FAMILY)
 def test_views_of_one_model_give_one_path(name):
     """The same denoiser as epsilon, v or sample."""
-    ends = []
-    for prediction_type in PREDICTION_TYPES:
-        scheduler = member(name, prediction_type=prediction_type)
-        scheduler.set_timesteps(5)
-        x = start_noise(4)
-        for t, level in zip(scheduler.timesteps, called_levels(scheduler), strict=True):
-            alpha, sigma = float(scheduler.noise.alpha(level)), float(scheduler.noise.sigma(level))
-            x0 = torch.tanh(x)
-            eps = (x - alpha * x0) / sigma
-            output = {"epsilon": eps, "sample": x0, "v_prediction": alpha * eps - sigma * x0}[prediction_type]
-            x = scheduler.step(output, t, x).prev_sample
-        ends.append(x)
+    ends = ends_of_views(lambda view: member(name, prediction_type=view), 5)
     assert torch.allclose(ends[0], ends[1], rtol=0, atol=1e-10)
     assert torch.allclose(ends[0], ends[2], rtol=0, atol=1e-10)
 

@@ -11,7 +11,7 @@ from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.maths.noise import vp_schedule
 from diffusers_deis_sn.maths.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.maths.spacing import INTEGER_SPACINGS, spaced_levels
-from oracles import DDPM_BETAS, SD_BETAS, start_noise, statistics_of
+from oracles import DDPM_BETAS, SD_BETAS, ends_of_views, start_noise, statistics_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
 
@@ -85,18 +85,6 @@ def test_one_output_is_ddim(prediction_type, interpolation, betas):
 @pytest.mark.parametrize("spacing", INTEGER_SPACINGS)
 def test_views_of_one_model_give_one_path(spacing):
     """The same denoiser as epsilon, v or sample."""
-    ends = []
-    for name in PREDICTION_TYPES:
-        scheduler = DEISSNScheduler(**SD_BETAS, prediction_type=name, timestep_spacing=spacing)
-        scheduler.set_timesteps(8)
-        x = start_noise(4)
-        for t in scheduler.timesteps:
-            rho = scheduler.noise.rho(float(t))
-            alpha, sigma = float(scheduler.noise.alpha(rho)), float(scheduler.noise.sigma(rho))
-            x0 = torch.tanh(x)
-            eps = (x - alpha * x0) / sigma
-            output = {"epsilon": eps, "sample": x0, "v_prediction": alpha * eps - sigma * x0}[name]
-            x = scheduler.step(output, t, x).prev_sample
-        ends.append(x)
+    ends = ends_of_views(lambda view: DEISSNScheduler(**SD_BETAS, prediction_type=view, timestep_spacing=spacing), 8)
     assert torch.allclose(ends[0], ends[1], rtol=0, atol=1e-11)
     assert torch.allclose(ends[0], ends[2], rtol=0, atol=1e-11)

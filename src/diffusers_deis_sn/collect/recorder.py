@@ -16,6 +16,7 @@ from diffusers_deis_sn._version import __version__
 from diffusers_deis_sn.collect.reducers import MomentReducer
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
+from diffusers_deis_sn.schedulers._plan import RunPlan
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -73,28 +74,16 @@ class RecordingScheduler(DEISSNScheduler):
         """Number of samples that every step so far has seen, or the most of them where steps differ."""
         return 0 if self._reducer is None else int(self._reducer.count.max())
 
-    def set_timesteps(
-        self,
-        num_inference_steps: int | None = None,
-        device: str | torch.device | None = None,
-        mu: float | None = None,
-        sigmas: Sequence[float] | Array | None = None,
-        timesteps: Sequence[float] | Array | None = None,
-    ) -> None:
-        """Plan a run, as `DEISSNScheduler` does; all runs that are recorded must have the same times.
-
-        Raises:
-            CalibrationError: Other times than those of the runs before.
-        """
-        super().set_timesteps(num_inference_steps, device, mu, sigmas, timesteps)
-        times = self._plan.times  # type: ignore[union-attr]
+    def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
+        """Make `plan` the current run. Raises CalibrationError for other times than those of the runs before."""
         if self._reducer is None:
-            self._times, self._reducer = times, MomentReducer(len(times))
-        elif times != self._times:
+            self._times, self._reducer = plan.times, MomentReducer(len(plan))
+        elif plan.times != self._times:
             raise CalibrationError(
                 f"All runs of one recording must have the same times: the first had {_span(self._times)}, this one "
-                f"has {_span(times)}. Call the pipeline with one `num_inference_steps`, or record anew."
+                f"has {_span(plan.times)}. Call the pipeline with one `num_inference_steps`, or record anew."
             )
+        super()._adopt(plan, device)
 
     def _levels(
         self,

@@ -30,16 +30,16 @@ def check_spacing(spacing: str, final: str, exponent: float | None, start: float
     for name, value, legal in (("timestep_spacing", spacing, SPACINGS), ("final_sigmas_type", final, FINAL_SIGMAS)):
         if value not in legal:
             raise ConfigurationError(f"`{name}` must be one of {', '.join(legal)}, got {value!r}.")
-    if exponent is not None and not (_is_number(exponent) and 0.0 < exponent < np.inf):
+    if exponent is not None and not (is_number(exponent) and 0.0 < exponent < np.inf):
         raise ConfigurationError(f"`grid_exponent` must be a positive number, got {exponent!r}.")
     if exponent is not None and spacing not in FREE_EXPONENT:
         raise ConfigurationError(
             f"`grid_exponent` belongs to timestep_spacing='power_t' and 'power_rho', got {exponent!r} for "
             f"{spacing!r}. Leave it out, or choose one of the two."
         )
-    if not (_is_number(start) and 0.0 < start <= 1.0):
+    if not (is_number(start) and 0.0 < start <= 1.0):
         raise ConfigurationError(f"`start_time` is a fraction of the process, above 0 and up to 1, got {start!r}.")
-    if end is not None and not (_is_number(end) and 0.0 <= end < start):
+    if end is not None and not (is_number(end) and 0.0 <= end < start):
         raise ConfigurationError(
             f"`end_time` is a fraction of the process, from 0 (clean data) to below start_time={start!r}, got {end!r}."
         )
@@ -121,7 +121,8 @@ def end_level(noise: NoiseSchedule, final: str, end: float | None = None) -> flo
     return 0.0 if final == "zero" else noise.bottom
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value is a real number, which a bool is not."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 

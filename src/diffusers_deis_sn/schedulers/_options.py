@@ -14,8 +14,8 @@ from diffusers_deis_sn.maths.normaliser import Normaliser
 from diffusers_deis_sn.maths.prediction import check_prediction_type
 from diffusers_deis_sn.maths.sigma import SigmaSchedule
 from diffusers_deis_sn.maths.solver import check_normaliser, check_solver
-from diffusers_deis_sn.maths.spacing import check_spacing
-from diffusers_deis_sn.schedulers._saving import StatisticsHolder
+from diffusers_deis_sn.maths.spacing import check_spacing, is_number
+from diffusers_deis_sn.schedulers._saving import SIGMA_OPTIONS, StatisticsHolder, flagged
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 BETA_KEYS = (
@@ -26,7 +26,6 @@ BETA_KEYS = (
     "trained_betas",
     "rescale_betas_zero_snr",
 )
-SIGMA_KEYS = ("sigma_min", "sigma_max", "sigma_data")
 PROCESSES = ("vp", "ve", "edm")
 UNKNOWN_GUIDANCE = 7.5  # what Stable Diffusion is called with, and on the safe side for others
 EDM_SIGMA_DATA = 0.5  # Diffusers' default
@@ -53,7 +52,7 @@ class SolverOptions(StatisticsHolder):
             config["end_time"],
         )
         self._validate_process()
-        flags = [name for name in ("karras", "exponential", "beta") if config[f"use_{name}_sigmas"]]
+        flags = flagged(config)
         if len(flags) > 1:
             raise ConfigurationError(
                 f"At most one grid of sigmas can be used, got use_{'_sigmas and use_'.join(flags)}_sigmas. Set the "
@@ -67,7 +66,7 @@ class SolverOptions(StatisticsHolder):
             value = config[name]
             if value is None and name == "guidance_scale":
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            if not is_number(value) or not 0 <= value < float("inf"):
                 raise ConfigurationError(f"`{name}` must be a finite number, zero or more, got {value!r}.")
         if not 0.0 < config["dynamic_thresholding_ratio"] <= 1.0:
             raise ConfigurationError(
@@ -81,7 +80,7 @@ class SolverOptions(StatisticsHolder):
         process = config["process"]
         if process not in PROCESSES:
             raise ConfigurationError(f"`process` must be one of {', '.join(PROCESSES)}, got {process!r}.")
-        foreign = {"vp": SIGMA_KEYS, "ve": ("sigma_data",), "edm": ()}[process]
+        foreign = {"vp": SIGMA_OPTIONS, "ve": ("sigma_data",), "edm": ()}[process]
         for name in foreign:
             if config[name] is not None:
                 raise ConfigurationError(
@@ -89,7 +88,7 @@ class SolverOptions(StatisticsHolder):
                     f"{config[name]!r} for process={process!r}. Leave it out, or name the process of the model."
                 )
         scale = config["sigma_data"]
-        if scale is not None and (isinstance(scale, bool) or not isinstance(scale, int | float) or not scale > 0.0):
+        if scale is not None and not (is_number(scale) and scale > 0.0):
             raise ConfigurationError(
                 f"`sigma_data` is the standard deviation of the data, a positive number, got {scale!r}. Copy it from "
                 "the model's own scheduler config."
@@ -135,10 +134,7 @@ class SolverOptions(StatisticsHolder):
     @property
     def spacing(self) -> str:
         """The grid that is used: one of the flags, or this scheduler's own `timestep_spacing`."""
-        for name in ("karras", "exponential", "beta"):
-            if self.config[f"use_{name}_sigmas"]:
-                return name
-        return self._own_spacing
+        return next(iter(flagged(self.config)), self._own_spacing)
 
     @property
     def normaliser(self) -> Normaliser:

@@ -27,6 +27,7 @@ HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revi
 OWN_OPTIONS = ("interpolation", "clip_normalizer_steps")  # no scheduler of Diffusers has arguments of these names
 OWN_SPACINGS = tuple(name for name in SPACINGS if name not in INTEGER_SPACINGS)
 SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
+FLAGGED_SPACINGS = ("karras", "exponential", "beta")  # the grids that Diffusers chooses by `use_..._sigmas`
 FLOW_OPTIONS = ("shift", "base_shift", "snr_shift_scale", "scaler")
 FOREIGN_CLASSES = ("FlowMatch", "CosineDPM", "CogVideoX", "DDPMWuerstchen", "IPNDM", "KarrasVe", "ScoreSdeVe")
 
@@ -115,7 +116,7 @@ class StatisticsHolder(PlannedScheduler):
         if spacing in OWN_SPACINGS:
             del kwargs["timestep_spacing"]
         if spacing is not None:  # chosen here, so no flag of another scheduler's config may override it
-            kwargs = {f"use_{grid}_sigmas": False for grid in ("karras", "exponential", "beta")} | kwargs
+            kwargs = {f"use_{grid}_sigmas": False for grid in FLAGGED_SPACINGS} | kwargs
         used = spacing if config is None else cls._spacing_to_use(config, spacing)
         token = _SPACING_TO_BE.set(used)
         try:
@@ -235,9 +236,13 @@ def _edm_options(config: dict[str, Any], chosen: dict[str, Any]) -> dict[str, An
 
 
 def _grid_chosen(chosen: dict[str, Any]) -> str | None:
-    """The grid that the caller of `from_config` asks for, by name or by flag."""
-    flags = [grid for grid in ("karras", "exponential", "beta") if chosen.get(f"use_{grid}_sigmas")]
-    return flags[0] if flags else chosen.get("timestep_spacing")
+    """The grid that the caller of `from_config` asks for, by flag or by name."""
+    return next(iter(flagged(chosen)), chosen.get("timestep_spacing"))
+
+
+def flagged(config: dict[str, Any]) -> list[str]:
+    """The grids whose flags are set."""
+    return [grid for grid in FLAGGED_SPACINGS if config.get(f"use_{grid}_sigmas")]
 
 
 def _not_inherited(config: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:

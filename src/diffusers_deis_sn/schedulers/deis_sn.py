@@ -160,7 +160,7 @@ class DEISSNScheduler(SolverOptions):
         """Plan a run: choose the times and compute all coefficients, in float64 on the host.
 
         Args:
-            num_inference_steps: Number of steps and of network calls N.
+            num_inference_steps: Number of steps N; of network calls too, unless the solver takes several a step.
             device: Where `timesteps` are to lie.
             mu: Shift of flow-matching schedules; only None.
             sigmas: Noise levels sigma / alpha of the calls, falling, used exactly as given; a final zero may be there

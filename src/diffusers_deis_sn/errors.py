@@ -22,6 +22,10 @@ class TimestepsError(DeisSnError, ValueError):
     """A time grid that cannot be walked: too many steps, times that repeat, rise or leave the training range."""
 
 
+class ScheduleError(DeisSnError, ValueError):
+    """Costs or levels that no schedule can be learned from."""
+
+
 class StepError(DeisSnError, ValueError):
     """A call of `step` that does not fit the plan made by `set_timesteps`."""
 
@@ -40,6 +44,10 @@ class StatisticsMismatchError(StatisticsError):
 
 class StatisticsFormatError(StatisticsError):
     """A file that is not a `score_statistics.safetensors` this version can read."""
+
+
+class MissingCostError(StatisticsError):
+    """Statistics without the cost that a time grid is to be learned from."""
 
 
 class StatisticsNotFoundError(DeisSnError, OSError):

@@ -1,7 +1,7 @@
 """The layout of `score_statistics.safetensors`, and nobody else knows it; its specification is stats/README.md.
 
-A safetensors file of three to seven curves and one metadata key, `score_statistics`, whose value is sorted, compact
-JSON: `{"format_version": 1, "origin": {...}}`. One key only, because safetensors writes several in random order, and
+A safetensors file of three to seven curves, two more tensors for each cost, and one metadata key, `score_statistics`,
+whose value is sorted, compact JSON: `{"costs": {...}, "format_version": 1, "origin": {...}}`. One key only, because safetensors writes several in random order, and
 equal statistics shall be equal bytes. Nothing is ever unpickled.
 """
 
@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
 
 from diffusers_deis_sn.errors import StatisticsError, StatisticsFormatError
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 
 FILE_NAME = "score_statistics.safetensors"
@@ -39,6 +41,8 @@ DTYPES = {
     "mean_square_error": "F64",
     "num_samples": "I64",
 }
+COST_TENSORS = {name: (f"{name}_cost", f"{name}_cost_error") for name in COST_ORDERS}  # one row of K - 1 numbers each
+VELOCITY = "sigma"  # v of the costs in a file; others follow from it
 _NUMPY = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 
 _MEASURE = "Measure again with `deis-sn calibrate`, or take the file from its publisher anew."
@@ -55,21 +59,47 @@ _FOREIGN_KINDS = (
 )
 
 
-def encode(curves: Mapping[str, NDArray[Any]], origin: StatisticsOrigin) -> bytes:
+@dataclass(frozen=True)
+class Content:
+    """What a file holds, not yet checked for sense.
+
+    Args:
+        curves: Arrays named in `DTYPES`, each (K,).
+        origin: Where they come from.
+        costs: For each cost its `values` and `error`, (K - 1,), its `order` and its `num_samples`.
+    """
+
+    curves: Curves
+    origin: StatisticsOrigin
+    costs: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def local_costs(self) -> dict[str, LocalCost]:
+        """The costs as values. Raises StatisticsError where they are none."""
+        return {name: LocalCost(**facts) for name, facts in self.costs.items()}
+
+
+def encode(
+    curves: Mapping[str, NDArray[Any]], origin: StatisticsOrigin, costs: Mapping[str, LocalCost] | None = None
+) -> bytes:
     """Bytes of a file; equal input gives equal bytes.
 
     Args:
         curves: Arrays named in `DTYPES`, each (K,); those of `REQUIRED` at least.
         origin: Where they come from.
+        costs: Local costs by name, each of K - 1 intervals.
     """
-    payload = {"format_version": FORMAT_VERSION, "origin": origin.as_dict()}
-    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    payload: dict[str, Any] = {"format_version": FORMAT_VERSION, "origin": origin.as_dict()}
     tensors = {name: np.ascontiguousarray(curve, dtype=_NUMPY[DTYPES[name]]) for name, curve in curves.items()}
+    for name, cost in (costs or {}).items():
+        facts = {"num_samples": cost.num_samples, "order": cost.order, "velocity": VELOCITY}
+        payload.setdefault("costs", {})[name] = facts
+        tensors |= zip(COST_TENSORS[name], (cost.values, cost.error), strict=True)
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return safetensors_numpy.save(tensors, metadata={METADATA_KEY: text})
 
 
-def decode(data: bytes, place: str) -> tuple[Curves, StatisticsOrigin]:
-    """Curves and origin held by the bytes of a file.
+def decode(data: bytes, place: str) -> Content:
+    """What the bytes of a file hold.
 
     Only the layout is checked here; whether the numbers make sense is the record's business.
 
@@ -81,15 +111,21 @@ def decode(data: bytes, place: str) -> tuple[Curves, StatisticsOrigin]:
         StatisticsFormatError: Not safetensors, truncated, foreign, or of another version.
     """
     header = _header(data, place)
-    origin = _origin(header.pop("__metadata__", None), place)
-    _check_tensors(header, place)
+    payload = _payload(header.pop("__metadata__", None), place)
+    origin, facts = _origin(payload, place), _cost_facts(payload, place)
+    _check_tensors(header, facts, place)
     try:
-        return dict(safetensors_numpy.load(data)), origin
+        curves = dict(safetensors_numpy.load(data))
+        costs = {
+            name: entry | dict(zip(("values", "error"), map(curves.pop, COST_TENSORS[name]), strict=True))
+            for name, entry in facts.items()
+        }
+        return Content(curves, origin, costs)
     except (SafetensorError, ValueError, TypeError) as error:
         _refuse(place, f"is truncated or damaged: {error}", _MEASURE)
 
 
-def read(path: Path) -> tuple[Curves, StatisticsOrigin]:
+def read(path: Path) -> Content:
     """`decode` of a file. Raises StatisticsFormatError also for a file larger than 16 MiB, which is not read."""
     size = path.stat().st_size
     if size > LARGEST_FILE:
@@ -136,8 +172,8 @@ def _header(data: bytes, place: str) -> dict[str, Any]:
     return header
 
 
-def _origin(metadata: object, place: str) -> StatisticsOrigin:
-    """The origin in the metadata, once the version is known to be ours."""
+def _payload(metadata: object, place: str) -> dict[str, Any]:
+    """The JSON object in the metadata, once the version is known to be ours."""
     text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
         _refuse(place, f"has no metadata key {METADATA_KEY!r}, so it holds something else", _MEASURE)
@@ -151,6 +187,11 @@ def _origin(metadata: object, place: str) -> StatisticsOrigin:
             f"has format version {version!r}, and this package reads version {FORMAT_VERSION}",
             "Upgrade diffusers_deis_sn, or measure again with `deis-sn calibrate`.",
         )
+    return payload
+
+
+def _origin(payload: dict[str, Any], place: str) -> StatisticsOrigin:
+    """Where the numbers come from."""
     if not isinstance(payload.get("origin"), dict):
         _refuse(place, "has no `origin` in its metadata", _MEASURE)
     try:
@@ -159,21 +200,39 @@ def _origin(metadata: object, place: str) -> StatisticsOrigin:
         _refuse(place, f"has a damaged origin: {str(error).rstrip('.')}", _MEASURE)
 
 
-def _check_tensors(header: dict[str, Any], place: str) -> None:
-    """The required tensors and perhaps others that are known, all of the right dtype and of one length."""
-    missing, extra = sorted(set(REQUIRED) - header.keys()), sorted(header.keys() - DTYPES.keys())
+def _cost_facts(payload: dict[str, Any], place: str) -> dict[str, dict[str, Any]]:
+    """Order and number of samples of each cost."""
+    costs = payload.get("costs", {})
+    if not isinstance(costs, dict) or not all(isinstance(facts, dict) for facts in costs.values()):
+        _refuse(place, "has `costs` in its metadata that are not a JSON object of objects", _MEASURE)
+    for name, facts in costs.items():
+        if name not in COST_TENSORS:
+            _refuse(place, f"has a cost {name!r}, and its format version knows {', '.join(COST_TENSORS)}", _MEASURE)
+        if facts.get("velocity") != VELOCITY:
+            _refuse(place, f"has a {name} cost of velocity {facts.get('velocity')!r}, not {VELOCITY!r}", _MEASURE)
+    return {
+        name: {"order": facts.get("order"), "num_samples": facts.get("num_samples")} for name, facts in costs.items()
+    }
+
+
+def _check_tensors(header: dict[str, Any], costs: Mapping[str, Any], place: str) -> None:
+    """The required tensors, perhaps others that are known, and those of the costs, of the right dtypes and lengths."""
+    of_costs = {name for cost in costs for name in COST_TENSORS[cost]}
+    missing = sorted((set(REQUIRED) | of_costs) - header.keys())
+    extra = sorted(header.keys() - DTYPES.keys() - of_costs)
     if missing:
         _refuse(place, f"lacks the tensors {missing}", _MEASURE)
     if extra:
         _refuse(place, f"has the tensors {extra}, which its format version does not know", _MEASURE)
     length = None
-    for name in (one for one in DTYPES if one in header):
-        dtype, entry = DTYPES[name], header[name]
+    for name in (*(one for one in DTYPES if one in header), *sorted(of_costs)):
+        dtype, entry = DTYPES.get(name, "F64"), header[name]
         found = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
         shape = found[1]
         length = shape[0] if length is None and isinstance(shape, list) and len(shape) == 1 else length
-        if found != (dtype, [length]):
-            _refuse(place, f"has {name!r} as {found[0]} {shape}, and it must be {dtype} [{length or 'K'}]", _MEASURE)
+        wanted = length if name in DTYPES or type(length) is not int else length - 1
+        if found != (dtype, [wanted]):
+            _refuse(place, f"has {name!r} as {found[0]} {shape}, and it must be {dtype} [{wanted or 'K'}]", _MEASURE)
 
 
 def _json(text: bytes | str) -> Any:

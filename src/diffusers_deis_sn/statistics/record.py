@@ -6,23 +6,32 @@ At each measured time t, over sampled x_t and the d components of the guided net
     m(t) = E[ 1/d sum_i eps_i^2 ]        `mean_square`, never below r^2
 
 Pure noise has r = sqrt(2/pi) = .798 and m = 1; towards clean data both fall. Only r is needed to sample; where m, the
-standard errors or the number of samples are not known, they are None.
+standard errors or the number of samples are not known, they are None. A record may also hold the costs that time grids
+are learned from (`statistics.cost`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusers_deis_sn.errors import NoiseScheduleError, StatisticsError, StatisticsFormatError, StatisticsMismatchError
+from diffusers_deis_sn.errors import (
+    MissingCostError,
+    NoiseScheduleError,
+    StatisticsError,
+    StatisticsFormatError,
+    StatisticsMismatchError,
+)
 from diffusers_deis_sn.maths.noise import NoiseSchedule
 from diffusers_deis_sn.statistics import format as layout
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.report import report
 from diffusers_deis_sn.statistics.source import destination, locate
@@ -47,6 +56,7 @@ class ScoreStatistics:
         mean_square_error: Standard error of m(t) over the samples; only together with `mean_square`.
         num_samples: Number of samples behind each time, at least 1; int64.
         origin: Model, noise schedule and settings of the measurement.
+        costs: Local costs by name, "corrector" and "predictor", each of the K - 1 intervals between the times.
 
     Raises:
         StatisticsError: Arrays that break a rule above.
@@ -60,6 +70,7 @@ class ScoreStatistics:
     mean_square_error: NDArray[np.float64] | None = None
     num_samples: NDArray[np.int64] | None = None
     origin: StatisticsOrigin = field(default_factory=StatisticsOrigin)
+    costs: Mapping[str, LocalCost] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in layout.DTYPES:
@@ -69,6 +80,8 @@ class ScoreStatistics:
             raise StatisticsError(f"`origin` must be a StatisticsOrigin, got {type(self.origin).__name__}.")
         self._check_shapes()
         self._check_values()
+        self._check_costs()
+        object.__setattr__(self, "costs", MappingProxyType(dict(self.costs)))
 
     def _check_shapes(self) -> None:
         length = self.timesteps.size
@@ -94,6 +107,14 @@ class ScoreStatistics:
             if name in known:
                 _demand_each(known[name] >= least, name, rule, known[name])
 
+    def _check_costs(self) -> None:
+        for name, cost in self.costs.items():
+            if name not in COST_ORDERS or not isinstance(cost, LocalCost):
+                raise StatisticsError(
+                    f"`costs` maps {' and '.join(COST_ORDERS)} to a LocalCost, got {name!r}: {type(cost).__name__}."
+                )
+            _demand(len(cost) == len(self) - 1, f"costs[{name!r}]", f"needs {len(self) - 1} intervals", len(cost))
+
     def _known(self) -> dict[str, NDArray[Any]]:
         """The curves that are known, by name."""
         curves = {name: getattr(self, name) for name in layout.DTYPES}
@@ -109,7 +130,7 @@ class ScoreStatistics:
         if not isinstance(other, ScoreStatistics):
             return NotImplemented
         curves = [{name: values.tobytes() for name, values in one._known().items()} for one in (self, other)]
-        return self.origin == other.origin and curves[0] == curves[1]
+        return (self.origin, dict(self.costs)) == (other.origin, dict(other.costs)) and curves[0] == curves[1]
 
     def __hash__(self) -> int:
         return hash(self.timesteps.tobytes() + self.mean_abs.tobytes())
@@ -126,11 +147,30 @@ class ScoreStatistics:
 
     def __reduce__(self) -> tuple[Callable[..., ScoreStatistics], tuple[Any, ...]]:
         """Copies and pickles are built anew: NumPy's own would be writeable."""
-        return type(self), tuple(getattr(self, one.name) for one in fields(self))
+        return type(self), (*(getattr(self, one.name) for one in fields(self)[:-1]), dict(self.costs))
 
     def with_origin(self, **facts: Any) -> ScoreStatistics:
         """The same curves with some facts of the origin replaced. Raises StatisticsError for a fact of wrong type."""
         return replace(self, origin=replace(self.origin, **facts))
+
+    def with_costs(self, **costs: LocalCost) -> ScoreStatistics:
+        """The same record with these costs added or replaced. Raises StatisticsError for costs that do not fit."""
+        return replace(self, costs={**self.costs, **costs})
+
+    def cost(self, name: str) -> LocalCost:
+        """The cost of this name.
+
+        Raises:
+            MissingCostError: It was not measured, or there is no such cost.
+        """
+        if name not in self.costs:
+            have = " and ".join(self.costs) or "none"
+            raise MissingCostError(
+                f"These statistics have no {name!r} cost (they have {have}), and the time grid is learned from it. "
+                f"Measure it with `deis-sn calibrate MODEL --cost {name if name in COST_ORDERS else 'corrector'} "
+                "-o FOLDER`."
+            )
+        return self.costs[name]
 
     def inspect(self) -> str:
         """Readable text: the origin, and a dozen rows of the curves."""
@@ -172,7 +212,7 @@ class ScoreStatistics:
 
     def to_bytes(self) -> bytes:
         """Content of the file; equal records give equal bytes."""
-        return layout.encode(self._known(), self.origin)
+        return layout.encode(self._known(), self.origin, self.costs)
 
     def save(self, target: str | PathLike[str]) -> Path:
         """Write the file in one piece: when anything fails, an older file stays as it was and nothing else is left.
@@ -211,9 +251,9 @@ class ScoreStatistics:
                 f"Statistics are a ScoreStatistics, a file, a folder or a Hub name, got {type(source).__name__}."
             )
         path = locate(source, **hub_options)
-        curves, origin = layout.read(path)
+        content = layout.read(path)
         try:
-            return cls(**curves, origin=origin)
+            return cls(**content.curves, origin=content.origin, costs=content.local_costs())
         except StatisticsError as error:
             raise StatisticsFormatError(
                 f"{str(path)!r} contradicts itself: {error} Measure again with `deis-sn calibrate`."

@@ -1,0 +1,225 @@
+"""The path from noise to data, measured by what its steps cost, and cut into steps of equal length.
+
+With L(t, t') ~ delta |t' - t|^p for small steps, the length element delta^(1/p) dt adds up to
+
+    Lambda(t) = int_0^t delta(u)^(1/p) du,        and the best schedule of T steps is t_i = Lambda^{-1}(i Lambda(1) / T),
+
+which goes through the path at constant speed, each step at the same cost (arXiv 2412.07877, theorem 3.1, for p = 2).
+The length does not depend on how a fine schedule was laid; the energy T^(p-1) sum L_i of any schedule is at least
+Lambda(1)^p, and equal to it for the best one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from diffusers_deis_sn.errors import ScheduleError
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+Array = NDArray[np.float64]
+
+FLOOR = (
+    1e-6  # least density of length in log sigma, relative to the mean: a stretch that costs nothing is crossed at once
+)
+
+VELOCITIES: dict[str, Callable[[Array], Array]] = {
+    "sigma": lambda sigma: sigma,
+    "vp_sigma": lambda sigma: sigma / np.sqrt(1.0 + sigma**2),
+    "unit": np.ones_like,
+}
+"""v(sigma) by name: the paper's v = sigma of the variance-exploding coordinate, the noise scale of the
+variance-preserving one, and one."""
+
+
+@dataclass(frozen=True, eq=False)
+class SchedulePath:
+    """Cumulative length over noise levels; `from_costs` and `of` make one.
+
+    Args:
+        levels: sigma, positive and rising, cleanest first; (K,), K >= 2.
+        lengths: Length L^(1/p) of the step that enters level k from level k + 1, not negative; (K - 1,).
+        order: Local order p of the cost.
+
+    Raises:
+        ScheduleError: A value that breaks a rule above, or no length at all.
+    """
+
+    levels: Array
+    lengths: Array
+    order: int = 2
+
+    def __post_init__(self) -> None:
+        levels, lengths = (np.array(row, dtype=np.float64) for row in (self.levels, self.lengths))
+        if levels.ndim != 1 or len(levels) < 2:
+            raise ScheduleError(f"A path needs at least two noise levels in one row, got shape {levels.shape}.")
+        if not np.all(np.isfinite(levels)) or levels[0] <= 0.0 or np.any(np.diff(levels) <= 0.0):
+            raise ScheduleError(f"The levels of a path must be positive and rise, got {levels.tolist()}.")
+        if lengths.shape != (len(levels) - 1,):
+            raise ScheduleError(f"A path of {len(levels)} levels has {len(levels) - 1} steps, got {lengths.shape}.")
+        sound = np.isfinite(lengths) & (lengths >= 0.0)
+        if not np.all(sound):
+            raise ScheduleError(
+                f"Costs must be finite and not negative, and that of step {int(np.argmin(sound))} has the length "
+                f"{lengths[np.argmin(sound)]}. Measure again with `deis-sn calibrate --cost ...`."
+            )
+        if not np.any(lengths > 0.0):
+            raise ScheduleError("All costs are zero, so no schedule is better than another. Use a named spacing.")
+        if type(self.order) is not int or self.order < 1:
+            raise ScheduleError(f"`order` of a cost must be a whole number above zero, got {self.order!r}.")
+        for name, row in (("levels", levels), ("lengths", lengths)):
+            row.flags.writeable = False
+            object.__setattr__(self, name, row)
+
+    @classmethod
+    def from_costs(cls, levels: ArrayLike, costs: ArrayLike, order: int = 2, velocity: str = "sigma") -> SchedulePath:
+        """The path of measured costs.
+
+        Args:
+            levels: Noise levels, rising or falling; (K,).
+            costs: L of each step between neighbours, in the order of `levels`, with v = sigma; (K - 1,).
+            order: Local order p.
+            velocity: Another v, a name of `VELOCITIES`: costs are multiplied by (v / sigma)^2 at the level entered.
+
+        Raises:
+            ScheduleError: See the class; or an unknown velocity.
+        """
+        check_velocity(velocity)
+        sigma, cost = np.asarray(levels, dtype=np.float64), np.asarray(costs, dtype=np.float64)
+        if sigma.ndim == 1 and len(sigma) > 1 and sigma[0] > sigma[-1]:
+            sigma, cost = sigma[::-1], cost[::-1]
+        if cost.shape == (max(len(sigma) - 1, 0),) and velocity != "sigma":
+            cost = cost * (VELOCITIES[velocity](sigma[:-1]) / sigma[:-1]) ** 2
+        if np.any(cost < 0.0):
+            raise ScheduleError(
+                f"Costs must not be negative, got {np.min(cost):.6g}. Measure again with more samples "
+                "(`deis-sn calibrate --cost ... --tolerance ...`)."
+            )
+        return cls(sigma, cost ** (1.0 / order), order)
+
+    @classmethod
+    def of(cls, statistics: ScoreStatistics, cost: str = "corrector", velocity: str = "sigma") -> SchedulePath:
+        """The path of a model, from the cost of this name in its statistics.
+
+        Raises:
+            MissingCostError: The cost is not in the file.
+            ScheduleError: See the class.
+        """
+        local = statistics.cost(cost)
+        return cls.from_costs(np.exp(-0.5 * statistics.log_snr), local.values, local.order, velocity)
+
+    # ------------------------------------------------------------------------------------------------- measures
+
+    @property
+    def path_length(self) -> float:
+        """Lambda(1), the length of the whole path."""
+        return float(self.cumulative[-1])
+
+    @cached_property
+    def cumulative(self) -> Array:
+        """Lambda at `levels`, zero at the cleanest; strictly rising, for no stretch is quite free; (K,)."""
+        widths = np.diff(np.log(self.levels))
+        floor = FLOOR * np.sum(self.lengths) * widths / np.sum(widths)
+        return np.append(0.0, np.cumsum(np.maximum(self.lengths, floor)))
+
+    def energy(self, levels: ArrayLike) -> float:
+        """T^(p-1) sum_i (Lambda(t_i) - Lambda(t_{i+1}))^p of a schedule; `path_length`^p for the best over the path.
+
+        Raises:
+            ScheduleError: Levels beyond the path.
+        """
+        steps = np.abs(np.diff(self.position(levels)))
+        return float(len(steps) ** (self.order - 1) * np.sum(steps**self.order))
+
+    # ----------------------------------------------------------------------------------------------------- maps
+
+    @cached_property
+    def _inverse(self) -> Any:
+        """log sigma as a monotone cubic of Lambda (Fritsch and Carlson), through all measured levels."""
+        from scipy.interpolate import PchipInterpolator  # a second to import
+
+        return PchipInterpolator(self.cumulative, np.log(self.levels))
+
+    def level(self, position: ArrayLike) -> Array:
+        """sigma at Lambda = `position`; same shape."""
+        inside = np.clip(np.asarray(position, dtype=np.float64), 0.0, self.path_length)
+        return np.exp(self._inverse(inside))
+
+    def position(self, level: ArrayLike) -> Array:
+        """Lambda at sigma = `level`, the inverse of `level`; same shape.
+
+        Raises:
+            ScheduleError: A level beyond the path.
+        """
+        sigma = np.asarray(level, dtype=np.float64)
+        low, high = self.levels[[0, -1]]
+        if sigma.size and not (low * (1.0 - 1e-9) <= np.min(sigma) and np.max(sigma) <= high * (1.0 + 1e-9)):
+            raise ScheduleError(
+                f"Costs are known between the noise levels {low:.6g} and {high:.6g}, got {np.min(sigma):.6g} to "
+                f"{np.max(sigma):.6g}."
+            )
+        u = np.log(np.clip(sigma, low, high))
+        return np.vectorize(self._locate, otypes=[np.float64])(u) if sigma.size else sigma
+
+    def _locate(self, u: float) -> float:
+        """The position at which log sigma is `u`."""
+        from scipy.optimize import brentq
+
+        k = int(np.clip(np.searchsorted(np.log(self.levels), u) - 1, 0, len(self.levels) - 2))
+        a, b = self.cumulative[k], self.cumulative[k + 1]
+        below, above = self._inverse(a) - u, self._inverse(b) - u
+        if below >= 0.0 or above <= 0.0:
+            return float(a if below >= 0.0 else b)
+        return float(brentq(lambda position: self._inverse(position) - u, a, b, xtol=1e-14 * self.path_length))
+
+    def partition(self, steps: int, start: float | None = None, end: float | None = None) -> Array:
+        """Levels of `steps` steps of equal length; (steps + 1,), falling.
+
+        Args:
+            steps: Number of steps, at least 1.
+            start: Noisiest level; that of the path if None.
+            end: Cleanest level; that of the path if None.
+
+        Raises:
+            ScheduleError: `start` or `end` beyond the path, or not in this order; or no step.
+        """
+        first, last = (float(self.levels[k] if level is None else level) for k, level in ((-1, start), (0, end)))
+        if not (isinstance(steps, int) and steps >= 1 and first > last):
+            raise ScheduleError(
+                f"A schedule falls in at least one step, got {steps!r} steps from the level {first:.6g} to {last:.6g}."
+            )
+        levels = self.level(np.linspace(*self.position([first, last]), steps + 1))
+        levels[0], levels[-1] = first, last
+        return levels
+
+    def run(self, steps: int, start: float | None = None, end: float = 0.0) -> Array:
+        """Levels of a sampling run of `steps` network calls; (steps + 1,), falling.
+
+        Down to clean data the last call is at the cleanest level of the path: below it no score is known, and none is
+        needed for the step to zero.
+
+        Args:
+            steps: Number of steps, at least 1.
+            start: Level of the first call; the noisiest of the path if None.
+            end: Where the run ends; below the path only with a last call at its cleanest level.
+
+        Raises:
+            ScheduleError: As `partition`.
+        """
+        first, bottom = float(self.levels[-1] if start is None else start), float(self.levels[0])
+        if end >= bottom * (1.0 - 1e-9):
+            return self.partition(steps, first, max(end, bottom))
+        if steps == 1:
+            return np.array([first, end])
+        return np.append(self.partition(steps - 1, first, bottom), end)
+
+
+def check_velocity(velocity: str) -> None:
+    """Raise ScheduleError for an unknown velocity."""
+    if velocity not in VELOCITIES:
+        raise ScheduleError(f"`velocity` must be one of {', '.join(VELOCITIES)}, got {velocity!r}.")

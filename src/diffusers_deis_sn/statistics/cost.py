@@ -1,0 +1,104 @@
+"""Local costs of going from one noise level to the next, as Score-Optimal Diffusion Schedules define them.
+
+arXiv 2412.07877, section 3. Between neighbouring measured levels rho > rho', in the coordinate y = x / alpha in which
+every process is variance exploding with sigma = rho, with velocity v(rho') = rho' and per component of the sample:
+
+    "corrector"  L_c = rho'^2 E_{y ~ p} | s'(y) - s(y) |^2 / d            the scores of both levels at the same y
+    "predictor"  L_p = rho'^2 E_{y ~ p} | s'(F y) - score of F#p |^2 / d   what is left after an Euler step F
+
+where s = -eps / rho is the score. Both are at least zero, and L ~ delta(rho) |rho' - rho|^p for small steps, with the
+local order p = 2 for L_c and 4 for L_p. The length of a step is therefore L^(1/p), and lengths add up along a path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from diffusers_deis_sn.errors import StatisticsError
+
+COST_ORDERS = {"corrector": 2, "predictor": 4}
+"""The costs that can be measured, and their local order p."""
+
+
+@dataclass(frozen=True, eq=False)
+class LocalCost:
+    """A cost measured on every interval between neighbouring times of a record of K times.
+
+    Args:
+        values: L of the step from time k + 1 to the cleaner time k, per component, not negative; (K - 1,).
+        error: Standard error of `values` over the samples, not negative; (K - 1,).
+        order: Local order p, a whole number above zero.
+        num_samples: Number of samples behind each interval, at least 1.
+
+    Raises:
+        StatisticsError: A value that breaks a rule above, or is not finite.
+    """
+
+    values: NDArray[np.float64]
+    error: NDArray[np.float64]
+    order: int
+    num_samples: int
+
+    def __post_init__(self) -> None:
+        for name in ("values", "error"):
+            object.__setattr__(self, name, _checked(name, getattr(self, name)))
+        if self.values.shape != self.error.shape:
+            raise StatisticsError(
+                f"A cost needs one `error` for each of its `values`, got shapes {self.error.shape} and "
+                f"{self.values.shape}."
+            )
+        for name in ("order", "num_samples"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise StatisticsError(f"`{name}` of a cost must be a whole number above zero, got {value!r}.")
+
+    def __len__(self) -> int:
+        """Number of intervals, K - 1."""
+        return len(self.values)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LocalCost):
+            return NotImplemented
+        same = (self.order, self.num_samples) == (other.order, other.num_samples)
+        return same and all(
+            getattr(self, name).tobytes() == getattr(other, name).tobytes() for name in ("values", "error")
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.values.tobytes(), self.order))
+
+    @property
+    def uncertainty(self) -> float:
+        """Bound on the relative standard error of the path's length, sum L^(1/p); infinite for a path of no length.
+
+        As if the errors of all intervals pointed the same way: their samples are the same.
+        """
+        return path_uncertainty(self.values, self.error, self.order)
+
+
+def path_uncertainty(values: NDArray[np.float64], error: NDArray[np.float64], order: int) -> float:
+    """sum_k dL_k L_k^(1/p - 1) / p over sum_k L_k^(1/p): a bound on the relative standard error of a path's length."""
+    known = values > 0.0
+    lengths = values[known] ** (1.0 / order)
+    if not np.any(known):
+        return float("inf")
+    return float(np.sum(lengths * error[known] / (order * values[known])) / np.sum(lengths))
+
+
+def _checked(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """A read-only copy in one row. Raises StatisticsError for values that are negative or not finite."""
+    array = np.array(values, dtype=np.float64)
+    if array.ndim != 1 or len(array) == 0:
+        raise StatisticsError(f"`{name}` of a cost must be one row of numbers, got shape {array.shape}.")
+    sound = np.isfinite(array) & (array >= 0.0)
+    if not np.all(sound):
+        place = int(np.argmin(sound))
+        raise StatisticsError(
+            f"`{name}` of a cost must be finite and not negative, got {array[place]} at position {place}. Measure "
+            "again with `deis-sn calibrate --cost ...`."
+        )
+    array.flags.writeable = False
+    return array

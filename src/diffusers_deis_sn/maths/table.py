@@ -81,11 +81,6 @@ class CoefficientTable:
         """`transfer` as Python floats."""
         return tuple(self.transfer.tolist())
 
-    @cached_property
-    def starts(self) -> tuple[bool, ...]:
-        """Whether a run may begin at call i."""
-        return tuple((self.needs == 1).tolist())
-
 
 def _trimmed(row: list[float]) -> tuple[float, ...]:
     """A row without the zeros at its end, but for the first number."""

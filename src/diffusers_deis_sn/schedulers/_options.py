@@ -14,8 +14,8 @@ from diffusers_deis_sn.maths.normaliser import Normaliser
 from diffusers_deis_sn.maths.prediction import check_prediction_type
 from diffusers_deis_sn.maths.sigma import SigmaSchedule
 from diffusers_deis_sn.maths.solver import check_normaliser, check_solver
-from diffusers_deis_sn.maths.spacing import check_spacing, is_number
-from diffusers_deis_sn.schedulers._saving import SIGMA_OPTIONS, StatisticsHolder, flagged
+from diffusers_deis_sn.maths.spacing import is_number
+from diffusers_deis_sn.schedulers._saving import SIGMA_OPTIONS, StatisticsHolder
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 BETA_KEYS = (
@@ -32,7 +32,7 @@ EDM_SIGMA_DATA = 0.5  # Diffusers' default
 
 
 class SolverOptions(StatisticsHolder):
-    """A scheduler with the options of `DEISSNScheduler`."""
+    """A scheduler with the options that all solvers share, whatever their time grid."""
 
     def _validate(self) -> None:
         """Raise ConfigurationError for an option that is unknown, out of range or at odds with another."""
@@ -44,20 +44,7 @@ class SolverOptions(StatisticsHolder):
             config["integrand"],
             self.corrector_order,
         )
-        check_spacing(
-            self.spacing,
-            config["final_sigmas_type"],
-            config["grid_exponent"],
-            config["start_time"],
-            config["end_time"],
-        )
         self._validate_process()
-        flags = flagged(config)
-        if len(flags) > 1:
-            raise ConfigurationError(
-                f"At most one grid of sigmas can be used, got use_{'_sigmas and use_'.join(flags)}_sigmas. Set the "
-                "others to False."
-            )
         if not config["clip_normalizer_steps"] >= 0:
             raise ConfigurationError(
                 f"`clip_normalizer_steps` is a training time, zero or more, got {config['clip_normalizer_steps']!r}."
@@ -98,11 +85,6 @@ class SolverOptions(StatisticsHolder):
                 f"`clip_normalizer_steps` counts training steps, and process={process!r} has a continuum, got "
                 f"{config['clip_normalizer_steps']!r}. Use 0."
             )
-        if process != "vp" and self.spacing in ("linspace", "leading"):
-            raise ConfigurationError(
-                f"timestep_spacing={self.spacing!r} has whole training times, and process={process!r} a continuum. "
-                "Use 'karras', 'power_rho', 'log_snr', 'quadratic', 'power_t', 'beta' or 'trailing'."
-            )
         check_prediction_type(config["prediction_type"], self._sigma_data)
         if process == "ve" and config["prediction_type"] == "v_prediction":
             raise ConfigurationError(
@@ -132,14 +114,21 @@ class SolverOptions(StatisticsHolder):
         return self._noise[1]
 
     @property
-    def spacing(self) -> str:
-        """The grid that is used: one of the flags, or this scheduler's own `timestep_spacing`."""
-        return next(iter(flagged(self.config)), self._own_spacing)
+    def normalised(self) -> bool:
+        """Whether outputs are divided by r(t)."""
+        return self.statistics is not None and self._normalises
+
+    @property
+    def _normalises(self) -> bool:
+        """Whether statistics, where there are any, are used to normalise."""
+        return True
 
     @property
     def normaliser(self) -> Normaliser:
         """r(t) of the statistics, flat without."""
-        return Normaliser.flat() if self.statistics is None else self._normaliser_of(self.statistics)
+        if self.statistics is None or not self._normalises:
+            return Normaliser.flat()
+        return self._normaliser_of(self.statistics)
 
     def _normaliser_of(self, statistics: ScoreStatistics) -> Normaliser:
         cutoff = float(self.config["clip_normalizer_steps"]) or None
@@ -148,7 +137,8 @@ class SolverOptions(StatisticsHolder):
     def _check_statistics(self, statistics: ScoreStatistics) -> None:
         """Also raise ConfigurationError where the config's solver has no use for them."""
         super()._check_statistics(statistics)
-        check_normaliser(self._normaliser_of(statistics), self.config["integrand"])
+        if self._normalises:
+            check_normaliser(self._normaliser_of(statistics), self.config["integrand"])
 
     @property
     def corrector_order(self) -> int:
@@ -156,7 +146,7 @@ class SolverOptions(StatisticsHolder):
         given = self.config["corrector_order"]
         if given is not None:
             return given
-        normalised = self.statistics is not None and self.config["integrand"] == "noise"
+        normalised = self.normalised and self.config["integrand"] == "noise"
         return MAX_ORDER if normalised and self.config["solver"] == "multistep" else 0
 
     @property

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from diffusers_deis_sn.errors import StepError, TimestepsError
-from diffusers_deis_sn.maths.noise import NoiseSchedule
+from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
 from diffusers_deis_sn.maths.prediction import input_scale, output_map
 from diffusers_deis_sn.maths.table import CoefficientTable
 
@@ -38,6 +38,7 @@ class RunPlan:
         sigma: sigma of `levels`.
         input_scale: Factor of the network's input, one for each call.
         output: (a, b) of what the solver integrates, a output + b x, one pair for each call.
+        needs: Which call of its step a call is: one for the first, with which a run may begin; (C,).
         table: The solver's coefficients.
     """
 
@@ -47,6 +48,7 @@ class RunPlan:
     sigma: tuple[float, ...]
     input_scale: tuple[float, ...]
     output: tuple[tuple[float, float], ...]
+    needs: tuple[int, ...]
     table: CoefficientTable
 
     def __len__(self) -> int:
@@ -56,7 +58,12 @@ class RunPlan:
     @property
     def steps(self) -> int:
         """Number of steps, of one or several calls each."""
-        return sum(self.table.starts)
+        return sum(self.starts)
+
+    @cached_property
+    def starts(self) -> tuple[bool, ...]:
+        """Whether a run may begin at a call."""
+        return tuple(need == 1 for need in self.needs)
 
     @property
     def whole(self) -> bool:
@@ -70,7 +77,7 @@ class RunPlan:
 
     def nearest(self, time: float) -> int:
         """Number of the call nearest to `time`; where a time occurs twice the one that begins a step."""
-        return nearest(self.times, time, among=self.table.starts)
+        return nearest(self.times, time, among=self.starts)
 
     def index(self, time: float) -> int | None:
         """Number of the call at `time`, None if there is none."""
@@ -91,8 +98,8 @@ class RunPlan:
 
     def check_begin(self, n: int) -> None:
         """Raise StepError where call n is a later stage of a Runge-Kutta step, so that no run can begin there."""
-        if 0 <= n < len(self) and not self.table.starts[n]:
-            stage = int(self.table.needs[n])
+        if 0 <= n < len(self) and not self.starts[n]:
+            stage = self.needs[n]
             raise StepError(
                 f"A run cannot begin at call {n}, timestep {self.times[n]:g}: that is stage {stage} of a Runge-Kutta "
                 f"step which begins at call {n + 1 - stage}. Begin there (another `strength` or `denoising_start`), or "
@@ -106,6 +113,8 @@ def make_plan(
     prediction_type: str,
     integrand: str = "noise",
     sigma_data: float | None = None,
+    levels: Array | None = None,
+    needs: np.ndarray | None = None,
 ) -> RunPlan:
     """A run with the coefficients `table`.
 
@@ -115,25 +124,30 @@ def make_plan(
         prediction_type: What the network predicts.
         integrand: What the solver integrates, "noise" or "data".
         sigma_data: Of a network that is preconditioned as in EDM.
+        levels: rho of the calls and of the result, where there are more calls than the table has; (C + 1,).
+        needs: As in `RunPlan`, with `levels`.
 
     Raises:
         TimestepsError: Two steps that begin at the same time, which two levels beyond the training range would make.
     """
-    times = noise.call_times(table.levels[:-1])
-    begun = times[table.needs == 1]
+    levels = table.levels if levels is None else levels
+    needs = table.needs if needs is None else needs
+    times = noise.call_times(levels[:-1])
+    begun = times[needs == 1]
     if np.any(np.diff(begun) >= 0.0):
         raise TimestepsError(
             f"Two of the {len(begun)} network calls fall on the same time {begun[np.argmax(np.diff(begun))]:g}. Use "
             "fewer steps, another `timestep_spacing`, or levels inside the model's training range."
         )
-    alpha, sigma = noise.alpha(table.levels).tolist(), noise.sigma(table.levels).tolist()
+    alpha, sigma = noise.alpha(levels).tolist(), noise.sigma(levels).tolist()
     calls = list(zip(alpha[:-1], sigma[:-1], strict=True))
     return RunPlan(
         times=tuple(times.tolist()),
-        levels=tuple(table.levels.tolist()),
+        levels=tuple(levels.tolist()),
         alpha=tuple(alpha),
         sigma=tuple(sigma),
         input_scale=tuple(input_scale(s, sigma_data) for _, s in calls),
         output=tuple(output_map(integrand, prediction_type, a, s, sigma_data) for a, s in calls),
+        needs=tuple(needs.tolist()),
         table=table,
     )

@@ -2,13 +2,11 @@
 
 The statistics lie beside the config, one folder deeper: `score_statistics/score_statistics.safetensors`. In the config
 there is one private key, `_deis_sn`, which survives swaps to other schedulers and back in silence. It holds where the
-statistics came from, and the scheduler's own time grid where the config carries another class's.
+statistics came from, and the time grid of `DEISSNScheduler` where the config carries another class's.
 """
 
 from __future__ import annotations
 
-import inspect
-from contextvars import ContextVar
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,25 +14,16 @@ from typing import Any
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
 from diffusers_deis_sn.maths.solver import DEFAULT_ORDER
-from diffusers_deis_sn.maths.spacing import FREE_EXPONENT, INTEGER_SPACINGS, SPACINGS
-from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger
+from diffusers_deis_sn.schedulers._contract import PlannedScheduler
 from diffusers_deis_sn.statistics.format import FILE_NAME
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 PRIVATE = "_deis_sn"
 FOLDER = "score_statistics"
 HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
-OWN_OPTIONS = ("interpolation", "clip_normalizer_steps")  # no scheduler of Diffusers has arguments of these names
-OWN_SPACINGS = tuple(name for name in SPACINGS if name not in INTEGER_SPACINGS)
 SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
-FLAGGED_SPACINGS = ("karras", "exponential", "beta")  # the grids that Diffusers chooses by `use_..._sigmas`
 FLOW_OPTIONS = ("shift", "base_shift", "snr_shift_scale", "scaler")
 FOREIGN_CLASSES = ("FlowMatch", "CosineDPM", "CogVideoX", "DDPMWuerstchen", "IPNDM", "KarrasVe", "ScoreSdeVe")
-
-
-# The grid of the scheduler that `from_config` is making: its `__init__` checks options against it, and Diffusers
-# registers private keys only afterwards.
-_SPACING_TO_BE: ContextVar[str | None] = ContextVar("_SPACING_TO_BE", default=None)
 
 
 class StatisticsHolder(PlannedScheduler):
@@ -74,12 +63,6 @@ class StatisticsHolder(PlannedScheduler):
         """What the config's private key holds."""
         return dict(self.config.get(PRIVATE) or {})
 
-    @property
-    def _own_spacing(self) -> str:
-        """The grid of this scheduler, which the public config may not hold."""
-        private = self._private.get("timestep_spacing")
-        return str(_SPACING_TO_BE.get() or private or self.config["timestep_spacing"])
-
     def _set_private(self, **values: Any) -> None:
         """Change entries of the private key; None removes one, and the key goes with its last entry."""
         entries = {key: value for key, value in (self._private | values).items() if value is not None}
@@ -111,50 +94,13 @@ class StatisticsHolder(PlannedScheduler):
             _refuse_foreign_process(config)
             kwargs = _edm_options(config, kwargs) | kwargs
             kwargs = _not_inherited(config, kwargs) | kwargs
-        # A grid unknown to Diffusers stays private: in the public config it would break a swap to another class.
-        spacing = kwargs.get("timestep_spacing")
-        if spacing in OWN_SPACINGS:
-            del kwargs["timestep_spacing"]
-        if spacing is not None:  # chosen here, so no flag of another scheduler's config may override it
-            kwargs = {f"use_{grid}_sigmas": False for grid in FLAGGED_SPACINGS} | kwargs
-        used = spacing if config is None else cls._spacing_to_use(config, spacing)
-        token = _SPACING_TO_BE.set(used)
-        try:
-            scheduler, unused = super().from_config(config, return_unused_kwargs=True, **kwargs)
-        finally:
-            _SPACING_TO_BE.reset(token)
-        if spacing is not None or (used is not None and used != scheduler.config["timestep_spacing"]):
-            scheduler._set_private(timestep_spacing=used)
+        scheduler, unused = super().from_config(config, return_unused_kwargs=True, **kwargs)
         source = scheduler._private.get("stats") if stats is None else stats
         if source is not None and source is not False:
             scheduler.set_stats(source, **hub)
         elif stats is False:
             scheduler.set_stats(None)
         return (scheduler, unused) if return_unused_kwargs else scheduler
-
-    @classmethod
-    def _spacing_to_use(cls, config: dict[str, Any], chosen: str | None) -> str | None:
-        """The grid where it is not the public config's: another scheduler's stays there, for the way back, unused."""
-        remembered = (config.get(PRIVATE) or {}).get("timestep_spacing")
-        if chosen is not None or remembered is not None:
-            return chosen or remembered
-        if config.get("timestep_spacing") in OWN_SPACINGS:  # came with us through another class
-            return None
-        own = all(key in config for key in OWN_OPTIONS)
-        if "_class_name" in config:
-            own = config["_class_name"] == cls.__name__
-        if own:
-            return None
-        default: str = inspect.signature(cls.__init__).parameters["timestep_spacing"].default
-        if config.get("timestep_spacing", default) != default:
-            logger.info(
-                "timestep_spacing=%r is that of %s and kept for it; %s uses %r. Pass timestep_spacing= to choose.",
-                config["timestep_spacing"],
-                config.get("_class_name", "another scheduler"),
-                cls.__name__,
-                default,
-            )
-        return default
 
     @classmethod
     def from_pretrained(
@@ -207,7 +153,7 @@ class StatisticsHolder(PlannedScheduler):
             self._set_private(stats=source)
 
 
-def _is_edm(config: dict[str, Any]) -> bool:
+def is_edm(config: dict[str, Any]) -> bool:
     """Whether the config is one of Diffusers' EDM schedulers; in memory it does not carry the name of its class."""
     name = config.get("_class_name")
     if name:
@@ -219,30 +165,12 @@ def _is_edm(config: dict[str, Any]) -> bool:
 
 def _edm_options(config: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
     """Options of this class for the config of one of Diffusers' EDM schedulers, none for other configs."""
-    if not _is_edm(config):
+    if not is_edm(config):
         return {}
     names = ("sigma_min", "sigma_max") if chosen.get("process") == "ve" else SIGMA_OPTIONS
     options = {name: config[name] for name in names if name in config}
     options |= {name: None for name in SIGMA_OPTIONS if name not in names}
-    if _grid_chosen(chosen):
-        spacing: dict[str, Any] = {}
-    elif config.get("sigma_schedule") == "exponential":
-        spacing = {"timestep_spacing": "exponential"}
-    elif config.get("rho", 7.0) == 7.0:
-        spacing = {"timestep_spacing": "karras"}
-    else:
-        spacing = {"timestep_spacing": "power_rho", "grid_exponent": config["rho"]}
-    return {"process": "edm"} | options | spacing
-
-
-def _grid_chosen(chosen: dict[str, Any]) -> str | None:
-    """The grid that the caller of `from_config` asks for, by flag or by name."""
-    return next(iter(flagged(chosen)), chosen.get("timestep_spacing"))
-
-
-def flagged(config: dict[str, Any]) -> list[str]:
-    """The grids whose flags are set."""
-    return [grid for grid in FLAGGED_SPACINGS if config.get(f"use_{grid}_sigmas")]
+    return {"process": "edm"} | options
 
 
 def _not_inherited(config: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
@@ -258,19 +186,19 @@ def _not_inherited(config: dict[str, Any], chosen: dict[str, Any]) -> dict[str, 
     if chosen.get("process", config.get("process", "vp")) == "vp":
         # In a variance-preserving scheduler these bound a grid of sigmas; here they would name another process.
         left |= {name: None for name in SIGMA_OPTIONS if config.get(name) is not None}
-    grid = _grid_chosen(chosen)
-    if grid is not None and grid not in FREE_EXPONENT:
-        left["grid_exponent"] = None
-    if grid in INTEGER_SPACINGS:
-        left |= {"start_time": 1.0, "end_time": None}
-    return {name: value for name, value in left.items() if name in config and config[name] != value}
+    return differing(config, left)
+
+
+def differing(config: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that the config holds with another value."""
+    return {name: value for name, value in options.items() if name in config and config[name] != value}
 
 
 def _refuse_foreign_process(config: dict[str, Any]) -> None:
     """Raise ConfigurationError for a model of a process that is not supported: its images would be noise."""
     name = str(config.get("_class_name", ""))
     signs = [key for key in FLOW_OPTIONS if key in config]
-    if "sigma_data" in config and "process" not in config and not _is_edm(config):
+    if "sigma_data" in config and "process" not in config and not is_edm(config):
         signs.append("sigma_data")
     signs += [f"{key}=True" for key in ("use_flow_sigmas", "use_dynamic_shifting") if config.get(key)]
     for key, value in (("prediction_type", "flow_prediction"), ("timestep_type", "continuous")):

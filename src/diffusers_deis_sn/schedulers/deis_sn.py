@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from os import PathLike
-from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from diffusers.configuration_utils import register_to_config
-from diffusers.schedulers.scheduling_utils import SchedulerOutput
-from torch import Tensor
 
-from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
-from diffusers_deis_sn.maths.prediction import threshold
-from diffusers_deis_sn.maths.solver import calls_per_step, solver_table
-from diffusers_deis_sn.maths.spacing import (
-    levels_from_sigmas,
-    levels_from_times,
-    spaced_levels,
-)
-from diffusers_deis_sn.maths.update import combine
-from diffusers_deis_sn.schedulers._contract import logger
-from diffusers_deis_sn.schedulers._options import SolverOptions
-from diffusers_deis_sn.schedulers._plan import make_plan
+from diffusers_deis_sn.schedulers._spacing import NamedSpacing
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 
-class DEISSNScheduler(SolverOptions):
+class DEISSNScheduler(NamedSpacing):
     """Exponential integrator of the probability-flow ODE with score normalisation: the DEIS family.
 
         x_{n+1} = (alpha_{n+1} / alpha_n) x_n + sum_j c_{n,j} eps_{n-j}
@@ -96,8 +79,6 @@ class DEISSNScheduler(SolverOptions):
         https://arxiv.org/abs/2311.00157.
     """
 
-    ignore_for_config: ClassVar[list[str]] = ["stats"]
-
     @register_to_config
     def __init__(
         self,
@@ -136,185 +117,7 @@ class DEISSNScheduler(SolverOptions):
         variance_type: str | None = None,
         stats: ScoreStatistics | str | PathLike[str] | None = None,
     ) -> None:
-        self.statistics: ScoreStatistics | None = None
-        self._validate()
-        self._start(self.noise)
-        self.order = calls_per_step(solver)
-        if process != "vp":
-            self.init_noise_sigma = _start_scale(self.noise.top)
-        self.model_outputs: list[Any] = [None] * solver_order  # oldest first, as in Diffusers; None before the first
-        self._at_hand = 0
-        if stats is not None:
-            self.set_stats(stats)
-
-    # ----------------------------------------------------------------------------------------------------- plan
-
-    def set_timesteps(
-        self,
-        num_inference_steps: int | None = None,
-        device: str | torch.device | None = None,
-        mu: float | None = None,
-        sigmas: Sequence[float] | Array | None = None,
-        timesteps: Sequence[float] | Array | None = None,
-    ) -> None:
-        """Plan a run: choose the times and compute all coefficients, in float64 on the host.
-
-        Args:
-            num_inference_steps: Number of steps N; of network calls too, unless the solver takes several a step.
-            device: Where `timesteps` are to lie.
-            mu: Shift of flow-matching schedules; only None.
-            sigmas: Noise levels sigma / alpha of the calls, falling, used exactly as given; a final zero may be there
-                or not and is no call.
-            timesteps: Training times of the calls, falling, used exactly as given.
-
-        Raises:
-            TimestepsError: None or several of the three ways to choose times, or times that cannot be walked.
-        """
-        if mu is not None:
-            raise ConfigurationError(
-                f"`mu` shifts the schedule of flow-matching models, got {mu!r} for a {self.noise.path} schedule. This "
-                "version does not support flow-matching models: keep the pipeline's own scheduler."
-            )
-        self._validate()
-        noise = self.noise
-        if self.statistics is not None:  # pipelines and users may have edited the config since they were set
-            self._check_statistics(self.statistics)
-        levels = self._levels(noise, num_inference_steps, sigmas, timesteps)
-        if self.statistics is None and not self._silent:
-            self._warn_once("plain", "No score statistics given: this is plain DEIS. Measure them with `calibrate`.")
-        config = self.config
-        table = solver_table(
-            noise,
-            self.normaliser,
-            levels,
-            solver=config["solver"],
-            order=config["solver_order"],
-            interpolation=config["interpolation"],
-            integrand=config["integrand"],
-            corrector_order=self.corrector_order,
-            lower_order_final=config["lower_order_final"],
-            gain_limit=self.gain_limit,
-        )
-        self._adopt(make_plan(noise, table, config["prediction_type"], config["integrand"], self._sigma_data), device)
-        self.order = calls_per_step(config["solver"])
-        if noise.path == "ve":
-            self.init_noise_sigma = _start_scale(levels[0])
-        self.model_outputs = [None] * table.order
-        self._at_hand = 0
-
-    def _levels(
-        self,
-        noise: NoiseSchedule,
-        steps: int | None,
-        sigmas: Sequence[float] | Array | None,
-        timesteps: Sequence[float] | Array | None,
-    ) -> Array:
-        """Noise levels of the run, from whichever of the three the caller gave; (N + 1,)."""
-        config = self.config
-        final, end = config["final_sigmas_type"], config["end_time"]
-        if sigmas is not None and timesteps is not None:
-            raise TimestepsError("Give `timesteps` or `sigmas`, not both: each fixes the run.")
-        if timesteps is not None:
-            levels = levels_from_times(noise, timesteps, final, end)
-        elif sigmas is not None:
-            levels = levels_from_sigmas(noise, sigmas, final, end)
-        elif steps is not None:
-            return spaced_levels(
-                noise,
-                steps,
-                self.spacing,
-                final,
-                config["steps_offset"],
-                exponent=config["grid_exponent"],
-                start=config["start_time"],
-                end=end,
-            )
-        else:
-            raise TimestepsError("Give `num_inference_steps`, `timesteps` or `sigmas`.")
-        if steps is not None and steps != len(levels) - 1:
-            logger.info("The %d given times override num_inference_steps=%d.", len(levels) - 1, steps)
-        return levels
-
-    # ----------------------------------------------------------------------------------------------------- step
-
-    def step(
-        self,
-        model_output: Tensor,
-        timestep: float | Tensor,
-        sample: Tensor,
-        generator: torch.Generator | list[torch.Generator] | None = None,
-        return_dict: bool = True,
-        eta: float = 0.0,
-        use_clipped_model_output: bool | None = None,
-    ) -> SchedulerOutput | tuple[Tensor]:
-        """Go from one planned time to the next: one linear combination of the sample and the last outputs.
-
-        Args:
-            model_output: What the network (or guidance) returned; (B, *event), or with twice the channels where it
-                also predicts a variance, which is dropped.
-            timestep: The planned time; it is checked where it can be without waiting for an accelerator.
-            sample: x_n; (B, *event).
-            generator: Unused, the method draws no noise; some pipelines pass it always.
-            return_dict: Whether to return a `SchedulerOutput` or a tuple.
-            eta: Amount of noise of DDIM; only 0. Some pipelines pass it always.
-            use_clipped_model_output: Unused; `DDIMPipeline` passes it always.
-
-        Returns:
-            x_{n+1}, shape and dtype of the sample.
-
-        Raises:
-            StepError: Before `set_timesteps`, after the last step, out of order, or shapes that do not match.
-        """
-        if eta:
-            raise StepError(f"DEIS draws no noise: `eta` must be 0, got {eta!r}. Use DDIMScheduler for eta > 0.")
-        if self._step_index is None:
-            self._at_hand = 0
-        n = self._begin_step(timestep)
-        if model_output.ndim > 1 and model_output.shape[1] == 2 * sample.shape[1]:
-            model_output = model_output[:, : sample.shape[1]]
-        if model_output.shape != sample.shape:
-            raise StepError(
-                f"`model_output` has shape {tuple(model_output.shape)}, `sample` {tuple(sample.shape)}. They must "
-                "agree, except that a predicted variance may double the channels."
-            )
-        if self._at_hand and self.model_outputs[-1].shape != sample.shape:
-            raise StepError(
-                f"`sample` has shape {tuple(sample.shape)}, but the steps before had "
-                f"{tuple(self.model_outputs[-1].shape)}. Call `set_timesteps` before a run with other samples."
-            )
-        self.model_outputs = [*self.model_outputs[1:], self._convert(model_output, sample, n)]
-        self._at_hand = min(self._at_hand + 1, len(self.model_outputs))
-        table = self._plan.table  # type: ignore[union-attr]
-        previous = combine(
-            sample,
-            table.transfers[n],
-            self.model_outputs[::-1],
-            table.rows[self._at_hand - 1][n],
-        )
-        self._step_index = n + 1
-        return SchedulerOutput(prev_sample=previous) if return_dict else (previous,)
-
-    def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
-        """What the solver integrates, a tensor of its own: compiled networks reuse the memory of their outputs."""
-        a, b = self._plan.output[index]  # type: ignore[union-attr]
-        if (a, b) == (1.0, 0.0) and not self.config["thresholding"]:
-            return model_output.clone()
-        # Under autocast the output is narrower than the sample: what cancels must not be rounded before it does.
-        wide = torch.promote_types(torch.promote_types(model_output.dtype, sample.dtype), torch.float32)
-        output, x = model_output.to(wide), sample.to(wide)
-        converted = output * a if b == 0.0 else (output * a).add_(x, alpha=b)
-        if not self.config["thresholding"]:
-            return converted
-        data = self.config["integrand"] == "data"
-        alpha, sigma = self._plan.alpha[index], self._plan.sigma[index]  # type: ignore[union-attr]
-        x0 = converted if data else (x - sigma * converted) / alpha
-        x0 = threshold(x0, self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"])
-        return x0 if data else (x - alpha * x0) / sigma
-
-
-def _start_scale(sigma: float) -> float:
-    """Standard deviation of what a variance-exploding run starts from, data and noise, as Diffusers has it."""
-    return float((sigma**2 + 1.0) ** 0.5)
+        self._set_up(stats)
 
 
 DEISSNScheduler.__module__ = "diffusers_deis_sn"

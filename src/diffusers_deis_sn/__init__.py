@@ -2,7 +2,8 @@
 
     pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats="folder-or-hub-name")
 
-`DEISSNScheduler` is the scheduler, `calibrate` measures a model's `ScoreStatistics` on any pipeline.
+`DEISSNScheduler` is the scheduler, `ScoreOptimalScheduler` the same on a time grid learned from the model's scores;
+`calibrate` measures a model's `ScoreStatistics` on any pipeline.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers_deis_sn._version import __version__
 from diffusers_deis_sn.collect.run import calibrate
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
+from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
-__all__ = ["DEISSNScheduler", "SchedulerMixin", "ScoreStatistics", "__version__", "calibrate"]
+__all__ = ["DEISSNScheduler", "SchedulerMixin", "ScoreOptimalScheduler", "ScoreStatistics", "__version__", "calibrate"]

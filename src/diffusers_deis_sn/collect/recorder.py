@@ -1,8 +1,8 @@
-"""A scheduler that samples as plain DEIS and takes down what it sees."""
+"""A scheduler that samples as plain DEIS, takes down what it sees, and looks sideways where it is asked to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 
 from diffusers_deis_sn._version import __version__
-from diffusers_deis_sn.collect.reducers import MomentReducer
+from diffusers_deis_sn.collect.probing import Costs, ProbeGroup
+from diffusers_deis_sn.collect.reducers import MeanReducer, MomentReducer
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
-from diffusers_deis_sn.schedulers._plan import RunPlan
+from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
+from diffusers_deis_sn.optimise.costs import Question
+from diffusers_deis_sn.schedulers._plan import RunPlan, make_plan
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -39,34 +42,62 @@ MEASURING_OPTIONS: dict[str, Any] = {
     "lower_order_final": False,
 }
 SOLVER = "DEIS order {solver_order} in {interpolation}, {timestep_spacing}, by the cleanest level, to sigma zero"
+NOISED_DATA = "noised data at the times of a {timestep_spacing} run, and at the cleanest level"
+WIDEST = 3.0  # ratio of neighbouring levels between which a cost is still local: its length is then a fifth too long
+HALF_PRECISION = (torch.float16, torch.bfloat16)
 
 
 class RecordingScheduler(DEISSNScheduler):
     """Plain DEIS that reduces |eps| and eps^2 of every step it takes. `RecordingScheduler.measuring` makes one.
 
+    With `costs`, each step is followed by probe steps, which leave the trajectory as it is: the pipeline is handed the
+    same sample at the time of the next step, or samples near it, and calls its network on them as on any other.
+
     Attributes:
         origin: Facts about the measurement that a scheduler cannot know; `measured` adds those it can.
+        costs: Costs to be measured, of `COST_ORDERS`; may change between runs.
+        data: Clean samples of the next run, as the scheduler sees them (latents of latent models), one for each sample
+            of the batch, to be noised instead of going along trajectories; (B, *event), or None.
+        generators: Of the noise for `data` and of the probes' signs, on the CPU, one for each sample of the batch.
         on_step: Called after each network call with what it adds to the number of samples drawn, a fraction of a batch.
     """
 
     _silent = True
 
     origin = StatisticsOrigin()
+    costs: tuple[str, ...] = ()
+    data: Tensor | None = None
+    generators: Sequence[torch.Generator] = ()
     on_step: Callable[[float], None] | None = None
     _reducer: MomentReducer | None = None
+    _cost_reducers: dict[str, MeanReducer]
     _times: tuple[float, ...] = ()
+    _group = ProbeGroup(())
     _sample_shape: tuple[int, ...] | None = None
     _dtype: torch.dtype | None = None
+    _from_data = False
+    _asking: Generator[Question, Tensor, Costs]
+    _asked: Tensor
+    _after: Tensor
 
     @classmethod
-    def measuring(cls, config: dict[str, Any], origin: StatisticsOrigin) -> RecordingScheduler:
+    def measuring(
+        cls, config: dict[str, Any], origin: StatisticsOrigin, costs: Sequence[str] = ()
+    ) -> RecordingScheduler:
         """A recorder for the model whose scheduler has this config.
 
         Raises:
+            CalibrationError: An unknown cost.
             ConfigurationError: A model of a process that is not supported.
         """
+        for name in costs:
+            if name not in COST_ORDERS:
+                raise CalibrationError(f"`costs` may hold {' and '.join(COST_ORDERS)}, got {name!r}.")
         recorder: RecordingScheduler = cls.from_config(config, stats=False, **MEASURING_OPTIONS)
         recorder.origin = origin
+        recorder.costs = tuple(dict.fromkeys(costs))
+        recorder._fine = bool(costs)
+        recorder._cost_reducers = {}
         return recorder
 
     @property
@@ -74,15 +105,39 @@ class RecordingScheduler(DEISSNScheduler):
         """Number of samples that every step so far has seen, or the most of them where steps differ."""
         return 0 if self._reducer is None else int(self._reducer.count.max())
 
+    # ----------------------------------------------------------------------------------------------------- plan
+
+    @property
+    def _calls_per_step(self) -> int:
+        return len(self._group) + 1
+
+    def _planned(self, noise: NoiseSchedule, levels: Array) -> RunPlan:
+        """The run through these levels, with all probe steps but after the last: nothing is entered from there."""
+        self._group = ProbeGroup(self.costs)
+        config = self.config
+        calls, needs = self._group.calls(levels)
+        return make_plan(
+            noise,
+            self._table(noise, levels),
+            config["prediction_type"],
+            config["integrand"],
+            self._sigma_data,
+            levels=calls,
+            needs=needs,
+        )
+
     def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
         """Make `plan` the current run. Raises CalibrationError for other times than those of the runs before."""
+        times = tuple(time for time, starts in zip(plan.times, plan.starts, strict=True) if starts)
         if self._reducer is None:
-            self._times, self._reducer = plan.times, MomentReducer(len(plan))
-        elif plan.times != self._times:
+            self._times, self._reducer = times, MomentReducer(len(times))
+        elif times != self._times:
             raise CalibrationError(
                 f"All runs of one recording must have the same times: the first had {_span(self._times)}, this one "
-                f"has {_span(plan.times)}. Call the pipeline with one `num_inference_steps`, or record anew."
+                f"has {_span(times)}. Call the pipeline with one `num_inference_steps`, or record anew."
             )
+        for name in self.costs:
+            self._cost_reducers.setdefault(name, MeanReducer(1, len(times) - 1))
         super()._adopt(plan, device)
 
     def _levels(
@@ -95,27 +150,97 @@ class RecordingScheduler(DEISSNScheduler):
         """The levels asked for, and one more call at the cleanest level of training.
 
         There r falls fastest, and a grid that is uniform in time stops short of it: below the last measured time r is
-        held flat, which would cost the last step of every run more than all other steps together.
+        held flat, which would cost the last step of every run more than all other steps together. Where costs are
+        measured, further levels are put in where neighbours are too far apart for a cost to be local.
         """
         levels = super()._levels(noise, steps, sigmas, timesteps)
         if levels[-1] == 0.0 and levels[-2] > noise.bottom * (1.0 + 1e-6):
-            return np.insert(levels, -1, noise.bottom)
-        return levels
+            levels = np.insert(levels, -1, noise.bottom)
+        return _refined(noise, levels) if self._fine else levels
+
+    # ----------------------------------------------------------------------------------------------------- step
+
+    def _advance(self, row: int, output: Tensor, sample: Tensor) -> Tensor:
+        """The next sample of the trajectory, or of the probes that come before it."""
+        if self.on_step is not None:
+            self.on_step(len(output) / len(self._plan))  # type: ignore[arg-type]
+        step, stage = divmod(row, self._calls_per_step)
+        if stage:
+            self._check_asked(sample)
+            return self._answer(row, output, sample)
+        self._take_down(step, output)
+        self._after = super()._advance(step, output, sample)
+        if step == len(self._times) - 1:
+            return self._after
+        if self.data is not None:
+            self._after = self._noised(step + 1, sample)
+        plan = self._plan
+        wide = torch.promote_types(sample.dtype, torch.float32)
+        self._asking = self._group.ask(
+            sample.to(wide) / plan.alpha[row],  # type: ignore[union-attr]
+            output.to(wide),
+            plan.levels[row],  # type: ignore[union-attr]
+            plan.levels[row + self._calls_per_step],  # type: ignore[union-attr]
+            self.generators,
+        )
+        return self._answer(row, None, sample)
+
+    def _answer(self, row: int, output: Tensor | None, sample: Tensor) -> Tensor:
+        """Tell the probes what the network said, and have the next sample from them, or the trajectory's in the end."""
+        try:
+            wide = torch.promote_types(sample.dtype, torch.float32)
+            y, _ = next(self._asking) if output is None else self._asking.send(output.to(wide))
+        except StopIteration as done:
+            for name, costs in done.value.items():
+                self._cost_reducers[name].add_samples(row // self._calls_per_step, costs[None].cpu().numpy())
+            return self._after
+        self._asked = (y * self._plan.alpha[row + 1]).to(sample.dtype)  # type: ignore[union-attr]
+        return self._asked
+
+    def _check_asked(self, sample: Tensor) -> None:
+        """Raise CalibrationError where the network was not called on the sample that a probe wanted."""
+        if sample is not self._asked and not torch.equal(sample, self._asked):
+            raise CalibrationError(
+                "The pipeline changes its samples between steps, as those do that paint within a mask, so costs cannot "
+                "be measured through it. Measure them on the model's plain text-to-image pipeline, or use costs=()."
+            )
+
+    def _take_down(self, step: int, epsilon: Tensor) -> None:
+        self._reducer.add(step, epsilon)  # type: ignore[union-attr]
+        self._sample_shape = tuple(epsilon.shape[1:])
 
     def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
         """As `DEISSNScheduler` has it; what it gives is what the solver integrates, so that is what is taken down."""
-        epsilon = super()._convert(model_output, sample, index)
-        self._reducer.add(index, epsilon)  # type: ignore[union-attr]
-        self._sample_shape, self._dtype = tuple(epsilon.shape[1:]), model_output.dtype
-        if self.on_step is not None:
-            self.on_step(len(epsilon) / len(self._times))
-        return epsilon
+        self._dtype = model_output.dtype
+        if "predictor" in self.costs and self._dtype in HALF_PRECISION:
+            raise CalibrationError(
+                f"The predictor's cost is made of differences of outputs, and {self._dtype} rounds them away. Run the "
+                "pipeline in float32, or leave it out: costs=('corrector',)."
+            )
+        return super()._convert(model_output, sample, index)
+
+    def _noised(self, step: int, like: Tensor) -> Tensor:
+        """The clean samples with fresh noise of the level of a step."""
+        if self.data is None or self.data.shape != like.shape:
+            raise CalibrationError(
+                f"`data` must be samples as the scheduler sees them, of shape {tuple(like.shape[1:])} (the latents of "
+                f"latent models), got {None if self.data is None else tuple(self.data.shape[1:])}."
+            )
+        self._from_data = True
+        call = step * self._calls_per_step
+        shape, dtype = like.shape[1:], torch.promote_types(like.dtype, torch.float32)
+        noise = torch.stack([torch.randn(shape, generator=one, dtype=dtype) for one in self.generators]).to(like.device)
+        alpha, sigma = self._plan.alpha[call], self._plan.sigma[call]  # type: ignore[union-attr]
+        return (alpha * self.data.to(noise) + sigma * noise).to(like.dtype)
+
+    # --------------------------------------------------------------------------------------------------- results
 
     def measured(self) -> ScoreStatistics:
         """What was measured up to now; times that no run visited are left out.
 
         Raises:
-            CalibrationError: Fewer than two times were visited by at least two samples.
+            CalibrationError: Fewer than two times were visited by at least two samples; or a cost not between all of
+                them.
         """
         reducer = self._reducer or MomentReducer(0)
         visited = np.flatnonzero(reducer.count >= 2)[::-1]
@@ -135,7 +260,31 @@ class RecordingScheduler(DEISSNScheduler):
             mean_square_error=errors[1],
             num_samples=reducer.count[visited],
             origin=self._full_origin(),
+            costs={name: self._cost(name, visited) for name in self._cost_reducers},
         )
+
+    def _cost(self, name: str, visited: np.ndarray) -> LocalCost:
+        """A cost of the intervals between the visited times, cleanest first."""
+        reducer = self._cost_reducers[name]
+        left = visited[1:]  # the step from each time but the cleanest
+        if np.any(np.diff(visited) != -1) or np.any(reducer.count[left] < 2):
+            raise CalibrationError(
+                f"The {name} cost was not measured between all visited times. Call the pipeline with one "
+                "`num_inference_steps` and one `strength`, to the end of each run."
+            )
+        return LocalCost(
+            values=np.maximum(reducer.mean[0, left], 0.0),  # an estimate without bias may fall below
+            error=reducer.standard_error[0, left],
+            order=COST_ORDERS[name],
+            num_samples=int(reducer.count[left].max()),
+        )
+
+    def uncertainty(self, name: str) -> float:
+        """Relative standard error of the length that a cost gives the path so far; infinite where nothing is known."""
+        reducer = self._cost_reducers.get(name)
+        if reducer is None or reducer.count.max() < 2:
+            return float("inf")
+        return self._cost(name, np.flatnonzero(self._reducer.count >= 2)[::-1]).uncertainty  # type: ignore[union-attr]
 
     def _full_origin(self) -> StatisticsOrigin:
         return replace(
@@ -145,11 +294,25 @@ class RecordingScheduler(DEISSNScheduler):
             prediction_type=self.config["prediction_type"],
             sample_shape=self._sample_shape,
             dtype=str(self._dtype).removeprefix("torch."),
-            solver=SOLVER.format(**MEASURING_OPTIONS),
+            solver=(NOISED_DATA if self._from_data else SOLVER).format(**MEASURING_OPTIONS),
             num_inference_steps=len(self._times),
             versions=_versions(),
             date=datetime.now(timezone.utc).date().isoformat(),
         )
+
+
+def _refined(noise: NoiseSchedule, levels: Array) -> Array:
+    """The levels, and others between neighbours more than `WIDEST` apart: evenly in log rho, at whole times if any."""
+    calls = levels[:-1]
+    wide = np.flatnonzero(calls[:-1] > WIDEST * calls[1:])
+    more = [
+        np.geomspace(calls[k], calls[k + 1], 2 + int(np.log(calls[k] / calls[k + 1]) / np.log(WIDEST))) for k in wide
+    ]
+    inner = np.concatenate([row[1:-1] for row in more]) if more else np.zeros(0)
+    if isinstance(noise, TableSchedule):
+        inner = noise.rho(np.round(noise.time(inner)))
+    apart = np.min(np.abs(np.log(inner[:, None] / calls)), axis=1) > 1e-9 if len(inner) else np.zeros(0, dtype=bool)
+    return np.append(np.unique(np.append(calls, inner[apart]))[::-1], levels[-1])
 
 
 def _span(times: tuple[float, ...]) -> str:

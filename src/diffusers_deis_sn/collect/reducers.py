@@ -10,26 +10,76 @@ from torch import Tensor
 from diffusers_deis_sn.errors import CalibrationError
 
 
-class MomentReducer:
-    """Over samples and for each planned time: means of |eps| and eps^2, and how uncertain they are.
+class MeanReducer:
+    """Means over samples of some numbers at each of N places, and how uncertain they are.
 
-    A sample counts once, with its mean over components; the standard error is sqrt(sum (v - mean)^2 / (n (n - 1))).
-    All is float64 on the host, and the result does not depend on how samples were batched, but for rounding.
+    A sample counts once; the standard error is sqrt(sum (v - mean)^2 / (n (n - 1))). All is float64 on the host, and
+    the result does not depend on how samples were batched, but for rounding.
 
     Args:
-        times: Number of planned times N.
+        curves: Numbers per sample and place, M.
+        places: N.
 
     Attributes:
         count: Number of samples n; (N,), int64.
-        mean: Means of |eps| and eps^2; (2, N).
-        spread: Sums of squared deviations from these means; (2, N).
+        mean: (M, N).
+        spread: Sums of squared deviations from the means; (M, N).
+    """
+
+    def __init__(self, curves: int, places: int) -> None:
+        """Nothing seen yet."""
+        self.count: NDArray[np.int64] = np.zeros(places, dtype=np.int64)
+        self.mean: NDArray[np.float64] = np.zeros((curves, places))
+        self.spread: NDArray[np.float64] = np.zeros((curves, places))
+
+    def add_samples(self, index: int, samples: NDArray[np.float64]) -> None:
+        """Take in a batch at one place.
+
+        Args:
+            index: Which place, 0 to N - 1.
+            samples: (M, B).
+
+        Raises:
+            CalibrationError: A value that is not finite.
+        """
+        if not np.all(np.isfinite(samples)):
+            raise CalibrationError(
+                "The network returned values that are not finite. Try another dtype (float32 or bfloat16), or fewer "
+                "or simpler pipeline options."
+            )
+        batch = MeanReducer(*self.mean.shape)
+        batch.count[index] = samples.shape[1]
+        batch.mean[:, index] = samples.mean(1)
+        batch.spread[:, index] = np.square(samples - samples.mean(1, keepdims=True)).sum(1)
+        self.merge(batch)
+
+    def merge(self, other: MeanReducer) -> None:
+        """Take in all samples of another reducer of the same places (Chan, Golub and LeVeque's pairwise update)."""
+        count = self.count + other.count
+        share = other.count / np.maximum(count, 1)
+        apart = other.mean - self.mean
+        self.mean = self.mean + apart * share
+        self.spread = self.spread + other.spread + np.square(apart) * self.count * share
+        self.count = count
+
+    @property
+    def standard_error(self) -> NDArray[np.float64]:
+        """Standard errors of `mean`; (M, N), infinite where fewer than two samples were seen."""
+        freedom = self.count * (self.count - 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(freedom > 0, np.sqrt(self.spread / freedom), np.inf)
+
+
+class MomentReducer(MeanReducer):
+    """Means of |eps| and eps^2 at each planned time, each sample with its mean over components.
+
+    Args:
+        times: Number of planned times N.
     """
 
     def __init__(self, times: int) -> None:
         """Nothing seen yet."""
-        self.count: NDArray[np.int64] = np.zeros(times, dtype=np.int64)
-        self.mean: NDArray[np.float64] = np.zeros((2, times))
-        self.spread: NDArray[np.float64] = np.zeros((2, times))
+        super().__init__(2, times)
 
     def add(self, index: int, epsilon: Tensor) -> None:
         """Take in a batch at one time.
@@ -42,30 +92,4 @@ class MomentReducer:
             CalibrationError: A value that is not finite.
         """
         values = epsilon.detach().to("cpu").to(torch.float64).reshape(len(epsilon), -1)
-        samples = torch.stack([values.abs().mean(1), values.square().mean(1)]).numpy()
-        if not np.all(np.isfinite(samples)):
-            raise CalibrationError(
-                "The network returned values that are not finite. Try another dtype (float32 or bfloat16), or fewer "
-                "or simpler pipeline options."
-            )
-        batch = MomentReducer(len(self.count))
-        batch.count[index] = samples.shape[1]
-        batch.mean[:, index] = samples.mean(1)
-        batch.spread[:, index] = np.square(samples - samples.mean(1, keepdims=True)).sum(1)
-        self.merge(batch)
-
-    def merge(self, other: MomentReducer) -> None:
-        """Take in all samples of another reducer of the same times (Chan, Golub and LeVeque's pairwise update)."""
-        count = self.count + other.count
-        share = other.count / np.maximum(count, 1)
-        apart = other.mean - self.mean
-        self.mean = self.mean + apart * share
-        self.spread = self.spread + other.spread + np.square(apart) * self.count * share
-        self.count = count
-
-    @property
-    def standard_error(self) -> NDArray[np.float64]:
-        """Standard errors of `mean`; (2, N), infinite where fewer than two samples were seen."""
-        freedom = self.count * (self.count - 1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(freedom > 0, np.sqrt(self.spread / freedom), np.inf)
+        self.add_samples(index, torch.stack([values.abs().mean(1), values.square().mean(1)]).numpy())

@@ -7,12 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.progress import Progress, meter, silenced
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin, hash_prompts
 from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+FEWEST = 8  # samples before a standard error is believed
 
 
 def calibrate(
@@ -26,6 +31,9 @@ def calibrate(
     base_model: str | None = None,
     revision: str | None = None,
     licence: str | None = None,
+    costs: Sequence[str] = (),
+    tolerance: float = 0.02,
+    data: Tensor | None = None,
     progress: bool | Progress = True,
     **pipeline_kwargs: Any,
 ) -> ScoreStatistics:
@@ -33,6 +41,11 @@ def calibrate(
 
     Sample i starts from seed + i and has prompt i (in turn), so the result does not depend on `batch_size` but for
     rounding. The pipeline's scheduler is put back whatever happens. Memory does not grow with `num_samples`.
+
+    With `costs` the record also serves `ScoreOptimalScheduler`. Each step is then followed by network calls on the same
+    sample at the time of the next step (one for the "corrector" cost), or on samples near it (fifteen for
+    "predictor"); the trajectories, and r, stay as they are. A cost is measured until the length it gives the path is
+    known to `tolerance`, which takes a few batches, and on `num_samples` at most.
 
     Args:
         pipe: Any pipeline of a variance-preserving model; its class and its network need not be known.
@@ -45,6 +58,10 @@ def calibrate(
         base_model: What to call the model in the record; by default where the pipeline was loaded from.
         revision: Its revision, for the record.
         licence: Licence of the statistics, for the record.
+        costs: Costs to be measured as well: "corrector", "predictor", both or none.
+        tolerance: Relative standard error of the path's length at which a cost counts as measured; 0 for all samples.
+        data: Clean samples as the scheduler sees them (latents of latent models), to be noised at every time instead of
+            going along trajectories; (M, *event). Sample i uses number i, in turn.
         progress: True for a progress bar, False for none, or a function of samples drawn and samples in all.
         **pipeline_kwargs: Further arguments of the pipeline's call, such as `guidance_scale`, `height`, `image`.
 
@@ -53,10 +70,12 @@ def calibrate(
 
     Raises:
         CalibrationError: Arguments that make no measurement, a pipeline that never calls its scheduler, or outputs
-            that are not finite.
+            that are not finite. Also costs of pipelines that change their samples between steps (inpainting), and the
+            predictor's cost in half precision.
         ConfigurationError: A model of a process that is not supported.
     """
     _check_numbers(num_samples, num_inference_steps, batch_size, seed)
+    _check_tolerance(tolerance)
     calls = plan_calls(pipe, prompts, num_inference_steps, seed, pipeline_kwargs)
     record = recording(
         pipe,
@@ -66,12 +85,16 @@ def calibrate(
         base_model=base_model,
         revision=revision,
         licence=licence,
+        costs=costs,
     )
     with record as recorder, silenced(pipe), meter(progress, num_samples) as report:
         while recorder.num_samples < num_samples:
             first = recorder.num_samples
             count = min(batch_size, num_samples - first)
             recorder.on_step = _step_counter(report, first)
+            recorder.generators = [torch.Generator().manual_seed(seed + i) for i in range(first, first + count)]
+            recorder.data = None if data is None else data[[i % len(data) for i in range(first, first + count)]]
+            recorder.costs = tuple(name for name in recorder.costs if not _known(recorder, name, tolerance))
             pipe(**calls.arguments(first, count))
             if recorder.num_samples == first:
                 raise CalibrationError(
@@ -92,6 +115,7 @@ def recording(
     base_model: str | None = None,
     revision: str | None = None,
     licence: str | None = None,
+    costs: Sequence[str] = (),
 ) -> Iterator[RecordingScheduler]:
     """A recorder in the place of the pipeline's scheduler, for people who call the pipeline themselves.
 
@@ -111,9 +135,10 @@ def recording(
         base_model: The same; by default where the pipeline was loaded from.
         revision: The same.
         licence: The same.
+        costs: Costs to be measured as well, see `calibrate`.
 
     Raises:
-        CalibrationError: No scheduler, or different times in different calls.
+        CalibrationError: No scheduler, an unknown cost, or different times in different calls.
         ConfigurationError: A model of a process that is not supported.
     """
     scheduler = getattr(pipe, "scheduler", None)
@@ -129,7 +154,7 @@ def recording(
         prompts_hash=None if prompts is None else hash_prompts(prompts),
         licence=licence,
     )
-    recorder = RecordingScheduler.measuring(scheduler.config, origin)  # type: ignore[union-attr]
+    recorder = RecordingScheduler.measuring(scheduler.config, origin, costs)  # type: ignore[union-attr]
     pipe.scheduler = recorder
     try:
         yield recorder
@@ -147,6 +172,18 @@ def _check_numbers(num_samples: int, num_inference_steps: int, batch_size: int, 
     for name, value, least in limits:
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise CalibrationError(f"`{name}` must be a whole number, {least} or more, got {value!r}.")
+
+
+def _check_tolerance(tolerance: float) -> None:
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0.0 <= tolerance < 1.0:
+        raise CalibrationError(
+            f"`tolerance` is the relative error of a path's length, from 0 (all samples) to below 1, got {tolerance!r}."
+        )
+
+
+def _known(recorder: RecordingScheduler, name: str, tolerance: float) -> bool:
+    """Whether a cost is measured to the tolerance; an error from too few samples is none to go by."""
+    return recorder.num_samples >= FEWEST and recorder.uncertainty(name) <= tolerance
 
 
 def _step_counter(report: Callable[[float], None], first: int) -> Callable[[float], None]:

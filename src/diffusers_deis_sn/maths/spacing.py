@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
+from diffusers_deis_sn.maths.noise import SNAP, Array, NoiseSchedule, TableSchedule
 
 INTEGER_SPACINGS = ("linspace", "leading", "trailing")
 TIME_SPACINGS = {"quadratic": 2.0, "power_t": 2.0}  # uniform in tau^(1/k), with the k they have by default
@@ -27,9 +27,8 @@ def check_spacing(spacing: str, final: str, exponent: float | None, start: float
     Raises:
         ConfigurationError: An unknown name, a number out of range, or options that do not go together.
     """
-    for name, value, legal in (("timestep_spacing", spacing, SPACINGS), ("final_sigmas_type", final, FINAL_SIGMAS)):
-        if value not in legal:
-            raise ConfigurationError(f"`{name}` must be one of {', '.join(legal)}, got {value!r}.")
+    if spacing not in SPACINGS:
+        raise ConfigurationError(f"`timestep_spacing` must be one of {', '.join(SPACINGS)}, got {spacing!r}.")
     if exponent is not None and not (is_number(exponent) and 0.0 < exponent < np.inf):
         raise ConfigurationError(f"`grid_exponent` must be a positive number, got {exponent!r}.")
     if exponent is not None and spacing not in FREE_EXPONENT:
@@ -37,16 +36,27 @@ def check_spacing(spacing: str, final: str, exponent: float | None, start: float
             f"`grid_exponent` belongs to timestep_spacing='power_t' and 'power_rho', got {exponent!r} for "
             f"{spacing!r}. Leave it out, or choose one of the two."
         )
+    check_ends(final, start, end)
+    if spacing in INTEGER_SPACINGS and (start != 1.0 or end is not None):
+        raise ConfigurationError(
+            f"`start_time` and `end_time` move the ends of continuous grids, and timestep_spacing={spacing!r} has "
+            "Diffusers' whole training times. Use 'power_t' with grid_exponent=1 for uniform times."
+        )
+
+
+def check_ends(final: str, start: float, end: float | None) -> None:
+    """Refuse ends that no run has; arguments as in `spaced_levels`.
+
+    Raises:
+        ConfigurationError: An unknown name, or a number out of range.
+    """
+    if final not in FINAL_SIGMAS:
+        raise ConfigurationError(f"`final_sigmas_type` must be one of {', '.join(FINAL_SIGMAS)}, got {final!r}.")
     if not (is_number(start) and 0.0 < start <= 1.0):
         raise ConfigurationError(f"`start_time` is a fraction of the process, above 0 and up to 1, got {start!r}.")
     if end is not None and not (is_number(end) and 0.0 <= end < start):
         raise ConfigurationError(
             f"`end_time` is a fraction of the process, from 0 (clean data) to below start_time={start!r}, got {end!r}."
-        )
-    if spacing in INTEGER_SPACINGS and (start != 1.0 or end is not None):
-        raise ConfigurationError(
-            f"`start_time` and `end_time` move the ends of continuous grids, and timestep_spacing={spacing!r} has "
-            "Diffusers' whole training times. Use 'power_t' with grid_exponent=1 for uniform times."
         )
 
 
@@ -83,14 +93,7 @@ def spaced_levels(
     """
     check_spacing(spacing, final, exponent, start, end)
     last = end_level(noise, final, end)
-    most = len(noise) - (last >= noise.bottom)
-    number = steps if isinstance(steps, int | float | np.number) and not isinstance(steps, bool) else 0
-    if not 1 <= number <= most or number != int(number):
-        raise TimestepsError(
-            f"`num_inference_steps` must be a whole number from 1 to {most}, the number of training times that can be "
-            f"called, got {steps!r}."
-        )
-    steps = int(number)
+    steps = check_steps(noise, steps, last)
     first = noise.top if start == 1.0 else float(noise.level(start))
     if first <= max(last, noise.bottom):
         raise ConfigurationError(
@@ -111,6 +114,35 @@ def spaced_levels(
         bottom, points = (last, steps + 1) if last >= noise.bottom else (noise.bottom, steps)
         levels = _ramp(first, bottom, points, spacing, exponent or LEVEL_SPACINGS.get(spacing, np.inf))
     return np.append(levels[:steps], last)
+
+
+def check_steps(noise: NoiseSchedule, steps: int, last: float) -> int:
+    """`steps` as an int. Raises TimestepsError if it is no number of steps that can end at the level `last`."""
+    most = len(noise) - (last >= noise.bottom)
+    number = steps if isinstance(steps, int | float | np.number) and not isinstance(steps, bool) else 0
+    if not 1 <= number <= most or number != int(number):
+        raise TimestepsError(
+            f"`num_inference_steps` must be a whole number from 1 to {most}, the number of training times that can be "
+            f"called, got {steps!r}."
+        )
+    return int(number)
+
+
+def whole_levels(noise: TableSchedule, levels: Array) -> Array:
+    """Levels with calls at the nearest distinct whole training times, and the same end; (N + 1,).
+
+    Raises:
+        TimestepsError: More calls than there are whole times between the first level and the end.
+    """
+    times, last = noise.time(levels[:-1]), float(levels[-1])
+    lowest = 0 if last < noise.bottom else int(np.floor(noise.time(last) + SNAP)) + 1
+    highest = int(np.floor(times[0] + SNAP))
+    if highest - lowest + 1 < len(times):
+        raise TimestepsError(
+            f"There are {max(highest - lowest + 1, 0)} whole training times from {highest} down to the end of the run, "
+            f"too few for {len(times)} steps. Use fewer steps, or whole_timesteps=False."
+        )
+    return np.append(noise.rho(distinct_times(np.round(times), lowest, highest)), last)
 
 
 def end_level(noise: NoiseSchedule, final: str, end: float | None = None) -> float:
@@ -136,10 +168,10 @@ def _integer_times(noise: TableSchedule, steps: int, spacing: str, final: str, o
     else:
         # Rounded before one is taken off, as Diffusers does: 937.5 becomes 937, and 936.5 would become 936.
         times = np.arange(total, 0.0, -total / steps)[:steps].round() - 1.0
-    return _distinct(np.round(times), lowest=0 if final == "zero" else 1, highest=total - 1)
+    return distinct_times(np.round(times), lowest=0 if final == "zero" else 1, highest=total - 1)
 
 
-def _distinct(times: Array, lowest: int, highest: int) -> Array:
+def distinct_times(times: Array, lowest: int, highest: int) -> Array:
     """The nearest strictly falling whole numbers within bounds: ties move down first, then up from the lower bound."""
     falling = np.arange(len(times))
     down = np.minimum.accumulate(np.minimum(times, highest) + falling) - falling

@@ -19,8 +19,8 @@ A *probe* says where the network is to be called next, and is sent what it says:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -33,8 +33,11 @@ from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
 Epsilon = Callable[[Tensor, Any], Tensor]
 """eps(y, sigma): noise predicted for samples y (B, *event) = x / alpha at the level sigma, a number or 0-d tensor."""
 
-Probe = Generator[tuple[Tensor, bool], Tensor, Tensor]
-"""Yields (y, whether at the level entered), is sent eps there, and returns the cost of each sample; (B,), float64."""
+Question = tuple[Tensor, bool]
+"""Samples y at which eps is wanted, and whether at the level entered, or else at the one the step comes from."""
+
+Probe = Generator[Question, Tensor, Tensor]
+"""Yields questions, is sent eps, and returns the cost of each sample; (B,), float64."""
 
 REACH = 0.1  # shift of each component in finite differences, in units of sigma: 1 % error, 100 times less rounding
 DERIVATIVES = ("exact", "finite")
@@ -57,7 +60,7 @@ def corrector_probe(y: Tensor, eps: Tensor, sigma: float, entered: float) -> Pro
 
 
 def predictor_probe(
-    y: Tensor, eps: Tensor, sigma: float, entered: float, generator: torch.Generator | None = None
+    y: Tensor, eps: Tensor, sigma: float, entered: float, generators: Sequence[torch.Generator] = ()
 ) -> Probe:
     """L_p of each sample, for fifteen network calls, all derivatives by finite differences; may be below zero.
 
@@ -66,7 +69,7 @@ def predictor_probe(
         eps: The network's output there.
         sigma: Level that the step comes from.
         entered: Level that it enters, sigma'.
-        generator: Of the signs v, on the CPU.
+        generators: Of the signs v, on the CPU: one for each sample, or one, or none.
     """
     h = REACH * sigma
     change = yield from _change(y, eps, sigma, entered)
@@ -82,22 +85,34 @@ def predictor_probe(
     common = common - (ahead - behind) * (size / (2.0 * h * sigma))
     residuals = []
     for _ in range(2):
-        v = _signs(y, generator)
+        v = _signs(y, generators)
         one = yield from _shifted_change(y, h * v, sigma, entered)
         other = yield from _shifted_change(y, -h * v, sigma, entered)
         residuals.append((one + other - 2.0 * change) / h**2 + common)
     return _leading_order(sigma, entered) * _mean(residuals[0] * residuals[1])
 
 
-def _change(y: Tensor, eps: Tensor, sigma: float, entered: float) -> Generator[tuple[Tensor, bool], Tensor, Tensor]:
+Result = TypeVar("Result")
+
+
+def answered(probe: Generator[Question, Tensor, Result], answer: Callable[[Tensor, bool], Tensor]) -> Result:
+    """What a probe returns when every question of it is answered by a function."""
+    try:
+        question = next(probe)
+        while True:
+            question = probe.send(answer(*question))
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+
+
+def _change(y: Tensor, eps: Tensor, sigma: float, entered: float) -> Generator[Question, Tensor, Tensor]:
     """a = d eps / d sigma along the flow from y, by an Euler step to the level entered."""
     there = yield y + (entered - sigma) * eps, True
     return (there - eps) / (entered - sigma)
 
 
-def _shifted_change(
-    y: Tensor, shift: Tensor, sigma: float, entered: float
-) -> Generator[tuple[Tensor, bool], Tensor, Tensor]:
+def _shifted_change(y: Tensor, shift: Tensor, sigma: float, entered: float) -> Generator[Question, Tensor, Tensor]:
     """a at y + shift."""
     eps = yield y + shift, False
     return (yield from _change(y + shift, eps, sigma, entered))
@@ -118,9 +133,13 @@ def _unit(direction: Tensor) -> tuple[Tensor, Tensor]:
     return direction / size.clamp_min(torch.finfo(direction.dtype).tiny), size
 
 
-def _signs(y: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Independent signs with probability one half; drawn on the CPU, where a seed means the same on every machine."""
-    return (torch.randint(0, 2, y.shape, generator=generator, device="cpu") * 2 - 1).to(y)
+def _signs(y: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Independent signs, equally likely; drawn on the CPU, where a seed means the same on every machine."""
+    if len(generators) == len(y):
+        bits = torch.stack([torch.randint(0, 2, y.shape[1:], generator=one) for one in generators])
+    else:
+        bits = torch.randint(0, 2, y.shape, generator=generators[0] if generators else None)
+    return (bits * 2 - 1).to(y)
 
 
 # ---------------------------------------------------------------------------------------------------------- callables
@@ -146,7 +165,7 @@ def predictor_cost(
     y: Tensor,
     sigma: float,
     entered: float,
-    generator: torch.Generator | None = None,
+    generators: Sequence[torch.Generator] = (),
     derivatives: str = "exact",
 ) -> Tensor:
     """L_p of each sample at leading order, for an Euler step (arXiv 2412.07877, eq. 14 with v = sigma).
@@ -158,7 +177,7 @@ def predictor_cost(
         y: Samples of the level `sigma`; (B, *event).
         sigma: Level that the step comes from.
         entered: Level that it enters.
-        generator: Of the signs of Hutchinson's estimate, on the CPU.
+        generators: Of the signs of Hutchinson's estimate, on the CPU: one for each sample, or one, or none.
         derivatives: "exact", Jacobian-vector products by `torch.func.jvp`; or "finite", differences of outputs, as
             pipelines have to have them.
 
@@ -171,7 +190,7 @@ def predictor_cost(
     if derivatives not in DERIVATIVES:
         raise ScheduleError(f"`derivatives` must be one of {', '.join(DERIVATIVES)}, got {derivatives!r}.")
     if derivatives == "finite":
-        probe = predictor_probe(y, epsilon(y, sigma), sigma, entered, generator)
+        probe = predictor_probe(y, epsilon(y, sigma), sigma, entered, generators)
         return _run(probe, epsilon, sigma, entered)
     level = torch.tensor(sigma, dtype=y.dtype, device=y.device)
     one = torch.ones_like(level)
@@ -187,20 +206,13 @@ def predictor_cost(
     common = along(score)(y) + bent
     residuals = []
     for _ in range(2):
-        v = _signs(y, generator)
+        v = _signs(y, generators)
         residuals.append(torch.func.jvp(along(v), (y,), (v,))[1] + common)
     return _leading_order(sigma, entered) * _mean(residuals[0] * residuals[1])
 
 
 def _run(probe: Probe, epsilon: Epsilon, sigma: float, entered: float) -> Tensor:
-    """What a probe returns when the network is called wherever it asks."""
-    y, is_entered = next(probe)
-    while True:
-        try:
-            y, is_entered = probe.send(epsilon(y, entered if is_entered else sigma))
-        except StopIteration as done:
-            result: Tensor = done.value
-            return result
+    return answered(probe, lambda y, is_entered: epsilon(y, entered if is_entered else sigma))
 
 
 def schedule_costs(

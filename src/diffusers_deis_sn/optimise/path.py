@@ -2,7 +2,7 @@
 
 With L(t, t') ~ delta |t' - t|^p for small steps, the length element delta^(1/p) dt adds up to
 
-    Lambda(t) = int_0^t delta(u)^(1/p) du,        and the best schedule of T steps is t_i = Lambda^{-1}(i Lambda(1) / T),
+    Lambda(t) = int_0^t delta(u)^(1/p) du,      and the best schedule of T steps is t_i = Lambda^{-1}(i Lambda(1) / T),
 
 which goes through the path at constant speed, each step at the same cost (arXiv 2412.07877, theorem 3.1, for p = 2).
 The length does not depend on how a fine schedule was laid; the energy T^(p-1) sum L_i of any schedule is at least
@@ -24,6 +24,7 @@ from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 Array = NDArray[np.float64]
 
+ENDS = 2e-3  # relative: levels this close beyond the path are its ends; betas rounded on their way move them
 FLOOR = (
     1e-6  # least density of length in log sigma, relative to the mean: a stretch that costs nothing is crossed at once
 )
@@ -158,7 +159,7 @@ class SchedulePath:
         """
         sigma = np.asarray(level, dtype=np.float64)
         low, high = self.levels[[0, -1]]
-        if sigma.size and not (low * (1.0 - 1e-9) <= np.min(sigma) and np.max(sigma) <= high * (1.0 + 1e-9)):
+        if sigma.size and not (low * (1.0 - ENDS) <= np.min(sigma) and np.max(sigma) <= high * (1.0 + ENDS)):
             raise ScheduleError(
                 f"Costs are known between the noise levels {low:.6g} and {high:.6g}, got {np.min(sigma):.6g} to "
                 f"{np.max(sigma):.6g}."
@@ -193,7 +194,8 @@ class SchedulePath:
             raise ScheduleError(
                 f"A schedule falls in at least one step, got {steps!r} steps from the level {first:.6g} to {last:.6g}."
             )
-        levels = self.level(np.linspace(*self.position([first, last]), steps + 1))
+        ends = self.position([first, last])
+        levels = self.level(np.linspace(ends[0], ends[1], steps + 1))
         levels[0], levels[-1] = first, last
         return levels
 
@@ -212,8 +214,8 @@ class SchedulePath:
             ScheduleError: As `partition`.
         """
         first, bottom = float(self.levels[-1] if start is None else start), float(self.levels[0])
-        if end >= bottom * (1.0 - 1e-9):
-            return self.partition(steps, first, max(end, bottom))
+        if end >= bottom * (1.0 - ENDS):
+            return self.partition(steps, first, end)
         if steps == 1:
             return np.array([first, end])
         return np.append(self.partition(steps - 1, first, bottom), end)

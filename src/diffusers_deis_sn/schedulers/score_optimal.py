@@ -1,0 +1,282 @@
+"""`ScoreOptimalScheduler`: the same solvers on a time grid that is learned from the model's own scores."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor
+
+from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
+from diffusers_deis_sn.maths.spacing import check_ends, check_steps, end_level, whole_levels
+from diffusers_deis_sn.optimise.path import SchedulePath, check_velocity
+from diffusers_deis_sn.schedulers._contract import logger
+from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
+from diffusers_deis_sn.schedulers._plan import RunPlan
+from diffusers_deis_sn.statistics.cost import COST_ORDERS
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+
+class ScoreOptimalScheduler(ExponentialIntegrator):
+    """The solvers of `DEISSNScheduler` on times of equal cost, from the costs in the model's statistics.
+
+        Lambda(rho_n) = Lambda(rho_0) - n / N (Lambda(rho_0) - Lambda(rho_N)),    Lambda' = delta(rho)^(1/p)
+
+    where L ~ delta |drho|^p is what a small step costs: the corrector's cost (p = 2), how far the score of the same
+    sample moves, or the predictor's (p = 4), how wrong the distribution is after an Euler step. One measurement,
+    `calibrate(..., costs=("corrector",))`, gives the grid of any number of steps. A run to clean data makes its last
+    call at the cleanest measured level.
+
+    In image-to-image pipelines a run starts at the share `strength` of the process, as with "trailing" times, and its
+    steps have equal cost from there on: the grid is planned anew when the pipeline adds its noise.
+
+    Args:
+        num_train_timesteps: Number of training times T.
+        beta_start: First beta, as the model was trained.
+        beta_end: Last beta.
+        beta_schedule: "linear", "scaled_linear" or "squaredcos_cap_v2".
+        trained_betas: The betas themselves, instead of the three above.
+        solver: "multistep" (tAB, rhoAB and log-rho AB-DEIS); "ipndm", with the weights of equal steps; or a Runge-Kutta
+            method in rho of several calls a step: "euler", "midpoint", "heun", "kutta3", "heun3", "ralston3",
+            "ssprk3", "vdh3" or "rk4".
+        solver_order: Number of outputs combined in a step, 1 to 4; 1 with flat statistics and no corrector is DDIM.
+        corrector_order: Number of outputs, the newest among them, with which each step is redone once the network has
+            been called at its end; 1 to 4, 0 for none. Costs no call. Multistep solvers only. None is what measured
+            best: 4 for "multistep" with statistics; 0 for other solvers, and without statistics for plain DEIS.
+        corrector_gain: Largest factor by which a correction may pass an error on, at guidance 1; divided by the
+            guidance where there is more. Corrections of larger steps are scaled down to it. Very large for no limit.
+        guidance_scale: Guidance that the pipeline is called with; that of the statistics if None, or else 7.5.
+        prediction_type: What the network predicts: "epsilon", "v_prediction" or "sample".
+        interpolation: Variable u of the polynomial: "t" (the papers' tAB), "rho" (rhoAB) or "log_rho" (what
+            Diffusers' DEIS has).
+        integrand: What is interpolated: "noise", the predicted eps, or "data", the predicted x_0, which knows no
+            normalisation.
+        start_time: Where a run starts, as a fraction of the process.
+        end_time: Where it ends, likewise, such as the papers' 1e-3 and 1e-4; `final_sigmas_type` decides if None.
+        final_sigmas_type: Where a run ends: "zero" (clean data) or "sigma_min" (the cleanest training level).
+        lower_order_final: Use one output in the last step, two in the one before, and so on.
+        clip_normalizer_steps: Training time below which r(t) is held flat.
+        thresholding: Clamp the predicted clean sample to its own quantile; for pixel-space models.
+        dynamic_thresholding_ratio: Which quantile.
+        sample_max_value: Upper bound of the clamp.
+        rescale_betas_zero_snr: Rescale the betas to zero terminal signal, for models trained so.
+        process: "vp", the betas above; "ve", x = x_0 + sigma eps with a network that takes x and sigma; or "edm", the
+            same with the network preconditioned and labelled as in EDM (arXiv 2206.00364, table 1).
+        sigma_min: Cleanest level of a "ve" or "edm" model; 0.002 if None.
+        sigma_max: Noisiest; 80 if None.
+        sigma_data: Standard deviation of the data of an "edm" model; 0.5 if None.
+        variance_type: Kept for pipelines that read it; learned variances are dropped from the network's output.
+        cost: Which cost makes the grid, "corrector" or "predictor".
+        velocity: v in the cost's factor v^2: "sigma" (rho, the paper's), "vp_sigma" (the noise scale of x_t) or "unit".
+        normalise: Whether outputs are divided by r(t), as `DEISSNScheduler` does with statistics.
+        whole_timesteps: Round the grid to distinct whole training times, for networks that take no others.
+        stats: Score statistics with costs: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the
+            config. Without, only runs with `timesteps=` or `sigmas=` can be planned.
+
+    Raises:
+        ConfigurationError: An option is unknown, out of range or at odds with another.
+        MissingCostError: The statistics do not hold the cost.
+        NoiseScheduleError: The betas, or the sigmas, make no noise schedule.
+        StatisticsError: The statistics cannot be read, or are those of another noise schedule or prediction type.
+
+    References:
+        Williams et al., Score-Optimal Diffusion Schedules, https://arxiv.org/abs/2412.07877.
+        Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator, https://arxiv.org/abs/2204.13902.
+    """
+
+    _replanned = False
+
+    @register_to_config
+    def __init__(
+        self,
+        num_train_timesteps: int = 1000,
+        beta_start: float = 0.0001,
+        beta_end: float = 0.02,
+        beta_schedule: str = "linear",
+        trained_betas: np.ndarray | list[float] | None = None,
+        solver_order: int = 2,
+        prediction_type: str = "epsilon",
+        interpolation: str = "t",
+        solver: str = "multistep",
+        corrector_order: int | None = None,
+        corrector_gain: float = 0.75,
+        guidance_scale: float | None = None,
+        integrand: str = "noise",
+        start_time: float = 1.0,
+        end_time: float | None = None,
+        final_sigmas_type: str = "zero",
+        lower_order_final: bool = True,
+        clip_normalizer_steps: float = 0,
+        thresholding: bool = False,
+        dynamic_thresholding_ratio: float = 0.995,
+        sample_max_value: float = 1.0,
+        rescale_betas_zero_snr: bool = False,
+        process: str = "vp",
+        sigma_min: float | None = None,
+        sigma_max: float | None = None,
+        sigma_data: float | None = None,
+        variance_type: str | None = None,
+        cost: str = "corrector",
+        velocity: str = "sigma",
+        normalise: bool = True,
+        whole_timesteps: bool = False,
+        stats: ScoreStatistics | str | PathLike[str] | None = None,
+    ) -> None:
+        self._set_up(stats)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: dict[str, Any] | None = None,
+        return_unused_kwargs: bool = False,
+        stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """A scheduler from the config of any Diffusers scheduler for variance-preserving or EDM models.
+
+        Args:
+            config: `pipe.scheduler.config`; its own time grid stays there for the way back, and is not used.
+            return_unused_kwargs: Whether to return the options that were not used as well.
+            stats: Score statistics; by default those the config remembers, if any. False for none.
+            **kwargs: Options of this class, which win over the config; and Hub options for `stats`.
+
+        Raises:
+            ConfigurationError: The config is that of a flow-matching model or the like; or a named grid is asked for.
+            StatisticsError: See `set_stats`.
+        """
+        named = [key for key, value in kwargs.items() if value and (key in _GRIDS or key.startswith("use_"))]
+        if named:
+            raise ConfigurationError(
+                f"{cls.__name__} learns its time grid, got {named[0]}={kwargs[named[0]]!r}. Use DEISSNScheduler for "
+                "named grids, or give `timesteps=` or `sigmas=` to the pipeline."
+            )
+        return super().from_config(config, return_unused_kwargs=return_unused_kwargs, stats=stats, **kwargs)
+
+    # -------------------------------------------------------------------------------------------------- options
+
+    def _validate(self) -> None:
+        super()._validate()
+        config = self.config
+        if config["cost"] not in COST_ORDERS:
+            raise ConfigurationError(f"`cost` must be one of {', '.join(COST_ORDERS)}, got {config['cost']!r}.")
+        check_velocity(config["velocity"])
+        check_ends(config["final_sigmas_type"], config["start_time"], config["end_time"])
+        for name in ("normalise", "whole_timesteps"):
+            if not isinstance(config[name], bool):
+                raise ConfigurationError(f"`{name}` must be True or False, got {config[name]!r}.")
+        if config["whole_timesteps"] and config["process"] != "vp":
+            raise ConfigurationError(
+                f"`whole_timesteps` is for networks of numbered training times, got process={config['process']!r}, "
+                "whose time is a continuum. Leave it out."
+            )
+
+    @property
+    def _normalises(self) -> bool:
+        return bool(self.config["normalise"])
+
+    def _check_statistics(self, statistics: ScoreStatistics) -> None:
+        """Also raise MissingCostError or ScheduleError where no grid can be learned from them."""
+        super()._check_statistics(statistics)
+        self._path_of(statistics)
+
+    def _path_of(self, statistics: ScoreStatistics) -> SchedulePath:
+        key = (statistics, self.config["cost"], self.config["velocity"])
+        if getattr(self, "_path", (None, None))[0] != key:
+            self._path = (key, SchedulePath.of(*key))
+        return self._path[1]
+
+    @property
+    def path(self) -> SchedulePath:
+        """The path that runs are partitions of.
+
+        Raises:
+            ConfigurationError: There are no statistics.
+        """
+        if self.statistics is None:
+            raise ConfigurationError(
+                f"{type(self).__name__} learns its time grid from statistics with costs, and has none. Pass stats=, "
+                "measured by `deis-sn calibrate MODEL --cost corrector -o FOLDER`; or give the pipeline `timesteps=` "
+                "or `sigmas=`."
+            )
+        return self._path_of(self.statistics)
+
+    # ----------------------------------------------------------------------------------------------------- plan
+
+    def _spaced_levels(self, noise: NoiseSchedule, steps: int) -> Array:
+        last = self._end(noise)
+        levels = self.path.run(check_steps(noise, steps, last), self._start_level(noise, 1.0), last)
+        return self._legal(noise, levels)
+
+    def _start_level(self, noise: NoiseSchedule, share: float) -> float:
+        """The level at a share of the process, of which a run goes through the part below `start_time`."""
+        tau = share * float(self.config["start_time"])
+        return noise.top if tau == 1.0 else float(noise.level(tau))
+
+    def _end(self, noise: NoiseSchedule) -> float:
+        return end_level(noise, self.config["final_sigmas_type"], self.config["end_time"])
+
+    def _legal(self, noise: NoiseSchedule, levels: Array) -> Array:
+        """The levels as they are, or at distinct whole times."""
+        if self.config["whole_timesteps"] and isinstance(noise, TableSchedule):
+            return whole_levels(noise, levels)
+        return levels
+
+    def _levels(self, noise: NoiseSchedule, steps: int | None, sigmas: Any, timesteps: Any) -> Array:
+        given = "timesteps" if timesteps is not None else "sigmas" if sigmas is not None else None
+        if given is not None:
+            logger.info("The given %s are used, and not the grid learned from the model.", given)
+        self._learned = given is None
+        return super()._levels(noise, steps, sigmas, timesteps)
+
+    def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
+        super()._adopt(plan, device)
+        if not self.config["whole_timesteps"]:
+            self.timesteps = self.timesteps.float()  # so that a run planned anew fits in, whatever its times
+        self._replanned = False
+
+    # ----------------------------------------------------------------------------------------- image to image
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """alpha_t x_0 + sigma_t eps, as `DEISSNScheduler` has it.
+
+        Called between `set_begin_index` and the first step, as image-to-image pipelines do, it plans the run anew from
+        the share of the process that is left. The times are changed in place, for the pipeline holds a view of them.
+        """
+        if self._begin_index and self._step_index is None and self._learned and not self._replanned:
+            self._replan(self._begin_index)
+        return super().add_noise(original_samples, noise, timesteps)
+
+    def _replan(self, begin: int) -> None:
+        """Let the steps from call `begin` on have equal cost, from the share of the process that they are."""
+        plan, model = self._plan, self.noise
+        if plan is None or not 0 < begin < len(plan) or not plan.starts[begin]:
+            return  # `step` will say so
+        before = sum(plan.starts[:begin])
+        start = self._start_level(model, 1.0 - before / plan.steps)
+        if start <= self.path.levels[0]:
+            return
+        head = self.path.partition(before, self._start_level(model, 1.0), start)[:-1]
+        tail = self.path.run(plan.steps - before, start, self._end(model))
+        shown = self.timesteps, self.sigmas
+        self._adopt(self._planned(model, self._legal(model, np.append(head, tail))), self.timesteps.device)
+        shown[0].copy_(self.timesteps)
+        shown[1].copy_(self.sigmas)
+        self.timesteps, self.sigmas = shown
+        self._begin_index, self._replanned = begin, True
+
+    def _begin_step(self, timestep: float | Tensor) -> int:
+        """As ever; of a run planned anew the first time is read, once, for the pipeline may hold a copy of the old."""
+        first = self._step_index is None
+        n = super()._begin_step(timestep)
+        if first and self._replanned:
+            self._plan.check(n, float(torch.as_tensor(timestep).flatten()[0]))  # type: ignore[union-attr]
+        return n
+
+
+_GRIDS = ("timestep_spacing", "grid_exponent", "steps_offset")
+
+ScoreOptimalScheduler.__module__ = "diffusers_deis_sn"

@@ -9,6 +9,7 @@ import numpy as np
 
 from diffusers_deis_sn.maths.noise import NoiseSchedule, vp_schedule
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
+from diffusers_deis_sn.statistics.cost import LocalCost
 
 
 def tiny_record() -> ScoreStatistics:
@@ -50,6 +51,44 @@ def gaussian_record(noise: NoiseSchedule | None = None, std: float = 0.3, times:
             base_model="gaussian", noise_schedule=str(noise), fingerprint=noise.fingerprint, prediction_type="epsilon"
         ),
     )
+
+
+def gaussian_costs(
+    log_snr: np.ndarray, scales: tuple[float, ...] = (0.3,), num_samples: int = 64
+) -> dict[str, LocalCost]:
+    """Exact costs for data with these standard deviations c, cleanest interval first; errors of 1 and 10 percent.
+
+    With V = c^2 + sigma^2, Delta = sigma' - sigma and an Euler step's factor m = 1 + Delta sigma / V:
+
+        L_c = sigma'^2 mean_c (V' - V)^2 / (V V'^2),        L_p = sigma'^2 mean_c Delta^4 c^4 / (m^2 V^3 V'^2)
+    """
+    c, sigma = np.array(scales), np.exp(-0.5 * log_snr)[:, None]
+    entered, left = sigma[:-1], sigma[1:]
+    before, after, change = c**2 + left**2, c**2 + entered**2, entered - left
+    m = 1.0 + change * left / before
+    corrector = np.mean(entered**2 * (after - before) ** 2 / (before * after**2), axis=1)
+    predictor = np.mean(entered**2 * change**4 * c**4 / (m**2 * before**3 * after**2), axis=1)
+    return {
+        "corrector": LocalCost(corrector, 0.01 * corrector, 2, num_samples),
+        "predictor": LocalCost(predictor, 0.1 * predictor, 4, num_samples),
+    }
+
+
+def costed_record(
+    noise: NoiseSchedule | None = None, std: float = 0.3, times: int = 50, num_samples: int = 96
+) -> ScoreStatistics:
+    """`gaussian_record` with both costs."""
+    record = gaussian_record(noise, std, times)
+    return record.with_costs(**gaussian_costs(record.log_snr, (std,), num_samples))
+
+
+def edm_record(label: str = "log", times: int = 60) -> ScoreStatistics:
+    """A model that is called with sigma = 0.002 to 80, or log(sigma) / 4, on data N(0, 0.25); with both costs."""
+    sigma = np.geomspace(0.002, 80.0, times)
+    log_snr = -2.0 * np.log(sigma)
+    r = np.sqrt(2.0 / np.pi) * sigma / np.sqrt(0.25 + sigma**2)
+    timesteps = 0.25 * np.log(sigma) if label == "log" else sigma
+    return ScoreStatistics(timesteps, log_snr, r, costs=gaussian_costs(log_snr, (0.5,)))
 
 
 def published_content() -> dict[str, Any]:

@@ -16,7 +16,8 @@ from safetensors.numpy import load, save
 from diffusers_deis_sn.errors import StatisticsFormatError
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics import format as layout
-from records import gaussian_record, tiny_record
+from diffusers_deis_sn.statistics.cost import LocalCost
+from records import costed_record, gaussian_record, tiny_record
 
 GOLDEN_METADATA = (
     '{"format_version":1,"origin":{"base_model":"someone/some-model","date":"2026-01-31","dtype":null,'
@@ -33,6 +34,20 @@ GOLDEN_TENSORS = (
     ("mean_square_error", "F64", struct.pack("<2d", 0.5, 0.0625)),
     ("timesteps", "F64", struct.pack("<2d", 0.0, 1.5)),
 )
+GOLDEN_COSTS = (
+    '{"corrector":{"num_samples":12,"order":2,"velocity":"sigma"},'
+    '"predictor":{"num_samples":8,"order":4,"velocity":"sigma"}}'
+)
+COSTED_METADATA = '{"costs":' + GOLDEN_COSTS + "," + GOLDEN_METADATA[1:]
+COSTED_TENSORS = (  # in the order of safetensors, by the width of the dtype and then by name
+    GOLDEN_TENSORS[0],
+    ("corrector_cost", "F64", struct.pack("<d", 0.5)),
+    ("corrector_cost_error", "F64", struct.pack("<d", 0.125)),
+    *GOLDEN_TENSORS[1:-1],
+    ("predictor_cost", "F64", struct.pack("<d", 0.25)),
+    ("predictor_cost_error", "F64", struct.pack("<d", 0.0)),
+    GOLDEN_TENSORS[-1],
+)
 
 
 def assemble(metadata: object = GOLDEN_METADATA, tensors: tuple = GOLDEN_TENSORS, shape: list[int] | None = None):
@@ -40,7 +55,11 @@ def assemble(metadata: object = GOLDEN_METADATA, tensors: tuple = GOLDEN_TENSORS
     header = {"__metadata__": {"score_statistics": metadata}} if metadata is not None else {}
     offset = 0
     for name, dtype, data in tensors:
-        header[name] = {"dtype": dtype, "shape": shape or [2], "data_offsets": [offset, offset + len(data)]}
+        header[name] = {
+            "dtype": dtype,
+            "shape": shape or [len(data) // 8],
+            "data_offsets": [offset, offset + len(data)],
+        }
         offset += len(data)
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
@@ -54,6 +73,25 @@ def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
 
 def file_with(tensors: dict[str, np.ndarray], metadata: str = GOLDEN_METADATA) -> bytes:
     return save(tensors, metadata={"score_statistics": metadata})
+
+
+def costed_tiny_record() -> ScoreStatistics:
+    return tiny_record().with_costs(
+        predictor=LocalCost([0.25], [0.0], 4, 8), corrector=LocalCost([0.5], [0.125], 2, 12)
+    )
+
+
+def cost_arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
+    """All tensors of a file with both costs."""
+    costs = {"corrector_cost": 0.5, "corrector_cost_error": 0.125, "predictor_cost": 0.25, "predictor_cost_error": 0.0}
+    return arrays(**{name: np.array([value]) for name, value in costs.items()}) | changes
+
+
+def cost_metadata(**facts: object) -> str:
+    """Metadata of a file with both costs, with facts of the corrector's replaced."""
+    payload = json.loads(COSTED_METADATA)
+    payload["costs"]["corrector"] |= facts
+    return json.dumps(payload)
 
 
 def refusal(folder, data: bytes) -> str:
@@ -253,3 +291,110 @@ def test_a_file_beyond_reason_is_refused_unread(tmp_path, monkeypatch):
 
 def test_equal_records_are_equal_bytes():
     assert len({gaussian_record().to_bytes() for _ in range(20)}) == 1
+
+
+# --------------------------------------------------------------------------------------------------------------- costs
+
+
+def test_bytes_of_costs_are_those_of_the_specification():
+    assert costed_tiny_record().to_bytes() == assemble(COSTED_METADATA, COSTED_TENSORS)
+
+
+def test_a_file_with_costs_assembled_by_hand_is_read(tmp_path):
+    (tmp_path / "by-hand.safetensors").write_bytes(assemble(COSTED_METADATA, COSTED_TENSORS))
+    record = ScoreStatistics.load(tmp_path / "by-hand.safetensors")
+    assert record == costed_tiny_record()
+    corrector, predictor = record.cost("corrector"), record.cost("predictor")
+    assert (corrector.values.tolist(), corrector.error.tolist()) == ([0.5], [0.125])
+    assert (corrector.order, corrector.num_samples, predictor.order, predictor.num_samples) == (2, 12, 4, 8)
+
+
+@pytest.mark.parametrize("name", ["corrector", "predictor"])
+def test_one_cost_alone_is_read(tmp_path, name):
+    record = tiny_record().with_costs(**{name: costed_tiny_record().cost(name)})
+    record.save(tmp_path)
+    assert ScoreStatistics.load(tmp_path) == record
+    assert list(ScoreStatistics.load(tmp_path).costs) == [name]
+
+
+def test_without_costs_there_is_no_word_of_them():
+    assert b"cost" not in tiny_record().to_bytes()
+    assert json.loads(GOLDEN_METADATA).keys() == {"format_version", "origin"}
+
+
+def test_equal_costs_are_equal_bytes():
+    record = costed_record()
+    swapped = gaussian_record().with_costs(predictor=record.cost("predictor"), corrector=record.cost("corrector"))
+    assert len({record.to_bytes(), swapped.to_bytes(), costed_record().to_bytes()}) == 1
+
+
+def test_facts_of_a_cost_that_are_not_known_are_ignored(tmp_path):
+    (tmp_path / "later.safetensors").write_bytes(file_with(cost_arrays(), cost_metadata(invented_later=[1])))
+    assert ScoreStatistics.load(tmp_path / "later.safetensors") == costed_tiny_record()
+
+
+@pytest.mark.parametrize("costs", [None, [], 3, "corrector", {"corrector": 2}, {"corrector": None}])
+def test_costs_that_are_no_objects_are_refused(tmp_path, costs):
+    metadata = json.dumps(json.loads(GOLDEN_METADATA) | {"costs": costs})
+    assert "`costs` in its metadata that are not a JSON object" in refusal(tmp_path, file_with(arrays(), metadata))
+
+
+def test_a_foreign_cost_is_refused(tmp_path):
+    payload = json.loads(COSTED_METADATA)
+    payload["costs"]["energy"] = payload["costs"]["corrector"]
+    tensors = cost_arrays(energy_cost=np.ones(1), energy_cost_error=np.ones(1))
+    message = refusal(tmp_path, file_with(tensors, json.dumps(payload)))
+    assert "a cost 'energy'" in message and "corrector, predictor" in message
+
+
+@pytest.mark.parametrize("velocity", ["unit", "vp_sigma", "Sigma", "", None, 1])
+def test_costs_of_another_velocity_are_refused(tmp_path, velocity):
+    message = refusal(tmp_path, file_with(cost_arrays(), cost_metadata(velocity=velocity)))
+    assert f"a corrector cost of velocity {velocity!r}, not 'sigma'" in message
+
+
+def test_a_cost_without_a_velocity_is_refused(tmp_path):
+    metadata = COSTED_METADATA.replace('"order":2,"velocity":"sigma"', '"order":2')
+    assert "velocity None" in refusal(tmp_path, file_with(cost_arrays(), metadata))
+
+
+@pytest.mark.parametrize("name", ["corrector_cost", "corrector_cost_error", "predictor_cost", "predictor_cost_error"])
+class TestEachCostTensor:
+    def test_is_there(self, tmp_path, name):
+        tensors = {one: values for one, values in cost_arrays().items() if one != name}
+        assert f"lacks the tensors ['{name}']" in refusal(tmp_path, file_with(tensors, COSTED_METADATA))
+
+    def test_belongs_to_a_cost_that_the_metadata_name(self, tmp_path, name):
+        payload = json.loads(COSTED_METADATA)
+        del payload["costs"][name.split("_")[0]]
+        message = refusal(tmp_path, file_with(cost_arrays(), json.dumps(payload)))
+        assert f"'{name}'" in message and "does not know" in message
+        assert f"'{name}'" in refusal(tmp_path, file_with(arrays(**{name: np.ones(1)})))
+
+    def test_has_one_number_for_each_interval(self, tmp_path, name):
+        for wrong in (np.ones(2), np.ones(3), np.ones((1, 1)), np.array(1.0)):
+            message = refusal(tmp_path, file_with(cost_arrays(**{name: wrong}), COSTED_METADATA))
+            assert f"'{name}'" in message and "F64 [1]" in message
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.int64])
+    def test_is_float64(self, tmp_path, name, dtype):
+        message = refusal(tmp_path, file_with(cost_arrays(**{name: np.ones(1, dtype)}), COSTED_METADATA))
+        assert f"'{name}'" in message and "F64 [1]" in message
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1e-9])
+    def test_is_finite_and_not_negative(self, tmp_path, name, value):
+        message = refusal(tmp_path, file_with(cost_arrays(**{name: np.array([value])}), COSTED_METADATA))
+        assert f"must be finite and not negative, got {value} at position 0" in message
+
+
+@pytest.mark.parametrize("name", ["order", "num_samples"])
+@pytest.mark.parametrize("value", [0, -2, 2.0, "2", True, None, [2]])
+def test_an_order_or_count_that_is_none_is_refused(tmp_path, name, value):
+    message = refusal(tmp_path, file_with(cost_arrays(), cost_metadata(**{name: value})))
+    assert f"`{name}` of a cost must be a whole number above zero, got {value!r}" in message
+
+
+@pytest.mark.parametrize("length", range(0, len(assemble(COSTED_METADATA, COSTED_TENSORS)), 11))
+def test_a_truncated_file_with_costs_is_refused(length):
+    with pytest.raises(StatisticsFormatError, match=r"not a whole safetensors file|truncated"):
+        layout.decode(assemble(COSTED_METADATA, COSTED_TENSORS)[:length], "here")

@@ -22,7 +22,7 @@ from diffusers_deis_sn.errors import (
 from diffusers_deis_sn.maths.noise import vp_schedule
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 from diffusers_deis_sn.statistics.origin import hash_prompts
-from records import gaussian_record, tiny_record
+from records import costed_record, gaussian_record, tiny_record
 
 FILE = "score_statistics.safetensors"
 
@@ -137,6 +137,37 @@ def test_text_leaves_out_what_is_not_known():
     assert table.split()[:7] == ["t", "log", "SNR", "r", "=", "E|eps|", "4"]
     assert all(len(row.split()) == 3 for row in table.splitlines()[1:])
     assert float(table.splitlines()[-1].split()[2]) == pytest.approx(record.mean_abs[-1], abs=1e-5)
+
+
+def test_text_tells_the_costs_that_are_there():
+    record = costed_record(times=40, num_samples=32)
+    head, table = record.inspect().split("\n\n")
+    lines = {" ".join(line.split()[:2]): " ".join(line.split()[2:]) for line in head.splitlines()}
+    for name, error in (("corrector", "0.5%"), ("predictor", "2.5%")):
+        cost = record.cost(name)
+        length = np.sum(cost.values ** (1.0 / cost.order))
+        expected = f"path length {length:.4g} ± {error}, order {cost.order}, from 32 samples"
+        assert lines[f"{name} cost"] == expected
+    rows = [line.split() for line in table.splitlines()]
+    assert rows[0][-4:] == ["L", "corrector", "L", "predictor"]
+    for row in rows[1:-1]:  # the interval that ends at this time
+        k = int(np.argmin(np.abs(record.timesteps - float(row[0]))))
+        entered = [cost.values[k] for cost in record.costs.values()]
+        assert [float(one) for one in row[-2:]] == pytest.approx(entered, rel=6e-3)
+    assert rows[-1][-2:] == ["-", "-"]
+
+
+def test_text_of_the_rest_is_the_same_with_costs_and_without():
+    bare, costed = gaussian_record().inspect(), costed_record().inspect()
+    assert "cost" not in bare and "L " not in bare.split("\n\n")[1]
+    kept = [line for line in costed.splitlines() if " cost " not in line]
+    assert [line[: len(other)] for line, other in zip(kept, bare.splitlines(), strict=True)] == bare.splitlines()
+
+
+def test_text_of_a_path_without_length_claims_no_error_of_it():
+    nothing = costed_record().cost("corrector")
+    record = gaussian_record().with_costs(corrector=replace(nothing, values=0.0 * nothing.values))
+    assert "path length 0, order 2" in record.inspect()
 
 
 # ------------------------------------------------------------------------------------------- whose statistics they are

@@ -1,4 +1,4 @@
-"""`deis-sn`: measure, import, read and draw score statistics.
+"""`deis-sn`: measure, import, read and draw score statistics, and print the schedules that are learned from them.
 
 Each command imports what it needs when it runs.
 """
@@ -6,12 +6,12 @@ Each command imports what it needs when it runs.
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from diffusers_deis_sn.cli.choices import Cost, End, Form, Picture, Precision, Velocity
 from diffusers_deis_sn.errors import CalibrationError, DeisSnError
 
 app = typer.Typer(
@@ -21,14 +21,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-class Precision(str, Enum):
-    """Precision a network can be run in."""
-
-    float32 = "float32"
-    float16 = "float16"
-    bfloat16 = "bfloat16"
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -78,6 +70,15 @@ def calibrate(
     dtype: Annotated[Precision, typer.Option(help="Precision of the networks.")] = Precision.float32,
     revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of a Hub model.")] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the statistics, for the record.")] = None,
+    cost: Annotated[
+        list[Cost] | None,
+        typer.Option(
+            help="Measure this cost too, for learned time grids; once for each. Twice the calls, or 16 times."
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Relative error of the path's length at which a cost counts as measured.")
+    ] = 0.02,
 ) -> None:
     """Measure the score statistics of a model and write score_statistics.safetensors."""
     from diffusers_deis_sn.collect.run import calibrate as measure
@@ -86,11 +87,15 @@ def calibrate(
     destination(output)  # a bad name is better known now than after the measurement
     texts = _read_prompts(prompts)
     pipe = _load_pipeline(model, device, dtype, revision)
-    options: dict[str, Any] = {} if guidance_scale is None else {"guidance_scale": guidance_scale}
+    options: dict[str, Any] = {"costs": [one.value for one in cost or ()], "tolerance": tolerance}
+    if guidance_scale is not None:
+        options["guidance_scale"] = guidance_scale
     statistics = measure(
         pipe, texts, num_samples, steps, batch_size, seed, revision=revision, licence=licence, **options
     )
     path = statistics.save(output)
+    for name, local in statistics.costs.items():
+        typer.echo(f"The {name} cost from {local.num_samples} samples: length of path ± {local.uncertainty:.1%}")
     typer.echo(f"Measured {statistics.most_samples} samples at {len(statistics)} times. Written to {path}")
 
 
@@ -125,22 +130,50 @@ def inspect(
 
 
 @app.command()
-def plot(
-    file: Annotated[str, typer.Argument(help="Statistics: a file, a folder or a Hub name.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write, such as normaliser.png.")] = Path(
-        "normaliser.png"
-    ),
+def schedule(
+    file: Annotated[str, typer.Argument(help="Statistics with costs: a file, a folder or a Hub name.")],
+    steps: Annotated[int, typer.Option(help="Number of network calls.")] = 10,
+    form: Annotated[Form, typer.Option("--format", help="Program that the lists are for.")] = Form.diffusers,
+    cost: Annotated[Cost, typer.Option(help="Cost that all steps shall share equally.")] = Cost.corrector,
+    velocity: Annotated[Velocity, typer.Option(help="Velocity v(sigma) in the cost.")] = Velocity.sigma,
+    end: Annotated[End, typer.Option(help="End of the run: clean data, or the cleanest measured level.")] = End.zero,
 ) -> None:
-    """Draw the normaliser r(t) with its error band and the plateau of pure noise."""
-    from diffusers_deis_sn.plots.figures import normaliser_figure
+    """Print the time grid of equal cost, as plain lists for Diffusers, ComfyUI, AUTOMATIC1111 or Forge."""
+    from diffusers_deis_sn.optimise.export import schedule_summary, schedule_text
     from diffusers_deis_sn.statistics.record import ScoreStatistics
 
-    figure = normaliser_figure(ScoreStatistics.load(file))
-    if output.suffix.removeprefix(".").lower() not in figure.canvas.get_supported_filetypes():
-        raise DeisSnError(f"{str(output)!r} is not the name of a picture. Use one that ends in .png, .svg or .pdf.")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output)
-    typer.echo(f"Written to {output}")
+    statistics = ScoreStatistics.load(file)
+    text = schedule_text(statistics, steps, form.value, cost.value, velocity.value, end.value)
+    # On stderr, so that stdout is the lists alone and can be piped.
+    typer.echo(schedule_summary(statistics, steps, cost.value, velocity.value), err=True)
+    typer.echo(text)
+
+
+@app.command()
+def plot(
+    file: Annotated[str, typer.Argument(help="Statistics: a file, a folder or a Hub name.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Picture to write; the figure's name with .png otherwise.")
+    ] = None,
+    figure: Annotated[Picture, typer.Option(help="What to draw; a schedule needs costs.")] = Picture.normaliser,
+    steps: Annotated[int, typer.Option(help="Network calls of the schedule.")] = 10,
+    cost: Annotated[Cost, typer.Option(help="Cost that the schedule is learned from.")] = Cost.corrector,
+) -> None:
+    """Draw the normaliser r(t), or local costs, the path they add up to and the schedule learned from it."""
+    from diffusers_deis_sn.plots.figures import normaliser_figure
+    from diffusers_deis_sn.plots.schedule import schedule_figure
+    from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+    path, statistics = output or Path(f"{figure.value}.png"), ScoreStatistics.load(file)
+    if figure is Picture.normaliser:
+        drawn = normaliser_figure(statistics)
+    else:
+        drawn = schedule_figure(statistics, steps, cost.value)
+    if path.suffix.removeprefix(".").lower() not in drawn.canvas.get_supported_filetypes():
+        raise DeisSnError(f"{str(path)!r} is not the name of a picture. Use one that ends in .png, .svg or .pdf.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(path)
+    typer.echo(f"Written to {path}")
 
 
 def _read_prompts(file: Path | None) -> list[str] | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from diffusers_deis_sn._version import __version__
 from diffusers_deis_sn.collect.probing import Costs, ProbeGroup
 from diffusers_deis_sn.collect.reducers import MeanReducer, MomentReducer
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
+from diffusers_deis_sn.maths.noise import SNAP, Array, NoiseSchedule, TableSchedule
 from diffusers_deis_sn.optimise.costs import Question
 from diffusers_deis_sn.schedulers._plan import RunPlan, make_plan
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
@@ -58,7 +59,7 @@ class RecordingScheduler(DEISSNScheduler):
         costs: Costs to be measured, of `COST_ORDERS`; may change between runs.
         data: Clean samples of the next run, as the scheduler sees them (latents of latent models), one for each sample
             of the batch, to be noised instead of going along trajectories; (B, *event), or None.
-        generators: Of the noise for `data` and of the probes' signs, on the CPU, one for each sample of the batch.
+        generators: Of the noise for `data` and of the probes' signs, on the CPU: one for each sample, or one for all.
         on_step: Called after each network call with what it adds to the number of samples drawn, a fraction of a batch.
     """
 
@@ -72,6 +73,7 @@ class RecordingScheduler(DEISSNScheduler):
     _reducer: MomentReducer | None = None
     _cost_reducers: dict[str, MeanReducer]
     _times: tuple[float, ...] = ()
+    _fine = False
     _group = ProbeGroup(())
     _sample_shape: tuple[int, ...] | None = None
     _dtype: torch.dtype | None = None
@@ -98,6 +100,7 @@ class RecordingScheduler(DEISSNScheduler):
         recorder.costs = tuple(dict.fromkeys(costs))
         recorder._fine = bool(costs)
         recorder._cost_reducers = {}
+        recorder.generators = [torch.Generator()]  # the global one belongs to the pipeline
         return recorder
 
     @property
@@ -223,13 +226,17 @@ class RecordingScheduler(DEISSNScheduler):
         """The clean samples with fresh noise of the level of a step."""
         if self.data is None or self.data.shape != like.shape:
             raise CalibrationError(
-                f"`data` must be samples as the scheduler sees them, of shape {tuple(like.shape[1:])} (the latents of "
-                f"latent models), got {None if self.data is None else tuple(self.data.shape[1:])}."
+                "`data` must be samples as the scheduler sees them (the latents of latent models), of shape "
+                f"{tuple(like.shape)} for this batch, got {None if self.data is None else tuple(self.data.shape)}."
             )
         self._from_data = True
         call = step * self._calls_per_step
-        shape, dtype = like.shape[1:], torch.promote_types(like.dtype, torch.float32)
-        noise = torch.stack([torch.randn(shape, generator=one, dtype=dtype) for one in self.generators]).to(like.device)
+        event, dtype = like.shape[1:], torch.promote_types(like.dtype, torch.float32)
+        if len(self.generators) == len(like):
+            noise = torch.stack([torch.randn(event, generator=one, dtype=dtype) for one in self.generators])
+        else:
+            noise = torch.randn(like.shape, generator=self.generators[0], dtype=dtype)
+        noise = noise.to(like.device)
         alpha, sigma = self._plan.alpha[call], self._plan.sigma[call]  # type: ignore[union-attr]
         return (alpha * self.data.to(noise) + sigma * noise).to(like.dtype)
 
@@ -302,17 +309,22 @@ class RecordingScheduler(DEISSNScheduler):
 
 
 def _refined(noise: NoiseSchedule, levels: Array) -> Array:
-    """The levels, and others between neighbours more than `WIDEST` apart: evenly in log rho, at whole times if any."""
+    """The levels, and others between neighbours more than `WIDEST` apart, as far as there are any."""
     calls = levels[:-1]
-    wide = np.flatnonzero(calls[:-1] > WIDEST * calls[1:])
-    more = [
-        np.geomspace(calls[k], calls[k + 1], 2 + int(np.log(calls[k] / calls[k + 1]) / np.log(WIDEST))) for k in wide
-    ]
-    inner = np.concatenate([row[1:-1] for row in more]) if more else np.zeros(0)
-    if isinstance(noise, TableSchedule):
-        inner = noise.rho(np.round(noise.time(inner)))
-    apart = np.min(np.abs(np.log(inner[:, None] / calls)), axis=1) > 1e-9 if len(inner) else np.zeros(0, dtype=bool)
-    return np.append(np.unique(np.append(calls, inner[apart]))[::-1], levels[-1])
+    more = np.concatenate([np.zeros(0), *(_between(noise, *pair) for pair in pairwise(calls.tolist()))])
+    if not len(more):
+        return levels
+    return _refined(noise, np.append(np.unique(np.append(calls, more))[::-1], levels[-1]))
+
+
+def _between(noise: NoiseSchedule, high: float, low: float) -> Array:
+    """Levels that divide an interval evenly in log rho into parts of `WIDEST` at most; at whole times if any."""
+    parts = int(np.ceil(np.log(high / low) / np.log(WIDEST) - 1e-6))
+    inner = np.geomspace(high, low, parts + 1)[1:-1]
+    if not isinstance(noise, TableSchedule) or not len(inner):
+        return inner
+    first, last = np.floor(noise.time(low) + SNAP) + 1.0, np.ceil(noise.time(high) - SNAP) - 1.0
+    return noise.rho(np.unique(np.clip(np.round(noise.time(inner)), first, last))) if first <= last else np.zeros(0)
 
 
 def _span(times: tuple[float, ...]) -> str:

@@ -200,25 +200,23 @@ class SchedulePath:
         return levels
 
     def run(self, steps: int, start: float | None = None, end: float = 0.0) -> Array:
-        """Levels of a sampling run of `steps` network calls; (steps + 1,), falling.
+        """Levels of a sampling run of `steps` steps of equal length; (steps + 1,), falling.
 
-        Down to clean data the last call is at the cleanest level of the path: below it no score is known, and none is
-        needed for the step to zero.
+        A run that ends below the path, such as at clean data, has its last step go on from the end of the path: no
+        score is known there. A call at the cleanest level, as named grids of sigmas have it, measured worse: it is one
+        of a few for a stretch that hardly changes a sample.
 
         Args:
             steps: Number of steps, at least 1.
             start: Level of the first call; the noisiest of the path if None.
-            end: Where the run ends; below the path only with a last call at its cleanest level.
+            end: Where the run ends.
 
         Raises:
             ScheduleError: As `partition`.
         """
-        first, bottom = float(self.levels[-1] if start is None else start), float(self.levels[0])
-        if end >= bottom * (1.0 - ENDS):
-            return self.partition(steps, first, end)
-        if steps == 1:
-            return np.array([first, end])
-        return np.append(self.partition(steps - 1, first, bottom), end)
+        levels = self.partition(steps, start, max(end, float(self.levels[0])))
+        levels[-1] = end
+        return levels
 
 
 def check_velocity(velocity: str) -> None:

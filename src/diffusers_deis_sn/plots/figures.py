@@ -45,7 +45,8 @@ def normaliser_figure(statistics: ScoreStatistics) -> Figure:
         _draw(by_noise, statistics.log_snr, statistics, marker="o", markersize=2.2, markevery=0.01)
         by_noise.set(xlabel="log SNR  (clean data at the left)", title="the clean end, spread out")
         by_noise.invert_xaxis()
-        figure.suptitle(_title(statistics), x=0.01, horizontalalignment="left", fontsize=10.0, wrap=True)
+        heading = title(statistics, statistics.most_samples)
+        figure.suptitle(heading, x=0.01, horizontalalignment="left", fontsize=10.0, wrap=True)
     return figure
 
 
@@ -60,8 +61,9 @@ def _draw(axes: Axes, x: NDArray[np.float64], statistics: ScoreStatistics, **loo
     axes.set_ylim(max(0.0, low - 0.15 * (high - low)), high + 0.08 * (high - low))
 
 
-def _title(statistics: ScoreStatistics) -> str:
-    guidance, samples = statistics.origin.guidance_scale, statistics.most_samples
+def title(statistics: ScoreStatistics, samples: int | None) -> str:
+    """What a figure is of: model, number of samples and guidance, as far as they are known."""
+    guidance = statistics.origin.guidance_scale
     parts = [statistics.origin.base_model or "unknown model"]
     if samples is not None:
         parts.append(f"{samples} samples")

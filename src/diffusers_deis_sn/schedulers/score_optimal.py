@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from os import PathLike
 from typing import Any
 
@@ -12,11 +13,15 @@ from torch import Tensor
 
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
+from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
 from diffusers_deis_sn.maths.spacing import check_ends, check_steps, end_level, whole_levels
 from diffusers_deis_sn.optimise.path import SchedulePath, check_velocity
 from diffusers_deis_sn.schedulers._contract import logger
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
 from diffusers_deis_sn.schedulers._plan import RunPlan
+from diffusers_deis_sn.schedulers._saving import PRIVATE, is_edm
+from diffusers_deis_sn.schedulers._spacing import OWN_OPTIONS, OWN_SPACINGS, _edm_spacing
+from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.cost import COST_ORDERS
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -28,8 +33,8 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
 
     where L ~ delta |drho|^p is what a small step costs: the corrector's cost (p = 2), how far the score of the same
     sample moves, or the predictor's (p = 4), how wrong the distribution is after an Euler step. One measurement,
-    `calibrate(..., costs=("corrector",))`, gives the grid of any number of steps. A run to clean data makes its last
-    call at the cleanest measured level.
+    `calibrate(..., costs=("corrector",))`, gives the grid of any number of steps. In a run to clean data the last step
+    goes on from the cleanest measured level, where the path ends, to zero.
 
     In image-to-image pipelines a run starts at the share `strength` of the process, as with "trailing" times, and its
     steps have equal cost from there on: the grid is planned anew when the pipeline adds its noise.
@@ -88,7 +93,8 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator, https://arxiv.org/abs/2204.13902.
     """
 
-    _replanned = False
+    _learned = False
+    _replanned: int | None = None  # the call that the run was last planned anew from
 
     @register_to_config
     def __init__(
@@ -148,13 +154,18 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
             ConfigurationError: The config is that of a flow-matching model or the like; or a named grid is asked for.
             StatisticsError: See `set_stats`.
         """
-        named = [key for key, value in kwargs.items() if value and (key in _GRIDS or key.startswith("use_"))]
+        named = [key for key, value in kwargs.items() if (key in _GRIDS or key.startswith("use_")) and value]
         if named:
             raise ConfigurationError(
                 f"{cls.__name__} learns its time grid, got {named[0]}={kwargs[named[0]]!r}. Use DEISSNScheduler for "
                 "named grids, or give `timesteps=` or `sigmas=` to the pipeline."
             )
-        return super().from_config(config, return_unused_kwargs=return_unused_kwargs, stats=stats, **kwargs)
+        scheduler, unused = super().from_config(config, return_unused_kwargs=True, stats=stats, **kwargs)
+        if isinstance(config, dict):
+            spacing, options = _named_grid(config)
+            scheduler._set_private(**({"timestep_spacing": spacing} if spacing else {}))
+            scheduler.register_to_config(**options)
+        return (scheduler, unused) if return_unused_kwargs else scheduler
 
     # -------------------------------------------------------------------------------------------------- options
 
@@ -172,6 +183,12 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
             raise ConfigurationError(
                 f"`whole_timesteps` is for networks of numbered training times, got process={config['process']!r}, "
                 "whose time is a continuum. Leave it out."
+            )
+        tableau = TABLEAUX.get(config["solver"])
+        if config["whole_timesteps"] and tableau is not None and not {0.0, 1.0}.issuperset(tableau.nodes):
+            raise ConfigurationError(
+                f"solver={config['solver']!r} calls the network between the times of a run, got it with "
+                "whole_timesteps=True. Use solver='multistep', 'ipndm', 'euler' or 'heun'."
             )
 
     @property
@@ -227,16 +244,17 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
 
     def _levels(self, noise: NoiseSchedule, steps: int | None, sigmas: Any, timesteps: Any) -> Array:
         given = "timesteps" if timesteps is not None else "sigmas" if sigmas is not None else None
+        self._learned = given is None
+        levels = super()._levels(noise, steps if self._learned else None, sigmas, timesteps)
         if given is not None:
             logger.info("The given %s are used, and not the grid learned from the model.", given)
-        self._learned = given is None
-        return super()._levels(noise, steps, sigmas, timesteps)
+        return levels
 
     def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
         super()._adopt(plan, device)
         if not self.config["whole_timesteps"]:
             self.timesteps = self.timesteps.float()  # so that a run planned anew fits in, whatever its times
-        self._replanned = False
+        self._replanned = None
 
     # ----------------------------------------------------------------------------------------- image to image
 
@@ -246,8 +264,9 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         Called between `set_begin_index` and the first step, as image-to-image pipelines do, it plans the run anew from
         the share of the process that is left. The times are changed in place, for the pipeline holds a view of them.
         """
-        if self._begin_index and self._step_index is None and self._learned and not self._replanned:
-            self._replan(self._begin_index)
+        begin = self._begin_index
+        if begin and begin != self._replanned and self._step_index is None and self._learned:
+            self._replan(begin)
         return super().add_noise(original_samples, noise, timesteps)
 
     def _replan(self, begin: int) -> None:
@@ -259,24 +278,46 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         start = self._start_level(model, 1.0 - before / plan.steps)
         if start <= self.path.levels[0]:
             return
-        head = self.path.partition(before, self._start_level(model, 1.0), start)[:-1]
-        tail = self.path.run(plan.steps - before, start, self._end(model))
+        tail = self._legal(model, self.path.run(plan.steps - before, start, self._end(model)))
+        head = self._legal(model, self.path.partition(before, self._start_level(model, 1.0), float(tail[0])))
         shown = self.timesteps, self.sigmas
-        self._adopt(self._planned(model, self._legal(model, np.append(head, tail))), self.timesteps.device)
+        self._adopt(self._planned(model, np.append(head[:-1], tail)), self.timesteps.device)
         shown[0].copy_(self.timesteps)
         shown[1].copy_(self.sigmas)
         self.timesteps, self.sigmas = shown
-        self._begin_index, self._replanned = begin, True
+        self._begin_index = self._replanned = begin
 
     def _begin_step(self, timestep: float | Tensor) -> int:
         """As ever; of a run planned anew the first time is read, once, for the pipeline may hold a copy of the old."""
         first = self._step_index is None
         n = super()._begin_step(timestep)
-        if first and self._replanned:
+        if first and self._replanned is not None:
             self._plan.check(n, float(torch.as_tensor(timestep).flatten()[0]))  # type: ignore[union-attr]
         return n
 
 
 _GRIDS = ("timestep_spacing", "grid_exponent", "steps_offset")
+_OWN_OPTIONS = ("cost", "velocity", "normalise", "whole_timesteps")
+
+
+def _named_grid(config: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The grid that `DEISSNScheduler` has with a config, and options of it, to have it with that of this class too.
+
+    None where it needs no telling: the default, or a config of this class, which remembers.
+    """
+    name = config.get("_class_name")
+    own = all(key in config for key in _OWN_OPTIONS) if name is None else name == ScoreOptimalScheduler.__name__
+    if own or "timestep_spacing" in (config.get(PRIVATE) or {}):
+        return None, {}
+    if is_edm(config):
+        options = _edm_spacing(config, {})
+        return options.pop("timestep_spacing"), options
+    spacing = config.get("timestep_spacing")
+    if spacing is None or "timestep_spacing" in config.get("_use_default_values", ()):
+        return None, {}
+    named = all(key in config for key in OWN_OPTIONS) if name is None else name == DEISSNScheduler.__name__
+    default = inspect.signature(DEISSNScheduler.__init__).parameters["timestep_spacing"].default
+    return spacing if named or spacing in OWN_SPACINGS else default, {}
+
 
 ScoreOptimalScheduler.__module__ = "diffusers_deis_sn"

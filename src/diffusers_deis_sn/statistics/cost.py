@@ -13,6 +13,7 @@ local order p = 2 for L_c and 4 for L_p. The length of a step is therefore L^(1/
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,6 +70,10 @@ class LocalCost:
 
     def __hash__(self) -> int:
         return hash((self.values.tobytes(), self.order))
+
+    def __reduce__(self) -> tuple[type[LocalCost], tuple[Any, ...]]:
+        """Copies and pickles are built anew: NumPy's own would be writeable."""
+        return type(self), (self.values, self.error, self.order, self.num_samples)
 
     @property
     def uncertainty(self) -> float:

@@ -1,8 +1,8 @@
 """The layout of `score_statistics.safetensors`, and nobody else knows it; its specification is stats/README.md.
 
 A safetensors file of three to seven curves, two more tensors for each cost, and one metadata key, `score_statistics`,
-whose value is sorted, compact JSON: `{"costs": {...}, "format_version": 1, "origin": {...}}`. One key only, because safetensors writes several in random order, and
-equal statistics shall be equal bytes. Nothing is ever unpickled.
+whose value is sorted, compact JSON: `{"costs": {...}, "format_version": 1, "origin": {...}}`. One key only, because
+safetensors writes several in random order, and equal statistics shall be equal bytes. Nothing is ever unpickled.
 """
 
 from __future__ import annotations

@@ -21,8 +21,12 @@ COLUMNS = (  # curve, title, width, format
 
 
 def report(statistics: ScoreStatistics) -> str:
-    """The origin, one fact a line, then `ROWS` rows of the known curves, dense at the clean end; no line break last."""
-    return "\n".join([*_origin(statistics), "", *_curves(statistics)])
+    """Origin and costs, one fact a line, then `ROWS` rows of the known curves, dense at the clean end.
+
+    L of a row is the cost of the interval that ends at its time, coming from the next noisier one; so the last has
+    none. No line break last.
+    """
+    return "\n".join([*_origin(statistics), *_costs(statistics), "", *_curves(statistics)])
 
 
 def _origin(statistics: ScoreStatistics) -> list[str]:
@@ -33,6 +37,17 @@ def _origin(statistics: ScoreStatistics) -> list[str]:
         f"Score statistics at {len(statistics)} times, from {_count(statistics)} samples",
         *(f"  {name.replace('_', ' '):<20} {_fact(value)}" for name, value in facts.items()),
     ]
+
+
+def _costs(statistics: ScoreStatistics) -> list[str]:
+    """One line for each cost: the length of the path, how well it is known, and from what."""
+    lines = []
+    for name, cost in statistics.costs.items():
+        length = float(np.sum(cost.values ** (1.0 / cost.order)))
+        known = f" ± {cost.uncertainty:.1%}" if length > 0.0 else ""
+        fact = f"path length {length:.4g}{known}, order {cost.order}, from {cost.num_samples} samples"
+        lines.append(f"  {name + ' cost':<20} {fact}")
+    return lines
 
 
 def _count(statistics: ScoreStatistics) -> str:
@@ -52,10 +67,17 @@ def _fact(value: object) -> str:
 
 
 def _curves(statistics: ScoreStatistics) -> list[str]:
-    known = [column for column in COLUMNS if getattr(statistics, column[0]) is not None]
+    columns = [
+        (title, width, [f"{value:{form}}" for value in getattr(statistics, name)])
+        for name, title, width, form in COLUMNS
+        if getattr(statistics, name) is not None
+    ]
+    columns += [
+        (f"L {name}", 11, [*(f"{value:.3g}" for value in cost.values), "-"]) for name, cost in statistics.costs.items()
+    ]
     # Positions spaced like squares: r falls at the clean end, and the plateau needs few rows.
     places = np.unique(np.round(np.linspace(0.0, 1.0, ROWS) ** 2 * (len(statistics) - 1)).astype(int))
-    lines = [" ".join(f"{title:>{width}}" for _, title, width, _ in known)]
+    lines = [" ".join(f"{title:>{width}}" for title, width, _ in columns)]
     for k in places:
-        lines.append(" ".join(f"{getattr(statistics, name)[k]:{width}{form}}" for name, _, width, form in known))
+        lines.append(" ".join(f"{cells[k]:>{width}}" for _, width, cells in columns))
     return [f"  {line}" for line in lines]

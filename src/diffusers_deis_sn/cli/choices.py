@@ -1,0 +1,50 @@
+"""What some options may be, as the command line shows it; the library's own lists of names are the law."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Precision(str, Enum):
+    """Precision a network can be run in."""
+
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+
+class Cost(str, Enum):
+    """Costs that time grids are learned from."""
+
+    corrector = "corrector"
+    predictor = "predictor"
+
+
+class Velocity(str, Enum):
+    """v(sigma) of the costs."""
+
+    sigma = "sigma"
+    vp_sigma = "vp_sigma"
+    unit = "unit"
+
+
+class Form(str, Enum):
+    """Programs that take a list of sigmas or times."""
+
+    diffusers = "diffusers"
+    comfyui = "comfyui"
+    a1111 = "a1111"
+
+
+class End(str, Enum):
+    """Where a run ends."""
+
+    zero = "zero"
+    sigma_min = "sigma_min"
+
+
+class Picture(str, Enum):
+    """Figures that can be drawn."""
+
+    normaliser = "normaliser"
+    schedule = "schedule"

@@ -1,0 +1,137 @@
+"""The figure of a learned schedule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diffusers_deis_sn.optimise.export import cost_with_velocity, in_whole_times, learned_levels
+from diffusers_deis_sn.optimise.path import Array, SchedulePath
+from diffusers_deis_sn.plots.figures import BAND, title
+from diffusers_deis_sn.plots.style import BLUE, INK, MUTED, ORANGE, house_style, panels
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {"corrector": BLUE, "predictor": ORANGE}
+KARRAS = 7.0
+STRETCHES = 60  # at most so many points a curve: single intervals of a fine measurement are noise
+
+
+def schedule_figure(
+    statistics: ScoreStatistics, steps: int = 10, cost: str = "corrector", velocity: str = "sigma"
+) -> Figure:
+    """Local cost, the length it adds up to, and the levels of a run beside those of three named grids.
+
+    At the left the speed L^(1/p) / d log sigma of every cost in the record, as a share of its path, so that the area
+    below each curve is one; the band is what two standard errors of L either side make of it. In the middle the same,
+    added up, with the levels of the calls: equal steps of length, read off on sigma. At the right those levels beside
+    named grids.
+
+    Args:
+        statistics: A record with costs.
+        steps: Number of network calls of the schedules; they end at zero.
+        cost: The cost that is drawn first and whose schedule is marked on the path.
+        velocity: v of the costs.
+
+    Returns:
+        A figure of three panels; `figure.savefig("name.png")` writes it.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        MissingCostError: The cost is not in the record.
+        ScheduleError: Costs that are no path, or an unknown velocity.
+        TimestepsError: No step.
+    """
+    chosen = learned_levels(statistics, steps, cost, velocity)[:-1]
+    names = [cost, *(name for name in COST_ORDERS if name in statistics.costs and name != cost)]
+    paths = {name: SchedulePath.of(statistics, name, velocity) for name in names}
+    rows = {name: learned_levels(statistics, steps, name, velocity)[:-1] for name in names}
+    with house_style():
+        figure, (local, length, levels) = panels(3)
+        low, high = paths[cost].levels[[0, -1]]
+        for axes in (local, length, levels):
+            axes.set(xscale="log", xlim=(low / 1.25, high * 1.25), xlabel="noise level σ  (clean data at the left)")
+            axes.xaxis.set_major_formatter("{x:g}")
+        for name, path in paths.items():
+            _draw_speed(local, name, path, cost_with_velocity(statistics, name, velocity))
+        local.fill_between([], [], color=MUTED, alpha=0.22, linewidth=0, label="± 2 standard errors")
+        local.set(title="local cost", ylabel="share of the path per unit of ln σ")
+        local.set_ylim(0.0, 1.4 * local.get_ylim()[1])  # room for the legend
+        local.legend(loc="upper left")
+        _draw_length(length, paths, cost, chosen)
+        _draw_rows(levels, rows, named_levels(statistics, steps))
+        heading = title(statistics, statistics.cost(cost).num_samples)
+        heading += "" if velocity == "sigma" else f", v = {velocity}"
+        figure.suptitle(heading, x=0.01, horizontalalignment="left", fontsize=10.0, wrap=True)
+    return figure
+
+
+def named_levels(statistics: ScoreStatistics, steps: int) -> dict[str, Array]:
+    """Levels of the calls of three grids, as samplers have them; (N,) each, by title.
+
+    All start at the noisiest measured level. Karras' with rho = 7 and the one uniform in log sigma make their last call
+    at the cleanest; the one uniform in t, "trailing", a step before it. Where t is sigma or its logarithm, sigma is
+    taken for it.
+    """
+    ramp = np.linspace(0.0, 1.0, steps)
+    known = -0.5 * statistics.log_snr
+    bottom, top = float(np.exp(known[0])), float(np.exp(known[-1]))
+    karras = (top ** (1 / KARRAS) + ramp * (bottom ** (1 / KARRAS) - top ** (1 / KARRAS))) ** KARRAS
+    grids = {f"Karras, ρ = {KARRAS:g}": karras, "log-linear": np.exp(np.log(top) + ramp * np.log(bottom / top))}
+    trailing = np.arange(steps) / steps
+    if not in_whole_times(statistics):
+        return grids | {"linear in σ": top + trailing * (bottom - top)}
+    first, last = statistics.timesteps[[-1, 0]]
+    times = first + trailing * (last - first)
+    return grids | {"linear in t": np.exp(np.interp(times, statistics.timesteps, known))}
+
+
+def _draw_speed(axes: Axes, name: str, path: SchedulePath, local: LocalCost) -> None:
+    """Share of the path in each unit of log sigma, over stretches of one or more intervals."""
+    u = np.log(path.levels)
+    place = (0.5 * (u[1:] + u[:-1]) - u[0]) / (u[-1] - u[0])
+    first = np.flatnonzero(np.diff(np.floor(STRETCHES * place), prepend=-1.0))
+    ends = np.append(u[first], u[-1])
+    below, speed, above = (
+        np.add.reduceat(np.maximum(local.values + side * local.error, 0.0) ** (1.0 / local.order), first)
+        / (path.path_length * np.diff(ends))
+        for side in (-BAND, 0.0, BAND)
+    )
+    middle = np.exp(0.5 * (ends[1:] + ends[:-1]))
+    axes.fill_between(middle, below, above, color=COLOURS[name], alpha=0.22, linewidth=0)
+    axes.plot(middle, speed, color=COLOURS[name], label=f"{name}, p = {local.order}")
+
+
+def _draw_length(axes: Axes, paths: dict[str, SchedulePath], cost: str, chosen: Array) -> None:
+    """Share of the path below each level, and where the chosen levels lie on it."""
+    for name, path in paths.items():
+        axes.plot(
+            path.levels,
+            path.cumulative / path.path_length,
+            color=COLOURS[name],
+            label=f"{name}, length {path.path_length:.3g}",
+        )
+    share = paths[cost].position(chosen) / paths[cost].path_length
+    axes.vlines(chosen, 0.0, share, color=COLOURS[cost], linewidth=0.7, alpha=0.5)
+    axes.plot(chosen, share, color=COLOURS[cost], marker="o", markersize=3.5, linestyle="none", label="calls")
+    axes.set(title="cumulative length", ylabel="share of the path below σ", ylim=(0.0, 1.04))
+    axes.legend(loc="upper left")
+
+
+def _draw_rows(axes: Axes, learned: dict[str, Array], named: dict[str, Array]) -> None:
+    """One row of dots for each grid, the learned ones on top."""
+    rows = {f"equal {name} cost": levels for name, levels in learned.items()} | named
+    colours = [COLOURS[name] for name in learned] + [MUTED] * len(named)
+    for place, (levels, colour) in enumerate(zip(rows.values(), colours, strict=True)):
+        axes.plot(levels, np.full(len(levels), place), color=colour, marker="o", markersize=4.0, linewidth=0.7)
+    axes.set(title="where the network is called", yticks=range(len(rows)))
+    axes.set_yticklabels(list(rows), color=INK)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)

@@ -1,4 +1,4 @@
-"""All measurements, one after the other, then README's tables: `make bench`. An hour or more on two cores."""
+"""All measurements, one after the other, then README's tables: `make bench`. Three hours or more on two cores."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ PROGRAMS = (
     ["examples/demo.py", "--prompts", "100", "--other-ends", "--output", "benchmarks/tiny-sd-digits"],
     ["benchmarks/choices.py"],
     ["examples/family.py"],
+    ["examples/cantor.py"],
+    ["examples/bimodal.py"],
+    ["examples/learned_grids.py"],
+    ["examples/train_adaptive.py"],
     ["benchmarks/readme.py"],
 )
 

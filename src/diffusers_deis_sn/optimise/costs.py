@@ -64,6 +64,9 @@ def predictor_probe(
 ) -> Probe:
     """L_p of each sample, for fifteen network calls, all derivatives by finite differences; may be below zero.
 
+    For short steps only: a is a difference over the whole step, so that L_p is some tenth too large where the step is a
+    twentieth of sigma.
+
     Args:
         y: Samples of the level `sigma`; (B, *event).
         eps: The network's output there.
@@ -222,7 +225,7 @@ def schedule_costs(
     cost: str = "corrector",
     **options: Any,
 ) -> LocalCost:
-    """Costs of all steps of a schedule, as `optimise_schedule` wants them.
+    """Costs of all steps of a schedule; their `values` are what `optimise_schedule` wants.
 
     Args:
         epsilon: The network.
@@ -232,11 +235,15 @@ def schedule_costs(
         **options: Of `predictor_cost`.
 
     Returns:
-        `values` and `error` in the order of the steps, noisiest first; (T,). Means below zero are set to zero.
+        `values` and `error` in the order of the steps, noisiest first (a record of statistics has them the other way);
+        (T,). Means below zero are set to zero.
 
     Raises:
-        ScheduleError: Unknown `cost`.
+        ScheduleError: Unknown `cost`, or levels that are not positive or do not fall.
     """
+    levels = np.asarray(levels, dtype=np.float64)
+    if levels.ndim != 1 or len(levels) < 2 or np.any(np.diff(levels) >= 0.0) or not 0.0 < levels[-1] < np.inf:
+        raise ScheduleError(f"The levels of a schedule are positive and fall, at least two of them, got {levels}.")
     if cost not in COST_ORDERS:
         raise ScheduleError(f"`cost` must be one of {', '.join(COST_ORDERS)}, got {cost!r}.")
     function = {"corrector": corrector_cost, "predictor": predictor_cost}[cost]

@@ -5,8 +5,10 @@ With L(t, t') ~ delta |t' - t|^p for small steps, the length element delta^(1/p)
     Lambda(t) = int_0^t delta(u)^(1/p) du,      and the best schedule of T steps is t_i = Lambda^{-1}(i Lambda(1) / T),
 
 which goes through the path at constant speed, each step at the same cost (arXiv 2412.07877, theorem 3.1, for p = 2).
-The length does not depend on how a fine schedule was laid; the energy T^(p-1) sum L_i of any schedule is at least
-Lambda(1)^p, and equal to it for the best one.
+The length does not depend on how a fine schedule was laid; the energy T^(p-1) sum (Lambda(t_i) - Lambda(t_{i+1}))^p of
+any schedule is at least Lambda(1)^p, and equal to it for the best one. All of this is about small steps: measure costs
+on a fine schedule, and take the partition of its path. What one long step costs is another number, and may be a small
+one: a leap from far above the scale of the data to far below it hardly changes the score that L_c compares.
 """
 
 from __future__ import annotations
@@ -66,13 +68,12 @@ class SchedulePath:
         sound = np.isfinite(lengths) & (lengths >= 0.0)
         if not np.all(sound):
             raise ScheduleError(
-                f"Costs must be finite and not negative, and that of step {int(np.argmin(sound))} has the length "
-                f"{lengths[np.argmin(sound)]}. Measure again with `deis-sn calibrate --cost ...`."
+                f"Costs must be finite and not negative, and the step to the level {levels[np.argmin(sound)]:.6g} has "
+                f"the length {lengths[np.argmin(sound)]}. Measure again with `deis-sn calibrate --cost ...`."
             )
         if not np.any(lengths > 0.0):
             raise ScheduleError("All costs are zero, so no schedule is better than another. Use a named spacing.")
-        if type(self.order) is not int or self.order < 1:
-            raise ScheduleError(f"`order` of a cost must be a whole number above zero, got {self.order!r}.")
+        _check_order(self.order)
         for name, row in (("levels", levels), ("lengths", lengths)):
             row.flags.writeable = False
             object.__setattr__(self, name, row)
@@ -91,10 +92,11 @@ class SchedulePath:
             ScheduleError: See the class; or an unknown velocity.
         """
         check_velocity(velocity)
-        sigma, cost = np.asarray(levels, dtype=np.float64), np.asarray(costs, dtype=np.float64)
-        if sigma.ndim == 1 and len(sigma) > 1 and sigma[0] > sigma[-1]:
+        _check_order(order)
+        sigma, cost = (np.atleast_1d(np.asarray(row, dtype=np.float64)) for row in (levels, costs))
+        if sigma[0] > sigma[-1]:
             sigma, cost = sigma[::-1], cost[::-1]
-        if cost.shape == (max(len(sigma) - 1, 0),) and velocity != "sigma":
+        if velocity != "sigma" and cost.shape == sigma[:-1].shape:
             cost = cost * (VELOCITIES[velocity](sigma[:-1]) / sigma[:-1]) ** 2
         if np.any(cost < 0.0):
             raise ScheduleError(
@@ -132,9 +134,11 @@ class SchedulePath:
         """T^(p-1) sum_i (Lambda(t_i) - Lambda(t_{i+1}))^p of a schedule; `path_length`^p for the best over the path.
 
         Raises:
-            ScheduleError: Levels beyond the path.
+            ScheduleError: Levels beyond the path, or fewer than two.
         """
-        steps = np.abs(np.diff(self.position(levels)))
+        steps = np.abs(np.diff(np.atleast_1d(self.position(levels))))
+        if len(steps) == 0:
+            raise ScheduleError(f"The energy of a schedule needs at least two levels, got {levels!r}.")
         return float(len(steps) ** (self.order - 1) * np.sum(steps**self.order))
 
     # ----------------------------------------------------------------------------------------------------- maps
@@ -190,13 +194,16 @@ class SchedulePath:
             ScheduleError: `start` or `end` beyond the path, or not in this order; or no step.
         """
         first, last = (float(self.levels[k] if level is None else level) for k, level in ((-1, start), (0, end)))
-        if not (isinstance(steps, int) and steps >= 1 and first > last):
+        whole = isinstance(steps, int | np.integer) and not isinstance(steps, bool)
+        if not (whole and steps >= 1 and first > last):
             raise ScheduleError(
                 f"A schedule falls in at least one step, got {steps!r} steps from the level {first:.6g} to {last:.6g}."
             )
         ends = self.position([first, last])
         levels = self.level(np.linspace(ends[0], ends[1], steps + 1))
         levels[0], levels[-1] = first, last
+        if np.any(np.diff(levels) >= 0.0):
+            raise ScheduleError(f"From {first:.6g} to {last:.6g} there are no {steps} steps along this path.")
         return levels
 
     def run(self, steps: int, start: float | None = None, end: float = 0.0) -> Array:
@@ -214,9 +221,16 @@ class SchedulePath:
         Raises:
             ScheduleError: As `partition`.
         """
+        if not end >= 0.0:
+            raise ScheduleError(f"A run ends at a noise level of zero or more, got {end!r}.")
         levels = self.partition(steps, start, max(end, float(self.levels[0])))
         levels[-1] = end
         return levels
+
+
+def _check_order(order: int) -> None:
+    if type(order) is not int or order < 1:
+        raise ScheduleError(f"`order` of a cost must be a whole number above zero, got {order!r}.")
 
 
 def check_velocity(velocity: str) -> None:

@@ -66,8 +66,13 @@ def optimise_schedule(
     With lengths L^(1/p) the iteration needs no damping for any p; with the square root of a cost of order four it would
     swing for ever. Where costs are estimated from few samples, damp it, or accept that it ends at their noise.
 
+    The costs of long steps are not those of short ones added up, and can be equal on a schedule that is useless: one
+    with a leap from far above the scale of the data to its end. Optimise a fine schedule, and take fewer steps of it by
+    `update_schedule(..., steps=...)`.
+
     Args:
-        cost: Costs of the steps of a schedule: falling levels (T + 1,) to L (T,).
+        cost: Costs of the steps of a schedule: falling levels (T + 1,) to L (T,); such as
+            `lambda levels: schedule_costs(epsilon, samples, levels).values`.
         levels: The schedule to begin with, falling or rising; its ends stay.
         order: Local order p of the cost.
         tolerance: In log sigma.

@@ -19,6 +19,8 @@ SOURCES = {
     "overhead": "benchmarks/overhead.md",
     "family": "benchmarks/family/overview.md",
     "mnist": "benchmarks/mnist_vit.md",
+    "adaptive": "benchmarks/adaptive/table.md",
+    "grids": "benchmarks/score_optimal/learned_grids.md",
 }
 
 

@@ -17,10 +17,11 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import (
     DiffusionPipeline,
@@ -32,7 +33,9 @@ from diffusers import (
 from torch import Tensor
 
 from demo import JUDGE, MODEL, REFERENCE_STEPS, ROOT, STATISTICS, Bench, UpstreamDeis
-from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
+from diffusers_deis_sn.optimise.costs import schedule_costs
+from diffusers_deis_sn.statistics.cost import LocalCost
 from family_figure import draw, overview, summary
 from tiny_digits import draw_prompts, load_judge
 
@@ -186,44 +189,82 @@ class UpstreamIpndm(IPNDMScheduler):
 
 
 class MixtureProblem:
-    """The exact network of a mixture: no training, no model error."""
+    """The exact network of a mixture: no training, no model error. With `costs` its statistics have those too."""
 
-    def __init__(self) -> None:
+    def __init__(self, samples: int = SAMPLES, costs: bool = False) -> None:
         self.mixture = digits_mixture()
         self.config = DEISSNScheduler(**SD_BETAS).config
-        self.noise = start_noise(SAMPLES)
+        self.noise = start_noise(samples)
         self.statistics = measured_statistics(self.mixture.epsilon, self.mixture.noise, start_noise(SAMPLES, seed=5))
+        if costs:
+            self.statistics = self.statistics.with_costs(**self._costs(self.statistics))
         self.reference = self.mixture.flow(self.noise, self.mixture.noise.top, steps=1000)
         self.guidance, self.calls = 1.0, 0
 
+    def _costs(self, statistics: ScoreStatistics, samples: int = 64) -> dict[str, LocalCost]:
+        """Both costs of every interval of the statistics, from exact samples of each level."""
+        data = self.mixture.centres[torch.randint(len(self.mixture.centres), (samples,))]
+        data = data + self.mixture.bandwidth * torch.randn_like(data)
+        levels = np.exp(-0.5 * statistics.log_snr)[::-1]
+
+        def epsilon(y: Tensor, rho: float) -> Tensor:
+            return self.mixture.epsilon_at(y * float(self.mixture.noise.alpha(rho)), rho)
+
+        def noised(rho: float) -> Tensor:
+            return data + rho * torch.randn_like(data)
+
+        found = {}
+        for cost, options in {"corrector": {}, "predictor": {"derivatives": "finite"}}.items():
+            one = schedule_costs(epsilon, noised, levels, cost, **options)
+            found[cost] = replace(one, values=one.values[::-1], error=one.error[::-1])  # a record is cleanest first
+        return found
+
+    def features(self, samples: Tensor) -> Tensor:
+        """What distributions are compared by: the samples themselves; (B, 64)."""
+        return samples
+
     def error(self, scheduler: Any, steps: int) -> float:
         """RMS distance to the exact flow."""
+        return rms(self.end(scheduler, steps), self.reference)
+
+    def end(self, scheduler: Any, steps: int) -> Tensor:
+        """The samples."""
         scheduler.set_timesteps(steps)
         x, self.calls = self.noise * scheduler.init_noise_sigma, 0
         for t in scheduler.timesteps:
             self.calls += 1
             output = self.mixture.epsilon(scheduler.scale_model_input(x, t), float(t))
             x = scheduler.step(output, t, x, return_dict=False)[0]
-        return rms(x, self.reference)
+        return x
 
 
 class PipelineProblem:
     """The shipped pipeline at one guidance."""
 
-    def __init__(self, guidance: float) -> None:
+    def __init__(self, guidance: float, prompts: int = PROMPTS) -> None:
         pipe = DiffusionPipeline.from_pretrained(MODEL)
         pipe.set_progress_bar_config(disable=True)
-        self.bench = Bench(pipe, load_judge(JUDGE), draw_prompts(PROMPTS, seed=SEED), guidance)
+        self.bench = Bench(pipe, load_judge(JUDGE), draw_prompts(prompts, seed=SEED), guidance)
         self.config, self.statistics, self.guidance, self.calls = self.bench.config, STATISTICS, guidance, 0
         fine = DPMSolverMultistepScheduler.from_config(
             self.config, timestep_spacing="trailing", final_sigmas_type="zero"
         )
         self.reference, _ = self.bench.latents(fine, REFERENCE_STEPS)
 
+    @torch.no_grad()
+    def features(self, samples: Tensor) -> Tensor:
+        """What distributions are compared by: the last hidden layer of the shipped classifier; (B, 128)."""
+        judge, pictures = self.bench.judge, self.bench.pictures(samples)
+        return judge.hidden(judge.features(pictures))
+
     def error(self, scheduler: Any, steps: int) -> float:
         """RMS distance of the latents to the fine run."""
+        return rms(self.end(scheduler, steps), self.reference)
+
+    def end(self, scheduler: Any, steps: int) -> Tensor:
+        """The latents."""
         latents, self.calls = self.bench.latents(scheduler, steps)
-        return rms(latents, self.reference)
+        return latents
 
 
 PROBLEMS: dict[str, Callable[[], Any]] = {

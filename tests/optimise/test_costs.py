@@ -389,3 +389,22 @@ def test_unknown_derivatives_are_refused():
 def test_unknown_costs_are_refused():
     words = ["`cost`", "corrector, predictor", "'energy'"]
     refused(ScheduleError, words, schedule_costs, gaussian, sigma_points, np.array([1.0, 0.5]), "energy")
+
+
+@pytest.mark.parametrize("derivatives", DERIVATIVES)
+def test_levels_of_each_sample_give_the_cost_of_each_sample(derivatives):
+    """As `AdaptiveSchedule.draw` has them: (B, 1) beside samples (B, D)."""
+    sigma = torch.tensor([[0.5], [0.8], [1.3]], dtype=torch.float64)
+    y = torch.tensor([[0.3, -1.0], [0.7, 0.2], [-0.4, 1.1]], dtype=torch.float64)
+
+    def epsilon(z, s):
+        return s * torch.tanh(z) / (0.3 + s**2)
+
+    def each(cost, **options):
+        rows = zip(y, sigma.flatten().tolist(), strict=True)
+        return torch.cat([cost(epsilon, z[None], s, 0.98 * s, **options) for z, s in rows])
+
+    # A network of one component each has nothing that signs could mix up.
+    found = predictor_cost(epsilon, y, sigma, 0.98 * sigma, derivatives=derivatives)
+    torch.testing.assert_close(found, each(predictor_cost, derivatives=derivatives), rtol=1e-6, atol=0.0)
+    torch.testing.assert_close(corrector_cost(epsilon, y, sigma, 0.98 * sigma), each(corrector_cost))

@@ -143,18 +143,20 @@ def test_text_tells_the_costs_that_are_there():
     record = costed_record(times=40, num_samples=32)
     head, table = record.inspect().split("\n\n")
     lines = {" ".join(line.split()[:2]): " ".join(line.split()[2:]) for line in head.splitlines()}
-    for name, error in (("corrector", "0.5%"), ("predictor", "2.5%")):
+    for name, error in (("corrector", "0.5%"), ("predictor", "2.4%")):
         cost = record.cost(name)
         length = np.sum(cost.values ** (1.0 / cost.order))
         expected = f"path length {length:.4g} ± {error}, order {cost.order}, from 32 samples"
         assert lines[f"{name} cost"] == expected
     rows = [line.split() for line in table.splitlines()]
-    assert rows[0][-4:] == ["L", "corrector", "L", "predictor"]
+    error = ["std.", "err."]
+    assert rows[0][-8:] == ["L", "corrector", *error, "L", "predictor", *error]
     for row in rows[1:-1]:  # the interval that ends at this time
         k = int(np.argmin(np.abs(record.timesteps - float(row[0]))))
-        entered = [cost.values[k] for cost in record.costs.values()]
-        assert [float(one) for one in row[-2:]] == pytest.approx(entered, rel=6e-3)
-    assert rows[-1][-2:] == ["-", "-"]
+        entered = [number for cost in record.costs.values() for number in (cost.values[k], cost.error[k])]
+        assert [float(one) for one in row[-4:]] == pytest.approx(entered, rel=6e-2)
+        assert [float(one) for one in row[-4::2]] == pytest.approx(entered[::2], rel=6e-3)
+    assert rows[-1][-4:] == ["-"] * 4
 
 
 def test_text_of_the_rest_is_the_same_with_costs_and_without():

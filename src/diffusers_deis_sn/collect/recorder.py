@@ -92,9 +92,11 @@ class RecordingScheduler(DEISSNScheduler):
             CalibrationError: An unknown cost.
             ConfigurationError: A model of a process that is not supported.
         """
-        for name in costs:
-            if name not in COST_ORDERS:
-                raise CalibrationError(f"`costs` may hold {' and '.join(COST_ORDERS)}, got {name!r}.")
+        for name in (costs,) if isinstance(costs, str) else costs:
+            if isinstance(costs, str) or name not in COST_ORDERS:
+                raise CalibrationError(
+                    f"`costs` may hold {' and '.join(COST_ORDERS)}, got {name!r}. Give a tuple of names."
+                )
         recorder: RecordingScheduler = cls.from_config(config, stats=False, **MEASURING_OPTIONS)
         recorder.origin = origin
         recorder.costs = tuple(dict.fromkeys(costs))

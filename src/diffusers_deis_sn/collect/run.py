@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin, hash_prompts
 from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+logger = logging.getLogger("diffusers_deis_sn")
 
 FEWEST = 8  # samples before a standard error is believed
 
@@ -76,6 +79,7 @@ def calibrate(
     """
     _check_numbers(num_samples, num_inference_steps, batch_size, seed)
     _check_tolerance(tolerance)
+    _check_data(data)
     calls = plan_calls(pipe, prompts, num_inference_steps, seed, pipeline_kwargs)
     record = recording(
         pipe,
@@ -102,6 +106,7 @@ def calibrate(
                     "Statistics need a pipeline that samples with `pipe.scheduler`."
                 )
             report(recorder.num_samples)
+        _tell_missed(recorder, tolerance)
         return recorder.measured()
 
 
@@ -157,7 +162,8 @@ def recording(
     recorder = RecordingScheduler.measuring(scheduler.config, origin, costs)  # type: ignore[union-attr]
     pipe.scheduler = recorder
     try:
-        yield recorder
+        with _full_precision(recorder.costs):
+            yield recorder
     finally:
         pipe.scheduler = scheduler
 
@@ -179,6 +185,43 @@ def _check_tolerance(tolerance: float) -> None:
         raise CalibrationError(
             f"`tolerance` is the relative error of a path's length, from 0 (all samples) to below 1, got {tolerance!r}."
         )
+
+
+def _check_data(data: Tensor | None) -> None:
+    if data is None:
+        return
+    if not isinstance(data, Tensor) or data.ndim < 2 or len(data) == 0:
+        shape = tuple(data.shape) if isinstance(data, Tensor) else type(data).__name__
+        raise CalibrationError(f"`data` must be a tensor of at least one clean sample, (M, *event), got {shape}.")
+    if not bool(torch.isfinite(data).all()):
+        raise CalibrationError("`data` must be finite, and holds NaN or infinite values. Check how it was encoded.")
+
+
+def _tell_missed(recorder: RecordingScheduler, tolerance: float) -> None:
+    """Log the costs that the samples did not suffice for; a tolerance of zero asks for all samples and no more."""
+    for name in recorder.costs if tolerance > 0.0 else ():
+        reached = recorder.uncertainty(name)
+        if reached > tolerance:
+            logger.warning(
+                "The %s cost gives the path's length to ±%.2g, not to tolerance=%g, with %d samples. %d may do.",
+                name,
+                reached,
+                tolerance,
+                recorder.num_samples,
+                round(recorder.num_samples * (reached / tolerance) ** 2),
+            )
+
+
+@contextmanager
+def _full_precision(costs: Sequence[str]) -> Iterator[None]:
+    """No TF32 while the predictor's cost is measured: it divides small differences of outputs by small numbers."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    if "predictor" in costs:
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _known(recorder: RecordingScheduler, name: str, tolerance: float) -> bool:

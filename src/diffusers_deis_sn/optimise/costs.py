@@ -12,7 +12,7 @@ enters and that of the samples it makes; it is taken at its leading order, becau
 noise of probes, which then is of order Delta^2, and in what real networks break of the equation that ties the scores
 of different levels together. A score is a gradient, so that grad(div a + s . a) = Laplace a + H a + (Da) s with
 H = Ds, and Laplace a = E_v (v . grad)^2 a with signs v (Hutchinson). Its square is the product of two estimates with
-independent v, which has no bias.
+independent v, which has no bias but from rounding: differences of outputs need all digits of float32, so no TF32.
 
 A *probe* says where the network is to be called next, and is sent what it says: that is all a pipeline can offer.
 """
@@ -33,6 +33,9 @@ from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
 Epsilon = Callable[[Tensor, Any], Tensor]
 """eps(y, sigma): noise predicted for samples y (B, *event) = x / alpha at the level sigma, a number or 0-d tensor."""
 
+Level = float | Tensor
+"""sigma of all samples, or of each: (B, 1, ...), to be multiplied with samples."""
+
 Question = tuple[Tensor, bool]
 """Samples y at which eps is wanted, and whether at the level entered, or else at the one the step comes from."""
 
@@ -46,7 +49,7 @@ DERIVATIVES = ("exact", "finite")
 # ------------------------------------------------------------------------------------------------------------- probes
 
 
-def corrector_probe(y: Tensor, eps: Tensor, sigma: float, entered: float) -> Probe:
+def corrector_probe(y: Tensor, eps: Tensor, sigma: Level, entered: Level) -> Probe:
     """L_c of each sample, for one network call: the same y at the level entered.
 
     Args:
@@ -60,7 +63,7 @@ def corrector_probe(y: Tensor, eps: Tensor, sigma: float, entered: float) -> Pro
 
 
 def predictor_probe(
-    y: Tensor, eps: Tensor, sigma: float, entered: float, generators: Sequence[torch.Generator] = ()
+    y: Tensor, eps: Tensor, sigma: Level, entered: Level, generators: Sequence[torch.Generator] = ()
 ) -> Probe:
     """L_p of each sample, for fifteen network calls, all derivatives by finite differences; may be below zero.
 
@@ -109,20 +112,22 @@ def answered(probe: Generator[Question, Tensor, Result], answer: Callable[[Tenso
         return result
 
 
-def _change(y: Tensor, eps: Tensor, sigma: float, entered: float) -> Generator[Question, Tensor, Tensor]:
+def _change(y: Tensor, eps: Tensor, sigma: Level, entered: Level) -> Generator[Question, Tensor, Tensor]:
     """a = d eps / d sigma along the flow from y, by an Euler step to the level entered."""
     there = yield y + (entered - sigma) * eps, True
     return (there - eps) / (entered - sigma)
 
 
-def _shifted_change(y: Tensor, shift: Tensor, sigma: float, entered: float) -> Generator[Question, Tensor, Tensor]:
+def _shifted_change(y: Tensor, shift: Tensor, sigma: Level, entered: Level) -> Generator[Question, Tensor, Tensor]:
     """a at y + shift."""
     eps = yield y + shift, False
     return (yield from _change(y + shift, eps, sigma, entered))
 
 
-def _leading_order(sigma: float, entered: float) -> float:
-    return 0.25 * entered**2 * (entered - sigma) ** 4
+def _leading_order(sigma: Level, entered: Level) -> Any:
+    """sigma'^2 Delta^4 / 4, a number or one for each sample; (B,)."""
+    factor = 0.25 * entered**2 * (entered - sigma) ** 4
+    return factor.double().flatten() if isinstance(factor, Tensor) else factor
 
 
 def _mean(values: Tensor) -> Tensor:
@@ -148,13 +153,13 @@ def _signs(y: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
 # ---------------------------------------------------------------------------------------------------------- callables
 
 
-def corrector_cost(epsilon: Epsilon, y: Tensor, sigma: float, entered: float) -> Tensor:
+def corrector_cost(epsilon: Epsilon, y: Tensor, sigma: Level, entered: Level) -> Tensor:
     """L_c of each sample, exactly (arXiv 2412.07877, eq. 13 with v = sigma).
 
     Args:
         epsilon: The network.
         y: Samples of the level `sigma`; (B, *event).
-        sigma: Level that the step comes from.
+        sigma: Level that the step comes from, of all samples or of each, (B, 1, ...).
         entered: Level that it enters.
 
     Returns:
@@ -166,8 +171,8 @@ def corrector_cost(epsilon: Epsilon, y: Tensor, sigma: float, entered: float) ->
 def predictor_cost(
     epsilon: Epsilon,
     y: Tensor,
-    sigma: float,
-    entered: float,
+    sigma: Level,
+    entered: Level,
     generators: Sequence[torch.Generator] = (),
     derivatives: str = "exact",
 ) -> Tensor:
@@ -178,7 +183,7 @@ def predictor_cost(
     Args:
         epsilon: The network; for exact derivatives it must be differentiable in both arguments by `torch.func`.
         y: Samples of the level `sigma`; (B, *event).
-        sigma: Level that the step comes from.
+        sigma: Level that the step comes from, of all samples or of each, (B, 1, ...).
         entered: Level that it enters.
         generators: Of the signs of Hutchinson's estimate, on the CPU: one for each sample, or one, or none.
         derivatives: "exact", Jacobian-vector products by `torch.func.jvp`; or "finite", differences of outputs, as
@@ -195,7 +200,7 @@ def predictor_cost(
     if derivatives == "finite":
         probe = predictor_probe(y, epsilon(y, sigma), sigma, entered, generators)
         return _run(probe, epsilon, sigma, entered)
-    level = torch.tensor(sigma, dtype=y.dtype, device=y.device)
+    level = torch.as_tensor(sigma, dtype=y.dtype, device=y.device)
     one = torch.ones_like(level)
 
     def change(z: Tensor) -> Tensor:
@@ -214,7 +219,7 @@ def predictor_cost(
     return _leading_order(sigma, entered) * _mean(residuals[0] * residuals[1])
 
 
-def _run(probe: Probe, epsilon: Epsilon, sigma: float, entered: float) -> Tensor:
+def _run(probe: Probe, epsilon: Epsilon, sigma: Level, entered: Level) -> Tensor:
     return answered(probe, lambda y, is_entered: epsilon(y, entered if is_entered else sigma))
 
 

@@ -5,7 +5,8 @@ level. Numbers are rho = sigma / alpha, the `sigmas` of Diffusers, k-diffusion a
 digits and never an exponent: ComfyUI reads "3e-05" as the two numbers 3 and -5.
 
 "diffusers"  `timesteps = [...]`, N of them, and `sigmas = [..., 0.0]`, N + 1: two Python lists, of which a pipeline's
-             call takes the one its scheduler knows (DPM++: whole distinct times; Euler and this package's: either).
+             call takes the one its scheduler knows (DPM++: whole distinct times; Euler and this package's: either; to
+             the end "sigma_min" this package's take the times, for they add an end to sigmas).
 "comfyui"    N + 1 numbers between commas, for the node ManualSigmas, which takes them as they are.
 "a1111"      N numbers in brackets, for the scheduler "custom" of the extension webUI_ExtraSchedulers, for AUTOMATIC1111
              and Forge. The final zero is left out: they append it, as to their own list for Align Your Steps. Set their

@@ -95,6 +95,7 @@ def optimise_schedule(
         now = np.concatenate([now[:1], inner, now[-1:]])
         moves.append(float(np.max(np.abs(moved), initial=0.0)))
     costs = np.asarray(cost(now), dtype=np.float64)
+    SchedulePath.from_costs(now, costs, order)  # raises ScheduleError for what is no cost
     return OptimisedSchedule(
         levels=now,
         costs=costs,

@@ -170,3 +170,22 @@ def _spacing_not_inherited(config: dict[str, Any], chosen: dict[str, Any]) -> di
     if grid in INTEGER_SPACINGS:
         left |= {"start_time": 1.0, "end_time": None}
     return differing(config, left)
+
+
+def grid_to_remember(config: dict[str, Any], named: type[NamedSpacing]) -> tuple[str | None, dict[str, Any]]:
+    """The grid that a scheduler of the class `named` has with a config, and options of it, for the way back to it.
+
+    None where it needs no telling: it is remembered already, or the default.
+    """
+    if "timestep_spacing" in (config.get(PRIVATE) or {}):
+        return None, {}
+    if is_edm(config):
+        options = _edm_spacing(config, {})
+        return options.pop("timestep_spacing"), options
+    spacing = config.get("timestep_spacing")
+    if spacing is None or "timestep_spacing" in config.get("_use_default_values", ()):
+        return None, {}
+    name = config.get("_class_name")
+    own = name == named.__name__ if name else all(key in config for key in OWN_OPTIONS)
+    default = inspect.signature(named.__init__).parameters["timestep_spacing"].default
+    return spacing if own or spacing in OWN_SPACINGS else default, {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from os import PathLike
 from typing import Any
 
@@ -11,16 +10,15 @@ import torch
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
-from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.errors import ConfigurationError, ScheduleError
 from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
 from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
 from diffusers_deis_sn.maths.spacing import check_ends, check_steps, end_level, whole_levels
-from diffusers_deis_sn.optimise.path import SchedulePath, check_velocity
+from diffusers_deis_sn.optimise.path import ENDS, SchedulePath, check_velocity
 from diffusers_deis_sn.schedulers._contract import logger
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
 from diffusers_deis_sn.schedulers._plan import RunPlan
-from diffusers_deis_sn.schedulers._saving import PRIVATE, is_edm
-from diffusers_deis_sn.schedulers._spacing import OWN_OPTIONS, OWN_SPACINGS, _edm_spacing
+from diffusers_deis_sn.schedulers._spacing import grid_to_remember
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.cost import COST_ORDERS
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -162,7 +160,8 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
             )
         scheduler, unused = super().from_config(config, return_unused_kwargs=True, stats=stats, **kwargs)
         if isinstance(config, dict):
-            spacing, options = _named_grid(config)
+            own = _is_own(config)
+            spacing, options = (None, {}) if own else grid_to_remember(config, DEISSNScheduler)
             scheduler._set_private(**({"timestep_spacing": spacing} if spacing else {}))
             scheduler.register_to_config(**options)
         return (scheduler, unused) if return_unused_kwargs else scheduler
@@ -197,8 +196,18 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
 
     def _check_statistics(self, statistics: ScoreStatistics) -> None:
         """Also raise MissingCostError or ScheduleError where no grid can be learned from them."""
+        if self._normalises and self.config["integrand"] == "data":
+            raise ConfigurationError(
+                "Score statistics are the scale of the predicted noise, and integrand='data' interpolates predicted "
+                "data, whose scale they do not tell. Use normalise=False, or integrand='noise'."
+            )
         super()._check_statistics(statistics)
-        self._path_of(statistics)
+        start, top = self._start_level(self.noise, 1.0), float(self._path_of(statistics).levels[-1])
+        if start > top * (1.0 + ENDS):
+            raise ScheduleError(
+                f"The costs are known up to the noise level {top:.6g}, tau = {self.noise.progress(top):.3g}, and runs "
+                f"start at {start:.6g}. Measure them on full runs (text to image, or strength=1), or set start_time."
+            )
 
     def _path_of(self, statistics: ScoreStatistics) -> SchedulePath:
         key = (statistics, self.config["cost"], self.config["velocity"])
@@ -276,8 +285,8 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
             return  # `step` will say so
         before = sum(plan.starts[:begin])
         start = self._start_level(model, 1.0 - before / plan.steps)
-        if start <= self.path.levels[0]:
-            return
+        if start <= max(self.path.levels[0], self._end(model)):
+            return  # nothing to go through: the pipeline's own list stays
         tail = self._legal(model, self.path.run(plan.steps - before, start, self._end(model)))
         head = self._legal(model, self.path.partition(before, self._start_level(model, 1.0), float(tail[0])))
         shown = self.timesteps, self.sigmas
@@ -300,24 +309,10 @@ _GRIDS = ("timestep_spacing", "grid_exponent", "steps_offset")
 _OWN_OPTIONS = ("cost", "velocity", "normalise", "whole_timesteps")
 
 
-def _named_grid(config: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """The grid that `DEISSNScheduler` has with a config, and options of it, to have it with that of this class too.
-
-    None where it needs no telling: the default, or a config of this class, which remembers.
-    """
+def _is_own(config: dict[str, Any]) -> bool:
+    """Whether a config is one of this class; in memory it does not carry its name."""
     name = config.get("_class_name")
-    own = all(key in config for key in _OWN_OPTIONS) if name is None else name == ScoreOptimalScheduler.__name__
-    if own or "timestep_spacing" in (config.get(PRIVATE) or {}):
-        return None, {}
-    if is_edm(config):
-        options = _edm_spacing(config, {})
-        return options.pop("timestep_spacing"), options
-    spacing = config.get("timestep_spacing")
-    if spacing is None or "timestep_spacing" in config.get("_use_default_values", ()):
-        return None, {}
-    named = all(key in config for key in OWN_OPTIONS) if name is None else name == DEISSNScheduler.__name__
-    default = inspect.signature(DEISSNScheduler.__init__).parameters["timestep_spacing"].default
-    return spacing if named or spacing in OWN_SPACINGS else default, {}
+    return name == ScoreOptimalScheduler.__name__ if name else all(key in config for key in _OWN_OPTIONS)
 
 
 ScoreOptimalScheduler.__module__ = "diffusers_deis_sn"

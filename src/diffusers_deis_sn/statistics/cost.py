@@ -85,12 +85,14 @@ class LocalCost:
 
 
 def path_uncertainty(values: NDArray[np.float64], error: NDArray[np.float64], order: int) -> float:
-    """sum_k dL_k L_k^(1/p - 1) / p over sum_k L_k^(1/p): a bound on the relative standard error of a path's length."""
-    known = values > 0.0
-    lengths = values[known] ** (1.0 / order)
-    if not np.any(known):
+    """sum ((L + dL)^(1/p) - L^(1/p)) / sum L^(1/p): a bound on the relative standard error of a path's length.
+
+    To first order dL L^(1/p - 1) / p for each interval, and finite where L is zero, or lost in its error.
+    """
+    lengths = values ** (1.0 / order)
+    if not np.any(lengths > 0.0):
         return float("inf")
-    return float(np.sum(lengths * error[known] / (order * values[known])) / np.sum(lengths))
+    return float(np.sum((values + error) ** (1.0 / order) - lengths) / np.sum(lengths))
 
 
 def _checked(name: str, values: ArrayLike) -> NDArray[np.float64]:

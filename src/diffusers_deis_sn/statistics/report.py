@@ -72,9 +72,9 @@ def _curves(statistics: ScoreStatistics) -> list[str]:
         for name, title, width, form in COLUMNS
         if getattr(statistics, name) is not None
     ]
-    columns += [
-        (f"L {name}", 11, [*(f"{value:.3g}" for value in cost.values), "-"]) for name, cost in statistics.costs.items()
-    ]
+    for name, cost in statistics.costs.items():
+        columns.append((f"L {name}", 11, [*(f"{value:.3g}" for value in cost.values), "-"]))
+        columns.append(("std. err.", 9, [*(f"{value:.2g}" for value in cost.error), "-"]))
     # Positions spaced like squares: r falls at the clean end, and the plateau needs few rows.
     places = np.unique(np.round(np.linspace(0.0, 1.0, ROWS) ** 2 * (len(statistics) - 1)).astype(int))
     lines = [" ".join(f"{title:>{width}}" for title, width, _ in columns)]

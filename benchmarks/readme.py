@@ -21,6 +21,7 @@ SOURCES = {
     "mnist": "benchmarks/mnist_vit.md",
     "adaptive": "benchmarks/adaptive/table.md",
     "grids": "benchmarks/score_optimal/learned_grids.md",
+    "images": "benchmarks/score_optimal/other_images.md",
 }
 
 

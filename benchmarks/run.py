@@ -17,6 +17,7 @@ PROGRAMS = (
     ["examples/cantor.py"],
     ["examples/bimodal.py"],
     ["examples/learned_grids.py"],
+    ["benchmarks/other_images.py"],
     ["examples/train_adaptive.py"],
     ["benchmarks/readme.py"],
 )

@@ -13,7 +13,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, calibrate
 from oracles import SD_BETAS, statistics_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,3 +138,40 @@ def test_noise_is_added_on_the_device() -> None:
         assert on_device.device.type == DEVICE
         assert torch.allclose(on_device.cpu(), scheduler.add_noise(x0, eps, times), atol=1e-6)
         assert torch.allclose(scheduler.add_noise(x0.to(DEVICE), eps.to(DEVICE), times), on_device)  # times on the CPU
+
+
+@shipped
+def test_learned_times_give_the_pictures_of_the_cpu() -> None:
+    there, here = load().to(DEVICE), load()
+    for pipe in (there, here):
+        pipe.scheduler = ScoreOptimalScheduler.from_config(pipe.scheduler.config, stats=STATISTICS)
+    difference = pictures(there) - pictures(here, device="cpu")
+    assert np.sqrt(np.mean(difference**2)) < 0.003  # as above
+
+
+@shipped
+def test_a_run_planned_anew_changes_the_times_that_the_pipeline_holds_on_the_device() -> None:
+    scheduler = ScoreOptimalScheduler(**SD_BETAS, stats=STATISTICS)
+    scheduler.set_timesteps(10, device=DEVICE)
+    held = scheduler.timesteps[4:]
+    scheduler.set_begin_index(4)
+    x = torch.zeros(2, 4, 8, 8, device=DEVICE)
+    scheduler.add_noise(x, torch.ones_like(x), held[:1].repeat(2))
+    assert held[0].item() == pytest.approx(599.0)  # where "trailing" is, with six of ten steps to go
+    for number, t in enumerate(held):
+        if number == 1:
+            with no_waiting():
+                x = scheduler.step(x, t, x).prev_sample
+        else:
+            x = scheduler.step(x, t, x).prev_sample
+    assert bool(torch.isfinite(x).all())
+
+
+@shipped
+def test_costs_on_the_device_are_those_of_the_cpu() -> None:
+    options: dict[str, Any] = {"num_samples": 4, "num_inference_steps": 20, "batch_size": 4, "progress": False}
+    options |= {"costs": ("corrector", "predictor"), "guidance_scale": 3.0}
+    there, here = (calibrate(pipe, PROMPTS, **options) for pipe in (load().to(DEVICE), load()))
+    for name, tolerance in (("corrector", 1e-3), ("predictor", 2e-2)):
+        lengths = [np.sum(one.cost(name).values ** (1.0 / one.cost(name).order)) for one in (there, here)]
+        assert lengths[0] == pytest.approx(lengths[1], rel=tolerance)

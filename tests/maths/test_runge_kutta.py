@@ -192,7 +192,7 @@ def test_with_it_they_divide_the_integral_of_r(solver, end):
     """int r drho = c h, from the step's beginning to the stage."""
     table = runge_kutta_table(COARSE, Normaliser(KNOTS, VALUES), LEVELS[end], solver)
     book = Textbook(Definition(np.cumprod(1.0 - BETAS), LEVELS[end], "t", (KNOTS, VALUES)))
-    begins = np.flatnonzero(table.starts)
+    begins = np.flatnonzero(table.needs == 1)
     for n, begin in enumerate(begins):
         top, bottom = LEVELS[end][n], LEVELS[end][n + 1]
         whole = book.area(lambda _: 1.0, top, bottom)
@@ -222,7 +222,7 @@ def test_a_kink_at_every_training_time_is_no_obstacle(solver):
 def test_a_stage_at_the_end_of_a_step_is_where_the_next_begins_to_the_last_bit(solver, steps):
     levels = spaced_levels(SD, steps, "karras", "zero")
     table = runge_kutta_table(SD, FLAT, levels, solver)
-    begins = np.flatnonzero(table.starts)
+    begins = np.flatnonzero(table.needs == 1)
     assert np.array_equal(table.levels[begins], levels[:-1])
     assert np.array_equal(table.levels[begins[1:] - 1], levels[1:-1])
 
@@ -254,7 +254,7 @@ def test_rows_are_the_method_that_keeps_its_samples(solver, normalised, end):
 def test_a_run_that_begins_at_a_later_step_has_the_rows_of_one_planned_from_there(solver):
     levels = spaced_levels(SD, 6, "karras", "zero")
     whole, rest = (runge_kutta_table(SD, zigzag(), levels[start:], solver) for start in (0, 2))
-    begin = int(np.flatnonzero(whole.starts)[2])
+    begin = int(np.flatnonzero(whole.needs == 1)[2])
     theirs = walk(rest, slope, np.array([0.4, -1.1]))
     assert np.allclose(walk(whole, slope, np.array([0.4, -1.1]), begin), theirs, rtol=0.0, atol=1e-11)
 
@@ -263,7 +263,7 @@ def test_a_run_that_begins_at_a_later_step_has_the_rows_of_one_planned_from_ther
 @pytest.mark.parametrize("steps", [1, 2, 10])
 def test_two_stages_and_n_steps_to_clean_data_are_2n_minus_one_calls(solver, steps):
     table = runge_kutta_table(SD, FLAT, spaced_levels(SD, steps, "trailing", "zero"), solver)
-    assert len(table) == 2 * steps - 1 and sum(table.starts) == steps
+    assert len(table) == 2 * steps - 1 and sum(table.needs == 1) == steps
     ended = runge_kutta_table(SD, FLAT, spaced_levels(SD, steps, "trailing", "sigma_min"), solver)
     assert len(ended) == 2 * steps
 

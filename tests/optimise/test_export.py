@@ -252,7 +252,7 @@ def test_a1111_makes_n_steps_of_n_numbers(steps):
 
 def test_the_summary_says_how_long_the_path_is_and_where_it_came_from():
     record = costed_record(num_samples=32)
-    for cost, error in (("corrector", "0.5%"), ("predictor", "2.5%")):
+    for cost, error in (("corrector", "0.5%"), ("predictor", "2.4%")):
         length = SchedulePath.of(record, cost).path_length
         summary = schedule_summary(record, 10, cost)
         for word in ("10 calls", f"length {length:.4g} ± {error}", f"{cost} cost", "32 samples of gaussian"):

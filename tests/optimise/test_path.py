@@ -152,8 +152,9 @@ def test_no_schedule_has_less_energy_than_equal_parts(path, shares):
     shares = np.sort(np.concatenate([[0.0, 1.0], shares]))[::-1]
     steps, least = len(shares) - 1, path.path_length**path.order
     energy = path.energy(path.level(shares * path.path_length))
-    assert path.energy(path.partition(steps)) == pytest.approx(least, rel=1e-9)
-    assert energy >= least * (1.0 - 1e-9)
+    # Beside a stretch that costs next to nothing the level hardly moves with the position: half of the digits are left.
+    assert path.energy(path.partition(steps)) == pytest.approx(least, rel=1e-6)
+    assert energy >= least * (1.0 - 1e-6)
     parts = -np.diff(shares)
     assert energy == pytest.approx(least * steps ** (path.order - 1) * np.sum(parts**path.order), rel=1e-6)
 

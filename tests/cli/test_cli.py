@@ -270,9 +270,9 @@ def test_plot_draws_the_figure_that_is_asked_for_under_its_name(run, tmp_path, m
 def test_plot_of_a_schedule_has_its_options_and_needs_its_cost(run, tmp_path, monkeypatch):
     drawn = []
 
-    def figure(statistics, steps, cost):
-        drawn.append((statistics, steps, cost))
-        return original(statistics, steps, cost)
+    def figure(statistics, steps, cost, velocity):
+        drawn.append((statistics, steps, cost, velocity))
+        return original(statistics, steps, cost, velocity)
 
     from diffusers_deis_sn.plots import schedule
 
@@ -282,8 +282,10 @@ def test_plot_of_a_schedule_has_its_options_and_needs_its_cost(run, tmp_path, mo
     record.save(tmp_path / "costed")
     gaussian_record().save(tmp_path / "bare")
     options = ("--figure", "schedule", "-o", tmp_path / "s.svg")
-    assert run("plot", tmp_path / "costed", *options, "--steps", "4", "--cost", "predictor")[0] == 0
-    assert drawn == [(record, 4, "predictor")]
+    assert (
+        run("plot", tmp_path / "costed", *options, "--steps", "4", "--cost", "predictor", "--velocity", "unit")[0] == 0
+    )
+    assert drawn == [(record, 4, "predictor", "unit")]
     code, text, error = run("plot", tmp_path / "bare", *options)
     assert (code, text) == (2, "")
     assert_one_line(error, "--cost corrector")

@@ -19,6 +19,7 @@ from diffusers_deis_sn.collect.recorder import WIDEST, RecordingScheduler
 from diffusers_deis_sn.collect.run import calibrate, recording
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.maths.noise import vp_schedule
+from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from oracles import SD_BETAS
 from records import gaussian_costs
 from refusals import refused
@@ -739,3 +740,14 @@ def test_data_that_are_no_samples_are_refused_before_the_pipeline_is_called(data
 
 def test_one_name_is_no_tuple_of_costs():
     refused(CalibrationError, ["'corrector'", "tuple"], calibrate, ExactPipeline(), costs="corrector", progress=False)
+
+
+def test_a_run_cut_within_the_probes_of_a_step_is_refused_by_that_name():
+    scheduler = ExactPipeline().scheduler
+    recorder = RecordingScheduler.measuring(scheduler.config, StatisticsOrigin(), ("corrector",))
+    recorder.set_timesteps(10)
+    x = torch.zeros(1, 4)
+    recorder.set_begin_index(3)  # the second call of the second step
+    refused(CalibrationError, ["call 3", "`order`", "strength=1"], recorder.step, x, recorder.timesteps[3], x)
+    recorder.set_begin_index(2)
+    recorder.step(x, recorder.timesteps[2], x)

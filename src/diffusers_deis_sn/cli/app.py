@@ -158,6 +158,7 @@ def plot(
     figure: Annotated[Picture, typer.Option(help="What to draw; a schedule needs costs.")] = Picture.normaliser,
     steps: Annotated[int, typer.Option(help="Network calls of the schedule.")] = 10,
     cost: Annotated[Cost, typer.Option(help="Cost that the schedule is learned from.")] = Cost.corrector,
+    velocity: Annotated[Velocity, typer.Option(help="v(sigma) of the cost; the paper's is sigma.")] = Velocity.sigma,
 ) -> None:
     """Draw the normaliser r(t), or local costs, the path they add up to and the schedule learned from it."""
     from diffusers_deis_sn.plots.figures import normaliser_figure
@@ -168,7 +169,7 @@ def plot(
     if figure is Picture.normaliser:
         drawn = normaliser_figure(statistics)
     else:
-        drawn = schedule_figure(statistics, steps, cost.value)
+        drawn = schedule_figure(statistics, steps, cost.value, velocity.value)
     if path.suffix.removeprefix(".").lower() not in drawn.canvas.get_supported_filetypes():
         raise DeisSnError(f"{str(path)!r} is not the name of a picture. Use one that ends in .png, .svg or .pdf.")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -116,6 +116,17 @@ class RecordingScheduler(DEISSNScheduler):
     def _calls_per_step(self) -> int:
         return len(self._group) + 1
 
+    def _first_index(self, timestep: float | Tensor) -> int:
+        """Raises CalibrationError for a run that is cut in the middle of a step's probes."""
+        n = super()._first_index(timestep)
+        if self._plan is not None and 0 <= n < len(self._plan) and not self._plan.starts[n]:
+            raise CalibrationError(
+                f"The run begins at call {n}, within the probes of a step: the pipeline cuts its list of times without "
+                "regard to `order`, so costs cannot be measured through it. Measure them on full runs (strength=1, no "
+                "denoising_start), or use costs=()."
+            )
+        return n
+
     def _planned(self, noise: NoiseSchedule, levels: Array) -> RunPlan:
         """The run through these levels, with all probe steps but after the last: nothing is entered from there."""
         self._group = ProbeGroup(self.costs)

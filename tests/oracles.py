@@ -207,6 +207,30 @@ def integral(f: Callable[[float], float], top: float, bottom: float, kinks: np.n
     return total
 
 
+# ------------------------------------------------------------------------------ costs of data N(0, c^2), in closed form
+
+
+def gaussian_corrector_cost(left: np.ndarray, entered: np.ndarray, c: Any) -> np.ndarray:
+    """L_c = sigma'^2 (V' - V)^2 / (V V'^2) of the step from sigma = `left` to sigma' = `entered`; V = c^2 + sigma^2."""
+    before, after = c**2 + left**2, c**2 + entered**2
+    return entered**2 * (after - before) ** 2 / (before * after**2)
+
+
+def gaussian_predictor_cost(left: np.ndarray, entered: np.ndarray, c: Any) -> np.ndarray:
+    """L_p = sigma'^2 Delta^4 c^4 / (m^2 V^3 V'^2) of an Euler step, y' = m y with m = 1 + Delta sigma / V."""
+    before, after, change = c**2 + left**2, c**2 + entered**2, entered - left
+    m = 1.0 + change * left / before
+    return entered**2 * change**4 * c**4 / (m**2 * before**3 * after**2)
+
+
+def gaussian_corrector_length(sigma: Any, c: float) -> Any:
+    """Lambda_c(sigma) = 2 (asinh(sigma / c) - sigma / sqrt(c^2 + sigma^2)), zero at clean data."""
+    return 2.0 * (np.arcsinh(sigma / c) - sigma / np.sqrt(c**2 + sigma**2))
+
+
+# ----------------------------------------------------------------------------------------------------------------- runs
+
+
 def start_noise(number: int, dimension: int = 64, seed: int = 0) -> Tensor:
     return torch.randn(number, dimension, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 

@@ -10,6 +10,7 @@ import numpy as np
 from diffusers_deis_sn.maths.noise import NoiseSchedule, vp_schedule
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 from diffusers_deis_sn.statistics.cost import LocalCost
+from oracles import gaussian_corrector_cost, gaussian_predictor_cost
 
 
 def tiny_record() -> ScoreStatistics:
@@ -58,16 +59,13 @@ def gaussian_costs(
 ) -> dict[str, LocalCost]:
     """Exact costs for data with these standard deviations c, cleanest interval first; errors of 1 and 10 percent.
 
-    With V = c^2 + sigma^2, Delta = sigma' - sigma and an Euler step's factor m = 1 + Delta sigma / V:
-
-        L_c = sigma'^2 mean_c (V' - V)^2 / (V V'^2),        L_p = sigma'^2 mean_c Delta^4 c^4 / (m^2 V^3 V'^2)
+    Of several scales the mean, for costs are per component.
     """
-    c, sigma = np.array(scales), np.exp(-0.5 * log_snr)[:, None]
-    entered, left = sigma[:-1], sigma[1:]
-    before, after, change = c**2 + left**2, c**2 + entered**2, entered - left
-    m = 1.0 + change * left / before
-    corrector = np.mean(entered**2 * (after - before) ** 2 / (before * after**2), axis=1)
-    predictor = np.mean(entered**2 * change**4 * c**4 / (m**2 * before**3 * after**2), axis=1)
+    sigma = np.exp(-0.5 * log_snr)[:, None]
+    corrector, predictor = (
+        np.mean(cost(sigma[1:], sigma[:-1], np.array(scales)), axis=1)
+        for cost in (gaussian_corrector_cost, gaussian_predictor_cost)
+    )
     return {
         "corrector": LocalCost(corrector, 0.01 * corrector, 2, num_samples),
         "predictor": LocalCost(predictor, 0.1 * predictor, 4, num_samples),

@@ -20,7 +20,7 @@ from diffusers_deis_sn.collect.run import calibrate, recording
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.maths.noise import vp_schedule
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
-from oracles import SD_BETAS
+from oracles import SD_BETAS, gaussian_corrector_length
 from records import gaussian_costs
 from refusals import refused
 from tiny_pipelines import BUILDERS, image, sd_components
@@ -641,7 +641,7 @@ def test_few_steps_give_the_length_of_many():
     coarse = calibrate(ExactPipeline(), costs=("corrector",), **(QUICK | {"num_samples": 8, "batch_size": 8}))
     length = np.sqrt(coarse.cost("corrector").values).sum()
     sigma = levels_of(coarse)[[0, -1]]
-    exact = np.diff(2.0 * (np.arcsinh(sigma / 0.3) - sigma / np.sqrt(0.09 + sigma**2)))[0]
+    exact = np.diff(gaussian_corrector_length(sigma, 0.3))[0]
     assert exact < length < 1.2 * exact
 
 

@@ -18,6 +18,7 @@ from diffusers_deis_sn.errors import ScheduleError
 from diffusers_deis_sn.optimise.adaptive import AdaptiveSchedule
 from diffusers_deis_sn.optimise.costs import corrector_cost
 from diffusers_deis_sn.optimise.search import update_schedule
+from oracles import gaussian_corrector_length
 from refusals import refused
 
 STD, TOP, BOTTOM = 0.5, 20.0, 0.1
@@ -30,8 +31,7 @@ def gaussian(y: Tensor, sigma: Any) -> Tensor:
 
 
 def length(sigma: np.ndarray) -> np.ndarray:
-    """Lambda_c of such data in closed form: 2 [asinh(sigma / c) - sigma / sqrt(c^2 + sigma^2)]."""
-    return 2.0 * (np.arcsinh(sigma / STD) - sigma / np.sqrt(STD**2 + sigma**2))
+    return gaussian_corrector_length(sigma, STD)
 
 
 def unequal(levels: np.ndarray) -> float:

@@ -255,7 +255,8 @@ def test_the_summary_says_how_long_the_path_is_and_where_it_came_from():
     for cost, error in (("corrector", "0.5%"), ("predictor", "2.4%")):
         length = SchedulePath.of(record, cost).path_length
         summary = schedule_summary(record, 10, cost)
-        for word in ("10 calls", f"length {length:.4g} ± {error}", f"{cost} cost", "32 samples of gaussian"):
+        energy = f"energy {length ** COST_ORDERS[cost]:.4g}"  # of steps of equal length
+        for word in ("10 calls", f"length {length:.4g} ± {error}", energy, f"{cost} cost", "32 samples of gaussian"):
             assert word in summary
     assert "v = unit" in schedule_summary(record, 10, velocity="unit")
     assert schedule_summary(record.with_origin(base_model=None), 1).startswith("1 call along")

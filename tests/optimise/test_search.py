@@ -10,27 +10,23 @@ from hypothesis import strategies as st
 from diffusers_deis_sn.errors import ScheduleError
 from diffusers_deis_sn.optimise.path import SchedulePath
 from diffusers_deis_sn.optimise.search import optimise_schedule, update_schedule
+from oracles import gaussian_corrector_cost, gaussian_corrector_length, gaussian_predictor_cost
 from refusals import refused
 
 STD = 0.5  # data N(0, STD^2), in one dimension
 
 
 def corrector(levels):
-    """L_c of each step, exactly."""
-    a, b = levels[:-1], levels[1:]
-    return b**2 * (b**2 - a**2) ** 2 / ((STD**2 + a**2) * (STD**2 + b**2) ** 2)
+    return gaussian_corrector_cost(levels[:-1], levels[1:], STD)
 
 
 def predictor(levels):
-    """L_p of each Euler step, exactly."""
-    a, b = levels[:-1], levels[1:]
-    stretch = 1.0 + (b - a) * a / (STD**2 + a**2)
-    return b**2 * (b - a) ** 4 * STD**4 / (stretch**2 * (STD**2 + a**2) ** 3 * (STD**2 + b**2) ** 2)
+    return gaussian_predictor_cost(levels[:-1], levels[1:], STD)
 
 
 def length(sigma):
     """Lambda_c, exactly."""
-    return 2.0 * (np.arcsinh(sigma / STD) - sigma / np.hypot(STD, sigma))
+    return gaussian_corrector_length(sigma, STD)
 
 
 def additive(order):

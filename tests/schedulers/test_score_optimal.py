@@ -38,7 +38,7 @@ from diffusers_deis_sn.errors import (
 from diffusers_deis_sn.maths.noise import vp_schedule
 from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
 from diffusers_deis_sn.statistics.cost import LocalCost
-from oracles import DDPM_BETAS, SD_BETAS, called_levels, start_noise, statistics_of
+from oracles import DDPM_BETAS, SD_BETAS, called_levels, gaussian_corrector_length, start_noise, statistics_of
 from records import costed_record, edm_record, gaussian_costs, gaussian_record
 from refusals import refused
 from trace_syncs import FakeCuda, trace
@@ -90,17 +90,12 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 # ------------------------------------------------------------------------------------------------- the learned grid
 
 
-def lambda_c(sigma: np.ndarray, c: float) -> np.ndarray:
-    """The corrector's length from clean data to sigma, of Gaussian data with the scale c; per component."""
-    return 2.0 * (np.arcsinh(sigma / c) - sigma / np.sqrt(c**2 + sigma**2))
-
-
 def off_the_partition(scheduler: ScoreOptimalScheduler, times: int, steps: int = 12) -> float:
     """Largest distance of a run's levels from the closed form's equal partition, as a share of the whole length."""
     scheduler.set_stats(costed_record(SD, SCALE, times))
     scheduler.set_timesteps(steps)
     cleanest = np.exp(-0.5 * scheduler.statistics.log_snr[0])
-    *length, end = lambda_c(np.array([*called_levels(scheduler), cleanest]), SCALE)
+    *length, end = gaussian_corrector_length(np.array([*called_levels(scheduler), cleanest]), SCALE)
     shares = (np.array(length) - end) / (length[0] - end)
     assert called_levels(scheduler)[0] == SD.top
     return float(np.max(np.abs(shares - np.linspace(1.0, 0.0, steps + 1)[:-1])))

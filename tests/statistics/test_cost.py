@@ -16,6 +16,7 @@ from scipy.integrate import quad
 from diffusers_deis_sn.errors import MissingCostError, StatisticsError
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost, path_uncertainty
+from oracles import gaussian_corrector_length
 from records import costed_record, gaussian_costs, gaussian_record, tiny_record
 from refusals import refused
 
@@ -135,11 +136,8 @@ def test_costs_of_gaussian_data_add_up_to_the_length_in_closed_form():
     record, c = costed_record(times=996), 0.3
     low, high = np.exp(-0.5 * record.log_snr[[0, -1]]) / c
 
-    def corrector(u: float) -> float:
-        return 2.0 * (np.arcsinh(u) - u / np.sqrt(1.0 + u**2))
-
     exact = {
-        "corrector": corrector(high) - corrector(low),
+        "corrector": gaussian_corrector_length(high, 1.0) - gaussian_corrector_length(low, 1.0),
         "predictor": quad(lambda angle: np.sqrt(np.sin(angle)), np.arctan(low), np.arctan(high))[0],
     }
     for name, cost in record.costs.items():

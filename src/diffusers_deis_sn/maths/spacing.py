@@ -137,11 +137,6 @@ def whole_levels(noise: TableSchedule, levels: Array) -> Array:
     times, last = noise.time(levels[:-1]), float(levels[-1])
     lowest = 0 if last < noise.bottom else int(np.floor(noise.time(last) + SNAP)) + 1
     highest = int(np.floor(times[0] + SNAP))
-    if highest - lowest + 1 < len(times):
-        raise TimestepsError(
-            f"There are {max(highest - lowest + 1, 0)} whole training times from {highest} down to the end of the run, "
-            f"too few for {len(times)} steps. Use fewer steps, or whole_timesteps=False."
-        )
     return np.append(noise.rho(distinct_times(np.round(times), lowest, highest)), last)
 
 
@@ -172,7 +167,17 @@ def _integer_times(noise: TableSchedule, steps: int, spacing: str, final: str, o
 
 
 def distinct_times(times: Array, lowest: int, highest: int) -> Array:
-    """The nearest strictly falling whole numbers within bounds: ties move down first, then up from the lower bound."""
+    """The nearest strictly falling whole numbers within bounds: ties move down first, then up from the lower bound.
+
+    Raises:
+        TimestepsError: More times than whole numbers.
+    """
+    number = max(highest - lowest + 1, 0)
+    if len(times) > number:
+        raise TimestepsError(
+            f"There are {number} whole training times from {lowest} to {highest}, too few for {len(times)} calls, got "
+            f"{len(times)} steps. Use fewer, or fractional times (whole_timesteps=False)."
+        )
     falling = np.arange(len(times))
     down = np.minimum.accumulate(np.minimum(times, highest) + falling) - falling
     floor = lowest + falling[::-1]

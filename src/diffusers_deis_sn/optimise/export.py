@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 from diffusers_deis_sn.maths.spacing import FINAL_SIGMAS, distinct_times
-from diffusers_deis_sn.optimise.path import VELOCITIES, Array, SchedulePath, check_velocity
+from diffusers_deis_sn.optimise.path import Array, SchedulePath, velocity_factor
 from diffusers_deis_sn.statistics.cost import LocalCost
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -95,11 +95,6 @@ def whole_call_times(statistics: ScoreStatistics, levels: ArrayLike) -> Array:
     lowest, highest = int(np.ceil(statistics.timesteps[0])), int(np.floor(statistics.timesteps[-1]))
     if row[-1] > 0.0:  # the run ends at a level of its own, which a call there would not move
         lowest = max(lowest, int(np.floor(call_times(statistics, row[-1]))) + 1)
-    if len(times) > highest - lowest + 1:
-        raise TimestepsError(
-            f"There are {max(highest - lowest + 1, 0)} whole training times from {lowest} to {highest}, and each can "
-            f"be called once, got {len(times)} steps. Take fewer."
-        )
     return distinct_times(np.round(times), lowest, highest)
 
 
@@ -161,7 +156,7 @@ def schedule_text(
 
 
 def schedule_summary(statistics: ScoreStatistics, steps: int, cost: str = "corrector", velocity: str = "sigma") -> str:
-    """One line: how long the path is, how well its length is known, and where that comes from.
+    """One line: how long the path is, how well that is known, the energy of its steps, and where that comes from.
 
     Args:
         statistics: A record that has the cost.
@@ -174,10 +169,11 @@ def schedule_summary(statistics: ScoreStatistics, steps: int, cost: str = "corre
         ScheduleError: As `learned_levels`.
     """
     path, local = SchedulePath.of(statistics, cost, velocity), cost_with_velocity(statistics, cost, velocity)
+    energy = path.energy(path.partition(steps))
     calls = "1 call" if steps == 1 else f"{steps} calls"
     return (
-        f"{calls} along a path of length {path.path_length:.4g} ± {local.uncertainty:.1%}: {cost} cost, v = "
-        f"{velocity}, {local.num_samples} samples of {statistics.origin.base_model or 'an unknown model'}"
+        f"{calls} along a path of length {path.path_length:.4g} ± {local.uncertainty:.1%}, energy {energy:.4g}: {cost} "
+        f"cost, v = {velocity}, {local.num_samples} samples of {statistics.origin.base_model or 'an unknown model'}"
     )
 
 
@@ -188,9 +184,7 @@ def cost_with_velocity(statistics: ScoreStatistics, cost: str, velocity: str = "
         MissingCostError: The cost is not in the record.
         ScheduleError: An unknown velocity.
     """
-    check_velocity(velocity)
-    local, entered = statistics.cost(cost), np.exp(-0.5 * statistics.log_snr[:-1])
-    factor = (VELOCITIES[velocity](entered) / entered) ** 2
+    local, factor = statistics.cost(cost), velocity_factor(np.exp(-0.5 * statistics.log_snr[:-1]), velocity)
     return replace(local, values=factor * local.values, error=factor * local.error)
 
 

@@ -97,7 +97,7 @@ class SchedulePath:
         if sigma[0] > sigma[-1]:
             sigma, cost = sigma[::-1], cost[::-1]
         if velocity != "sigma" and cost.shape == sigma[:-1].shape:
-            cost = cost * (VELOCITIES[velocity](sigma[:-1]) / sigma[:-1]) ** 2
+            cost = cost * velocity_factor(sigma[:-1], velocity)
         if np.any(cost < 0.0):
             raise ScheduleError(
                 f"Costs must not be negative, got {np.min(cost):.6g}. Measure again with more samples "
@@ -231,6 +231,16 @@ class SchedulePath:
 def _check_order(order: int) -> None:
     if type(order) is not int or order < 1:
         raise ScheduleError(f"`order` of a cost must be a whole number above zero, got {order!r}.")
+
+
+def velocity_factor(entered: Array, velocity: str) -> Array:
+    """(v / sigma)^2 at the levels entered, by which costs of v = sigma become those of another velocity; same shape.
+
+    Raises:
+        ScheduleError: An unknown velocity.
+    """
+    check_velocity(velocity)
+    return (VELOCITIES[velocity](entered) / entered) ** 2
 
 
 def check_velocity(velocity: str) -> None:

@@ -80,13 +80,13 @@ class StatisticsHolder(PlannedScheduler):
         """A scheduler from the config of any Diffusers scheduler for variance-preserving or EDM models.
 
         Args:
-            config: `pipe.scheduler.config`.
+            config: `pipe.scheduler.config`; its own time grid stays there for the way back.
             return_unused_kwargs: Whether to return the options that were not used as well.
             stats: Score statistics; by default those the config remembers, if any. False for none.
             **kwargs: Options of this class, which win over the config; and Hub options for `stats`.
 
         Raises:
-            ConfigurationError: The config is that of a flow-matching model or the like.
+            ConfigurationError: The config is that of a flow-matching model or the like, or an option is at fault.
             StatisticsError: See `set_stats`.
         """
         hub = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
@@ -94,13 +94,18 @@ class StatisticsHolder(PlannedScheduler):
             _refuse_foreign_process(config)
             kwargs = _edm_options(config, kwargs) | kwargs
             kwargs = _not_inherited(config, kwargs) | kwargs
-        scheduler, unused = super().from_config(config, return_unused_kwargs=True, **kwargs)
+        scheduler, unused = cls._from_options(config, kwargs)
         source = scheduler._private.get("stats") if stats is None else stats
         if source is not None and source is not False:
             scheduler.set_stats(source, **hub)
         elif stats is False:
             scheduler.set_stats(None)
         return (scheduler, unused) if return_unused_kwargs else scheduler
+
+    @classmethod
+    def _from_options(cls, config: dict[str, Any] | None, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """A scheduler without statistics, and the options it did not use; subclasses see to its time grid."""
+        return super().from_config(config, return_unused_kwargs=True, **options)
 
     @classmethod
     def from_pretrained(

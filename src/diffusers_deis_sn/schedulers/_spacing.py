@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from contextvars import ContextVar
-from os import PathLike
 from typing import Any
 
 from diffusers_deis_sn.errors import ConfigurationError
@@ -17,7 +16,6 @@ from diffusers_deis_sn.maths.spacing import FREE_EXPONENT, INTEGER_SPACINGS, SPA
 from diffusers_deis_sn.schedulers._contract import logger
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
 from diffusers_deis_sn.schedulers._saving import PRIVATE, differing, is_edm
-from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 OWN_OPTIONS = ("interpolation", "clip_normalizer_steps")  # no scheduler of Diffusers has arguments of these names
 OWN_SPACINGS = tuple(name for name in SPACINGS if name not in INTEGER_SPACINGS)
@@ -78,42 +76,24 @@ class NamedSpacing(ExponentialIntegrator):
         )
 
     @classmethod
-    def from_config(
-        cls,
-        config: dict[str, Any] | None = None,
-        return_unused_kwargs: bool = False,
-        stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """A scheduler from the config of any Diffusers scheduler for variance-preserving or EDM models.
-
-        Args:
-            config: `pipe.scheduler.config`.
-            return_unused_kwargs: Whether to return the options that were not used as well.
-            stats: Score statistics; by default those the config remembers, if any. False for none.
-            **kwargs: Options of this class, which win over the config; and Hub options for `stats`.
-
-        Raises:
-            ConfigurationError: The config is that of a flow-matching model or the like.
-            StatisticsError: See `set_stats`.
-        """
+    def _from_options(cls, config: dict[str, Any] | None, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         if isinstance(config, dict):
-            kwargs = _edm_spacing(config, kwargs) | kwargs
-            kwargs = _spacing_not_inherited(config, kwargs) | kwargs
-        spacing = kwargs.get("timestep_spacing")
+            options = _edm_spacing(config, options) | options
+            options = _spacing_not_inherited(config, options) | options
+        spacing = options.get("timestep_spacing")
         if spacing in OWN_SPACINGS:
-            del kwargs["timestep_spacing"]
+            del options["timestep_spacing"]
         if spacing is not None:  # chosen here, so no flag of another scheduler's config may override it
-            kwargs = {f"use_{grid}_sigmas": False for grid in FLAGGED_SPACINGS} | kwargs
+            options = {f"use_{grid}_sigmas": False for grid in FLAGGED_SPACINGS} | options
         used = spacing if config is None else cls._spacing_to_use(config, spacing)
         token = _SPACING_TO_BE.set(used)
         try:
-            scheduler, unused = super().from_config(config, return_unused_kwargs=True, stats=stats, **kwargs)
+            scheduler, unused = super()._from_options(config, options)
         finally:
             _SPACING_TO_BE.reset(token)
         if spacing is not None or (used is not None and used != scheduler.config["timestep_spacing"]):
             scheduler._set_private(timestep_spacing=used)
-        return (scheduler, unused) if return_unused_kwargs else scheduler
+        return scheduler, unused
 
     @classmethod
     def _spacing_to_use(cls, config: dict[str, Any], chosen: str | None) -> str | None:

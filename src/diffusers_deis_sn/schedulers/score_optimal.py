@@ -133,38 +133,20 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         self._set_up(stats)
 
     @classmethod
-    def from_config(
-        cls,
-        config: dict[str, Any] | None = None,
-        return_unused_kwargs: bool = False,
-        stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """A scheduler from the config of any Diffusers scheduler for variance-preserving or EDM models.
-
-        Args:
-            config: `pipe.scheduler.config`; its own time grid stays there for the way back, and is not used.
-            return_unused_kwargs: Whether to return the options that were not used as well.
-            stats: Score statistics; by default those the config remembers, if any. False for none.
-            **kwargs: Options of this class, which win over the config; and Hub options for `stats`.
-
-        Raises:
-            ConfigurationError: The config is that of a flow-matching model or the like; or a named grid is asked for.
-            StatisticsError: See `set_stats`.
-        """
-        named = [key for key, value in kwargs.items() if (key in _GRIDS or key.startswith("use_")) and value]
+    def _from_options(cls, config: dict[str, Any] | None, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Raises ConfigurationError where a named grid is asked for."""
+        named = [key for key, value in options.items() if (key in _GRIDS or key.startswith("use_")) and value]
         if named:
             raise ConfigurationError(
-                f"{cls.__name__} learns its time grid, got {named[0]}={kwargs[named[0]]!r}. Use DEISSNScheduler for "
+                f"{cls.__name__} learns its time grid, got {named[0]}={options[named[0]]!r}. Use DEISSNScheduler for "
                 "named grids, or give `timesteps=` or `sigmas=` to the pipeline."
             )
-        scheduler, unused = super().from_config(config, return_unused_kwargs=True, stats=stats, **kwargs)
-        if isinstance(config, dict):
-            own = _is_own(config)
-            spacing, options = (None, {}) if own else grid_to_remember(config, DEISSNScheduler)
+        scheduler, unused = super()._from_options(config, options)
+        if isinstance(config, dict) and not _is_own(config):
+            spacing, left = grid_to_remember(config, DEISSNScheduler)
             scheduler._set_private(**({"timestep_spacing": spacing} if spacing else {}))
-            scheduler.register_to_config(**options)
-        return (scheduler, unused) if return_unused_kwargs else scheduler
+            scheduler.register_to_config(**left)
+        return scheduler, unused
 
     # -------------------------------------------------------------------------------------------------- options
 

@@ -27,6 +27,7 @@ from diffusers_deis_sn.optimise.export import (
     whole_call_times,
 )
 from diffusers_deis_sn.optimise.path import VELOCITIES, SchedulePath
+from diffusers_deis_sn.statistics.cost import COST_ORDERS
 from oracles import SD_BETAS, statistics_of
 from records import costed_record, edm_record, gaussian_costs, gaussian_record
 from refusals import refused

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.run import calibrate, recording
-from diffusers_deis_sn.errors import CalibrationError, ConfigurationError
+from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
+from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics.origin import hash_prompts
 from tiny_pipelines import BUILDERS
@@ -378,13 +379,58 @@ def test_what_has_no_scheduler_or_no_steps_is_refused():
         calibrate(lambda batch_size: None, **QUICK)
 
 
-def test_a_flow_matching_model_is_refused():
-    from diffusers import FlowMatchEulerDiscreteScheduler
+class GaussianFlowPipeline:
+    """A pipeline of a flow-matching model of centred data, N(0, 0.5^2), that passes its own sigmas as such ones do."""
 
-    pipe = GaussianPipeline()
-    pipe.scheduler = FlowMatchEulerDiscreteScheduler()
-    with pytest.raises(ConfigurationError, match="flow-matching"):
-        calibrate(pipe, **QUICK)
+    def __init__(self) -> None:
+        self.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+
+    def __call__(self, batch_size=1, generator=None, num_inference_steps=50):
+        self.scheduler.set_timesteps(sigmas=np.linspace(1.0, 1.0 / num_inference_steps, num_inference_steps), mu=1.15)
+        x = torch.stack([torch.randn(64, generator=one) for one in generator])
+        for t in self.scheduler.timesteps:
+            sigma = float(t) / 1000.0
+            variance = (1.0 - sigma) ** 2 * 0.25 + sigma**2
+            velocity = (sigma - (1.0 - sigma) * 0.25) / variance * x
+            x = self.scheduler.step(velocity, t, x, return_dict=False)[0]
+        return x
+
+
+def test_the_statistics_of_a_flow_are_those_of_its_data():
+    """r = sqrt(2 / pi) rho / sqrt(0.25 + rho^2) along the flow, to the clean end and from noise alone."""
+    pipe = GaussianFlowPipeline()
+    before = pipe.scheduler
+    stats = calibrate(pipe, num_samples=64, num_inference_steps=60, batch_size=16, progress=False)
+    assert pipe.scheduler is before
+    assert (stats.timesteps[-1], stats.timesteps[0]) == (1000.0, 1.0)
+    rho = np.exp(-0.5 * stats.log_snr)
+    exact = np.sqrt(2.0 / np.pi) * rho / np.sqrt(0.25 + rho**2)
+    assert np.all(np.abs(stats.mean_abs - exact) < 5.0 * stats.mean_abs_error + 1e-3)
+    assert stats.origin.prediction_type == "flow_prediction"
+    DEISSNScheduler.from_config(before.config, stats=stats).set_timesteps(5)
+
+
+def test_costs_of_a_flow_make_grids_from_noise_alone():
+    pipe = GaussianFlowPipeline()
+    stats = calibrate(pipe, num_samples=16, num_inference_steps=60, progress=False, costs=("corrector",))
+    scheduler = ScoreOptimalScheduler.from_config(pipe.scheduler.config, stats=stats)
+    scheduler.set_timesteps(8)
+    assert scheduler.sigmas[0] == 1.0 and scheduler.sigmas[-1] == 0.0 and len(scheduler.timesteps) == 8
+    levels = scheduler._plan.levels
+    position = scheduler.path.position(np.array([80.0, *levels[1:-1]]))
+    assert np.allclose(np.diff(position), np.diff(position)[0], rtol=1e-6)
+    pipe.scheduler = scheduler
+    assert torch.isfinite(pipe(generator=[torch.Generator().manual_seed(0)], num_inference_steps=8)).all()
+
+
+def test_a_pipeline_with_times_of_its_own_beside_its_sigmas_is_refused():
+    class Labelled(GaussianFlowPipeline):
+        def __call__(self, batch_size=1, generator=None, num_inference_steps=50):
+            times = np.linspace(1000.0, 1.0, num_inference_steps)
+            self.scheduler.set_timesteps(sigmas=times / 1000.0, timesteps=times)
+
+    with pytest.raises(CalibrationError, match="not those of its sigmas"):
+        calibrate(Labelled(), **QUICK)
 
 
 def test_outputs_that_are_not_finite_are_refused():

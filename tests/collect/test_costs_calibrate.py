@@ -58,7 +58,8 @@ class ExactPipeline:
     def network(self, x: Tensor, t: Tensor, guidance: float) -> Tensor:
         """In the coordinates of the process that the scheduler's config names; by formulas written here alone."""
         config, time = self.scheduler.config, float(t)
-        process = "edm" if "sigma_schedule" in config else config.get("process", "vp")
+        options = getattr(self.scheduler, "options", {})
+        process = "edm" if "sigma_schedule" in config else options.get("process", "vp")
         if process == "vp":
             betas = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
             rho = _vp_level(tuple((name, config[name]) for name in betas), time)

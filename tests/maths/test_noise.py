@@ -146,7 +146,7 @@ def test_schedule_is_frozen_and_keeps_its_own_copy():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"beta_schedule": "sigmoid"}, ["'sigmoid'", "scaled_linear", "trained_betas"]),
+        ({"beta_schedule": "cubic"}, ["'cubic'", "scaled_linear", "trained_betas"]),
         ({"trained_betas": [0.1, 0.0]}, ["strictly between 0 and 1", "0.1", "model's own scheduler config"]),
         ({"trained_betas": [0.1, 1.0]}, ["strictly between 0 and 1"]),
         ({"trained_betas": [0.1, -0.1]}, ["strictly between 0 and 1", "-0.1"]),

@@ -48,7 +48,10 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no sigma_data": ({**EDM, "sigma_data": 0.0}, ["`sigma_data`", "positive", "0.0", "Copy it"]),
     "sigma_data as text": ({**EDM, "sigma_data": "half"}, ["`sigma_data`", "positive", "'half'", "Copy it"]),
     "unknown process": ({"process": "flow"}, ["`process`", "vp, ve, edm", "'flow'"]),
-    "v of ve": ({**VE, "prediction_type": "v_prediction"}, ["`prediction_type`", "v_prediction", "'ve'", "Use 'eps"]),
+    "v of ve": (
+        {**VE, "prediction_type": "v_prediction"},
+        ["`prediction_type`", "v_prediction", "'ve'", "epsilon, sample"],
+    ),
     "sample of edm": ({**EDM, "prediction_type": "sample"}, ["`prediction_type`", "epsilon, v_pred", "'sample'"]),
     "clip of edm": ({**EDM, "clip_normalizer_steps": 5}, ["`clip_normalizer_steps`", "'edm'", "got 5", "Use 0"]),
     "clip of ve": ({**VE, "clip_normalizer_steps": 1}, ["`clip_normalizer_steps`", "'ve'", "got 1", "Use 0"]),

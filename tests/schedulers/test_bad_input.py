@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from diffusers import CogVideoXDDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.errors import (
@@ -66,7 +66,7 @@ def test_unknown_options_are_refused_when_a_scheduler_is_made(options, words):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"beta_schedule": "sigmoid"}, ["`beta_schedule`", "scaled_linear", "'sigmoid'", "trained_betas"]),
+        ({"beta_schedule": "cubic"}, ["`beta_schedule`", "scaled_linear", "'cubic'", "trained_betas"]),
         ({"beta_start": 0.0}, ["strictly between 0 and 1", "Copy"]),
         ({"trained_betas": [0.1, 2.0]}, ["strictly between 0 and 1", "2"]),
         ({"num_train_timesteps": 1}, ["at least two"]),
@@ -79,23 +79,82 @@ def test_betas_without_a_noise_schedule_are_refused_when_a_scheduler_is_made(opt
 @pytest.mark.parametrize(
     "config",
     [
-        FlowMatchEulerDiscreteScheduler().config,
-        {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000},
         {"_class_name": "SCMScheduler", "sigma_data": 0.5},
-        UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction").config,
-        {"prediction_type": "flow_prediction"},
-        {"use_dynamic_shifting": True},
-        {"shift": 3.0},
+        FlowMatchEulerDiscreteScheduler(invert_sigmas=True).config,
+        CogVideoXDDIMScheduler().config,
+        EulerDiscreteScheduler(timestep_type="continuous", sigma_min=0.002, sigma_max=700.0).config,
+        {"_class_name": "IPNDMScheduler", "num_train_timesteps": 1000},
     ],
-    ids=["flow", "flow by name", "trigonometric", "flow sigmas", "flow prediction", "dynamic shifting", "shift"],
+    ids=["trigonometric", "flow from data to noise", "shifted betas", "continuous noise prediction", "no betas"],
 )
-def test_configs_of_flow_matching_models_and_the_like_are_refused(config):
-    words = ["flow-matching model", "Keep the pipeline's own scheduler", config.get("_class_name", "")]
+def test_configs_of_other_processes_are_refused(config):
+    words = ["process which is not supported", "Keep the pipeline's own scheduler", config.get("_class_name", "")]
     refused(ConfigurationError, words, DEISSNScheduler.from_config, config)
 
 
-def test_the_shift_of_flow_pipelines_is_refused():
-    refused(ConfigurationError, ["`mu`", "1.15", "own scheduler"], DEISSNScheduler().set_timesteps, 10, mu=1.15)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"prediction_type": "flow_prediction"}, ["'flow_prediction'", "process='vp'", "use_flow_sigmas=True"]),
+        ({"use_flow_sigmas": True, "prediction_type": "v_prediction"}, ["'v_prediction'", "flow_prediction"]),
+        ({"use_flow_sigmas": True, "process": "edm"}, ["use_flow_sigmas=True", "'edm'"]),
+        ({"use_flow_sigmas": True, "flow_shift": 0.0}, ["`flow_shift`", "positive", "0.0"]),
+        ({"use_flow_sigmas": True, "flow_shift": "3"}, ["`flow_shift`", "positive", "'3'"]),
+        ({"use_flow_sigmas": True, "time_shift_type": "cubic"}, ["`time_shift_type`", "exponential", "'cubic'"]),
+        ({"use_flow_sigmas": True, "shift_terminal": 1.0}, ["`shift_terminal`", "between 0 and 1", "1.0"]),
+        ({"use_flow_sigmas": True, "sigma_max": 80.0}, ["`sigma_max`", "80"]),
+        ({"use_dynamic_shifting": True}, ["`use_dynamic_shifting`", "use_flow_sigmas=True"]),
+        ({"shift_terminal": 0.1}, ["`shift_terminal`", "use_flow_sigmas=True"]),
+        ({"use_flow_sigmas": True, "num_train_timesteps": 1}, ["`num_train_timesteps`", "1"]),
+    ],
+)
+def test_options_of_flows_that_are_none_are_refused(options, words):
+    error = NoiseScheduleError if "num_train_timesteps" in options else ConfigurationError
+    given = {"prediction_type": "flow_prediction"} | options if options.get("use_flow_sigmas") else options
+    refused(error, words, DEISSNScheduler, **given)
+
+
+FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+
+
+def test_a_shift_by_resolution_needs_the_resolution_and_a_flow():
+    refused(ConfigurationError, ["`mu`", "1.15", "use_flow_sigmas"], DEISSNScheduler().set_timesteps, 10, mu=1.15)
+    dynamic = DEISSNScheduler(**FLOW, use_dynamic_shifting=True)
+    refused(ConfigurationError, ["`mu` is missing", "use_dynamic_shifting=False"], dynamic.set_timesteps, 10)
+    refused(ConfigurationError, ["mu=inf", "positive"], dynamic.set_timesteps, 10, mu=np.inf)
+    linear = DEISSNScheduler(**FLOW, use_dynamic_shifting=True, time_shift_type="linear")
+    refused(ConfigurationError, ["mu=-1.0", "positive"], linear.set_timesteps, 10, mu=-1.0)
+
+
+@pytest.mark.parametrize("spacing", ["linspace", "leading"])
+def test_a_flow_has_no_whole_training_times(spacing):
+    refused(ConfigurationError, [repr(spacing), "continuum"], DEISSNScheduler, **FLOW, timestep_spacing=spacing)
+
+
+def test_predicted_noise_does_not_tell_data_from_noise_alone():
+    scheduler = DEISSNScheduler(use_flow_sigmas=True)
+    words = ["'epsilon'", "sigma = 1", "prediction_type='flow_prediction'"]
+    refused(TimestepsError, words, scheduler.set_timesteps, 10)
+    scheduler.set_timesteps(sigmas=[0.99, 0.5, 0.2])
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun", "rk4"])
+def test_runge_kutta_steps_in_rho_have_no_step_from_noise_alone(solver):
+    scheduler = DEISSNScheduler(**FLOW, solver=solver)
+    refused(ConfigurationError, [repr(solver), "sigma = 1", "'multistep'"], scheduler.set_timesteps, 4)
+    scheduler.set_timesteps(sigmas=[0.99, 0.5, 0.2])
+
+
+@pytest.mark.parametrize("sigmas", [[14.6, 1.0], [1.0, 0.5, -0.1], [0.5, 0.5], [1.0, 1e-5]])
+def test_sigmas_that_are_no_flow_are_refused(sigmas):
+    with pytest.raises(TimestepsError):
+        DEISSNScheduler(**FLOW).set_timesteps(sigmas=sigmas)
+
+
+@pytest.mark.parametrize("times", [[1000.0], [500.0, 600.0], [np.nan, 500.0]])
+def test_labels_beside_sigmas_are_one_for_each_call(times):
+    with pytest.raises(TimestepsError, match=r"`timesteps` beside `sigmas`"):
+        DEISSNScheduler(**FLOW).set_timesteps(sigmas=[1.0, 0.5], timesteps=times)
 
 
 # --------------------------------------------------------------------------------------------------------------- grids
@@ -157,6 +216,7 @@ def test_statistics_of_another_prediction_type_are_refused_with_both_named():
 def test_refused_statistics_leave_those_in_use(tmp_path):
     good = gaussian_record(DEISSNScheduler(**SD_BETAS).noise)
     scheduler = DEISSNScheduler(**SD_BETAS, stats=good)
+    remembered = scheduler.config["_deis_sn"]
     (tmp_path / "score_statistics.safetensors").write_bytes(b"nonsense")
     for error, source in (
         (StatisticsMismatchError, gaussian_record(DEISSNScheduler(**DDPM_BETAS).noise)),
@@ -165,7 +225,7 @@ def test_refused_statistics_leave_those_in_use(tmp_path):
     ):
         with pytest.raises(error):
             scheduler.set_stats(source)
-        assert scheduler.statistics is good and "_deis_sn" not in scheduler.config
+        assert scheduler.statistics is good and scheduler.config["_deis_sn"] == remembered
 
 
 def test_a_missing_file_is_named(tmp_path):

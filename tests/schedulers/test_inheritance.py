@@ -66,7 +66,7 @@ def test_the_corrector_of_sasolver_is_not_ours():
 @pytest.mark.parametrize("kind", [EulerDiscreteScheduler, UniPCMultistepScheduler])
 def test_bounds_of_a_grid_of_sigmas_do_not_make_another_process(kind):
     scheduler = DEISSNScheduler.from_config(kind(**SD_BETAS, sigma_min=0.03, sigma_max=14.6).config)
-    assert scheduler.config["process"] == "vp" and scheduler.noise.path == "vp"
+    assert scheduler.options["process"] == "vp" and scheduler.noise.path == "vp"
 
 
 def test_an_edm_config_can_be_read_as_raw_ve():

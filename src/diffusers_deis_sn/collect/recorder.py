@@ -19,6 +19,7 @@ from diffusers_deis_sn.collect.reducers import MeanReducer, MomentReducer
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.maths.noise import SNAP, Array, NoiseSchedule, TableSchedule
 from diffusers_deis_sn.optimise.costs import Question
+from diffusers_deis_sn.schedulers._integrator import Raw
 from diffusers_deis_sn.schedulers._plan import RunPlan, make_plan
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
@@ -130,7 +131,7 @@ class RecordingScheduler(DEISSNScheduler):
     def _planned(self, noise: NoiseSchedule, levels: Array) -> RunPlan:
         """The run through these levels, with all probe steps but after the last: nothing is entered from there."""
         self._group = ProbeGroup(self.costs)
-        config = self.config
+        config = self.options
         calls, needs = self._group.calls(levels)
         return make_plan(
             noise,
@@ -169,6 +170,11 @@ class RecordingScheduler(DEISSNScheduler):
         held flat, which would cost the last step of every run more than all other steps together. Where costs are
         measured, further levels are put in where neighbours are too far apart for a cost to be local.
         """
+        if sigmas is not None and timesteps is not None:
+            raise CalibrationError(
+                "This pipeline calls its network at times that are not those of its sigmas, and statistics are written "
+                "against times. They cannot be measured through it."
+            )
         levels = super()._levels(noise, steps, sigmas, timesteps)
         if levels[-1] == 0.0 and levels[-2] > noise.bottom * (1.0 + 1e-6):
             levels = np.insert(levels, -1, noise.bottom)
@@ -176,7 +182,7 @@ class RecordingScheduler(DEISSNScheduler):
 
     # ----------------------------------------------------------------------------------------------------- step
 
-    def _advance(self, row: int, output: Tensor, sample: Tensor) -> Tensor:
+    def _advance(self, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
         """The next sample of the trajectory, or of the probes that come before it."""
         if self.on_step is not None:
             self.on_step(len(output) / len(self._plan))  # type: ignore[arg-type]
@@ -185,7 +191,7 @@ class RecordingScheduler(DEISSNScheduler):
             self._check_asked(sample)
             return self._answer(row, output, sample)
         self._take_down(step, output)
-        self._after = super()._advance(step, output, sample)
+        self._after = super()._advance(step, output, sample, raw)
         if step == len(self._times) - 1:
             return self._after
         if self.data is not None:
@@ -225,7 +231,7 @@ class RecordingScheduler(DEISSNScheduler):
         self._reducer.add(step, epsilon)  # type: ignore[union-attr]
         self._sample_shape = tuple(epsilon.shape[1:])
 
-    def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
+    def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> tuple[Tensor, Raw | None]:
         """As `DEISSNScheduler` has it; what it gives is what the solver integrates, so that is what is taken down."""
         self._dtype = model_output.dtype
         if "predictor" in self.costs and self._dtype in HALF_PRECISION:

@@ -25,6 +25,11 @@ down to it. So is what a corrected predictor has beyond order one, to a sixteent
 Steps that are short enough are left as they are, and so are orders of convergence. Predicted data change by far less
 with the noise in the sample: the data form needs no limit.
 
+*Start.* Where a run starts from next to nothing but noise (a flow's sigma = 1, zero terminal SNR), rho_0 has no upper
+bound, and a polynomial of eps over that step has no meaning: eps tends to its limit like rho^-2, for y = x_0 + rho eps
+and dx_0 = -rho deps. There r is taken to do the same, r(rho) = r_0 + (r_1 - r_0)(rho_1 / rho)^2, and the step is redone
+with x_0 linear in 1 / rho, which changes x by sigma_1 (eps_0 - eps_1) / 2.
+
 *iPNDM* (arXiv 2202.09778, as in DEIS's code) integrates the scale exactly but has the weights of equal steps, whatever
 the grid: (3, -1) / 2, (23, -16, 5) / 12, (55, -59, 37, -9) / 24.
 """
@@ -43,6 +48,7 @@ INTERPOLATIONS = ("t", "rho", "log_rho")
 INTEGRANDS = ("noise", "data")
 MAX_ORDER = 4
 PREDICTOR_SHARE = 1 / 16  # of the limit on the gain, for what a predictor adds to order one
+NOISE_ALONE = 1 / 256  # alpha below which a sample counts as noise alone: beyond every model trained to end in data
 
 
 def coefficient_table(
@@ -79,7 +85,12 @@ def coefficient_table(
     count = max(order, corrector_order)
     u = _variable(interpolation, noise, levels)
     moments, width = _moments(noise, normaliser, levels, u, interpolation, integrand, 1 if equal_steps else count)
+    from_noise = integrand == "noise" and starts_from_noise(noise, levels)
+    if from_noise:
+        moments[0, 0] = _start_moment(noise, normaliser, levels)
     explicit, implicit = _adams_rows(moments, u, width, order, corrector_order, equal_steps)
+    if from_noise and corrector_order and steps > 1:
+        _redo_start(implicit, noise, normaliser, levels, moments[0, 0])
 
     factor = noise.sigma(levels) if integrand == "data" else noise.alpha(levels)
     transfer = factor[1:] / factor[:-1]
@@ -115,6 +126,24 @@ def coefficient_table(
         row_sum=moments[:, 0].copy(),
         needs=np.ones(steps, dtype=int),
     )
+
+
+def starts_from_noise(noise: NoiseSchedule, levels: Array) -> bool:
+    """Whether a run over these levels starts from next to nothing but noise."""
+    return bool(noise.alpha(levels[0]) < NOISE_ALONE)
+
+
+def _start_moment(noise: NoiseSchedule, normaliser: Normaliser, levels: Array) -> float:
+    """alpha_1 int r drho of the step from noise alone, see the top."""
+    r = normaliser(noise.time(levels[:2]))
+    return float(noise.alpha(levels[1]) * ((levels[1] - levels[0]) * r[0] - levels[1] * (r[1] - r[0])))
+
+
+def _redo_start(implicit: Array, noise: NoiseSchedule, normaliser: Normaliser, levels: Array, moment: float) -> None:
+    """Put in the weights of the step from noise alone once it is redone: x_0 constant, or linear in 1 / rho."""
+    scale = float(noise.sigma(levels[1]) * normaliser(noise.time(levels[1])))
+    for nodes, share in zip(range(1, len(implicit)), (1.0, 0.5), strict=False):
+        implicit[nodes, 0, :2] = -share * scale, moment + share * scale
 
 
 def _variable(interpolation: str, noise: NoiseSchedule, rho: Array) -> Array:

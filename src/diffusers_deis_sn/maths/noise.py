@@ -5,10 +5,11 @@ dy / drho = eps with y = x / alpha, whatever the path (DEIS, arXiv 2204.13902). 
 splits rho into alpha and sigma, and two times: the one the network is called with, and tau, 0 for clean data and 1 for
 the noisiest, which the papers' grids and polynomials are written in.
 
-`TableSchedule` is the process of Diffusers' betas, here; `maths.sigma` has the one of models conditioned on sigma.
+`TableSchedule` is the process of Diffusers' betas, here; `maths.sigma` has the one of models conditioned on sigma, and
+`maths.flow` that of flow-matching models.
 
 Also used: lambda = log(alpha / sigma) = -log rho, and log SNR = log(alpha^2 / sigma^2) = 2 lambda. Note that
-Diffusers' `alphas_cumprod` is alpha squared, and its `sigmas` are rho.
+Diffusers' `alphas_cumprod` is alpha squared, and its `sigmas` are rho, or sigma itself for flow-matching models.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from diffusers_deis_sn.errors import NoiseScheduleError
 
 Array = NDArray[np.float64]
 
-BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exp", "laplace")
 SMALLEST_ALPHA_SQUARED = 2.0**-24  # where a zero-terminal-SNR table ends, as in Diffusers: rho = 4096, not infinity
 SNAP = 1e-4  # a time this close to a whole number is that number: what is left of a round trip through rho
 
-# A flow path, alpha + sigma = 1, is one more line here.
 _ALPHA_OF_RHO: dict[str, Callable[[Array], Array]] = {
     "vp": lambda rho: 1.0 / np.sqrt(1.0 + rho * rho),
     "ve": np.ones_like,
+    "flow": lambda rho: 1.0 / (1.0 + rho),
 }
 
 
@@ -41,7 +42,8 @@ class NoiseSchedule(ABC):
     """What solvers and grids ask of a process.
 
     Attributes:
-        path: How rho splits into alpha and sigma: "vp", alpha^2 + sigma^2 = 1, or "ve", alpha = 1.
+        path: How rho splits into alpha and sigma: "vp", alpha^2 + sigma^2 = 1; "ve", alpha = 1; or "flow",
+            alpha + sigma = 1.
         name: What a person calls this schedule, for error messages.
     """
 
@@ -91,6 +93,14 @@ class NoiseSchedule(ABC):
     @abstractmethod
     def call_times(self, levels: Array) -> Array:
         """`time` of the levels as it reaches the network: within the training range, and in its precision."""
+
+    def as_sigma(self, rho: ArrayLike) -> Array:
+        """What Diffusers calls the sigma of the level `rho`: the same, but for flows; same shape."""
+        return np.asarray(rho, dtype=np.float64)
+
+    def from_sigma(self, sigma: ArrayLike) -> Array:
+        """rho of what Diffusers calls sigma, the inverse of `as_sigma`; same shape."""
+        return np.asarray(sigma, dtype=np.float64)
 
     def alpha(self, rho: ArrayLike) -> Array:
         """Signal scale alpha of the level rho; same shape."""
@@ -244,8 +254,10 @@ def vp_schedule(
         num_train_timesteps: Number of training times T.
         beta_start: First beta of "linear" and "scaled_linear".
         beta_end: Last one.
-        beta_schedule: "linear" in beta, "scaled_linear" in its root, or "squaredcos_cap_v2", Nichol and Dhariwal's
-            alpha^2 = cos^2((t / T + 0.008) / 1.008 * pi / 2) with betas capped at 0.999.
+        beta_schedule: "linear" in beta, "scaled_linear" in its root, or "sigmoid" between the two at -6 and 6; or, with
+            betas capped at 0.999, "squaredcos_cap_v2", Nichol and Dhariwal's
+            alpha^2 = cos^2((t / T + 0.008) / 1.008 * pi / 2), "exp", alpha^2 = e^(-12 t / T), or "laplace", log SNR of
+            Laplace's distribution; all as in Diffusers.
         trained_betas: The betas themselves; the arguments above are then ignored.
         rescale_betas_zero_snr: Shift and scale alpha so that the noisiest level has no signal (Lin et al.,
             arXiv 2305.08891, Algorithm 1); it is held at alpha^2 = 2^-24 as in Diffusers, or lower where need be.
@@ -258,7 +270,7 @@ def vp_schedule(
     else:
         betas = _betas(num_train_timesteps, beta_start, beta_end, beta_schedule)
         name = beta_schedule
-        if beta_schedule != "squaredcos_cap_v2":
+        if beta_schedule not in _ALPHA_SQUARED:
             name += f" betas {beta_start:g} to {beta_end:g}"
     if betas.ndim != 1 or len(betas) < 2 or not np.all((betas > 0.0) & (betas < 1.0)):
         raise NoiseScheduleError(
@@ -278,14 +290,29 @@ def vp_schedule(
     return TableSchedule(log_rho, "vp", name)
 
 
+def _laplace(s: Array) -> Array:
+    log_snr = -0.5 * np.copysign(1.0, 0.5 - s) * np.log(1.0 - 2.0 * np.abs(0.5 - s) + 1e-6)
+    return 1.0 / np.sqrt(1.0 + np.exp(-log_snr))  # Diffusers takes the root
+
+
+# alpha^2 at the share s of the process, up to a constant factor.
+_ALPHA_SQUARED: dict[str, Callable[[Array], Array]] = {
+    "squaredcos_cap_v2": lambda s: np.cos((s + 0.008) / 1.008 * np.pi / 2.0) ** 2,
+    "exp": lambda s: np.exp(-12.0 * s),
+    "laplace": _laplace,
+}
+
+
 def _betas(number: int, start: float, end: float, schedule: str) -> Array:
     """Betas of a named schedule; (T,)."""
     if schedule == "linear":
         return np.linspace(start, end, number)
     if schedule == "scaled_linear":
         return np.linspace(start**0.5, end**0.5, number) ** 2
-    if schedule == "squaredcos_cap_v2":
-        alpha_squared = np.cos((np.arange(number + 1) / number + 0.008) / 1.008 * np.pi / 2.0) ** 2
+    if schedule == "sigmoid":
+        return start + (end - start) / (1.0 + np.exp(-np.linspace(-6.0, 6.0, number)))
+    if schedule in _ALPHA_SQUARED:
+        alpha_squared = _ALPHA_SQUARED[schedule](np.arange(number + 1) / number)
         return np.minimum(1.0 - alpha_squared[1:] / alpha_squared[:-1], 0.999)
     raise NoiseScheduleError(
         f"`beta_schedule` must be one of {', '.join(BETA_SCHEDULES)}, got {schedule!r}. Other schedules can be given "

@@ -14,7 +14,8 @@ from diffusers_deis_sn.maths.noise import SNAP, Array, NoiseSchedule, TableSched
 
 INTEGER_SPACINGS = ("linspace", "leading", "trailing")
 TIME_SPACINGS = {"quadratic": 2.0, "power_t": 2.0}  # uniform in tau^(1/k), with the k they have by default
-LEVEL_SPACINGS = {"karras": 7.0, "power_rho": 7.0, "log_snr": np.inf, "exponential": np.inf}  # likewise in rho^(1/k)
+# Likewise in rho^(1/k), or sigma^(1/k) of flows, whose rho has no upper end.
+LEVEL_SPACINGS = {"karras": 7.0, "power_rho": 7.0, "log_snr": np.inf, "exponential": np.inf}
 SPACINGS = (*INTEGER_SPACINGS, *TIME_SPACINGS, *LEVEL_SPACINGS, "beta")
 FREE_EXPONENT = ("power_t", "power_rho")
 FINAL_SIGMAS = ("zero", "sigma_min")
@@ -80,7 +81,8 @@ def spaced_levels(
             where time is a continuum only "trailing" is known, uniform in tau. "power_t" is uniform in tau^(1/k),
             "quadratic" the same with k = 2 (both papers' grid). "power_rho" is uniform in rho^(1/k), "karras" the same
             with k = 7 (arXiv 2206.00364, eq. 5), "log_snr" and its synonym "exponential" in log rho. "beta" follows the
-            quantiles of Beta(0.6, 0.6) (arXiv 2407.12173). Grids other than the first three take fractional times.
+            quantiles of Beta(0.6, 0.6) (arXiv 2407.12173). Grids other than the first three take fractional times. For
+            flow-matching models sigma stands in the place of rho, as in Diffusers.
         final: "zero" or "sigma_min", where `end` does not say.
         offset: `steps_offset`, added to the times of "leading".
         exponent: k of "power_t" and "power_rho"; 2 and 7 if None.
@@ -112,7 +114,8 @@ def spaced_levels(
     else:
         # Uniform down to the cleanest training level, which is the last call; or down to an end above it.
         bottom, points = (last, steps + 1) if last >= noise.bottom else (noise.bottom, steps)
-        levels = _ramp(first, bottom, points, spacing, exponent or LEVEL_SPACINGS.get(spacing, np.inf))
+        high, low = noise.as_sigma([first, bottom]).tolist()
+        levels = noise.from_sigma(_ramp(high, low, points, spacing, exponent or LEVEL_SPACINGS.get(spacing, np.inf)))
     return np.append(levels[:steps], last)
 
 
@@ -232,26 +235,28 @@ def levels_from_times(noise: NoiseSchedule, timesteps: ArrayLike, final: str, en
 
 
 def levels_from_sigmas(noise: NoiseSchedule, sigmas: ArrayLike, final: str, end: float | None = None) -> Array:
-    """Levels of hand-written `sigmas` (this package's rho), with a final zero or without; (N + 1,), values as given.
+    """Levels of hand-written `sigmas` (rho, or sigma of flows), with a final zero or without; (N + 1,), as given.
 
     Raises:
         TimestepsError: Levels that are not finite, do not fall strictly or are negative; a call below the cleanest
             training level; a first level beyond the noisiest one by more than rounding.
     """
-    levels = _one_row(sigmas, "sigmas")
+    levels = noise.from_sigma(_one_row(sigmas, "sigmas"))
     if levels[-1] > 0.0:
         levels = np.append(levels, end_level(noise, final, end))
         if levels[-1] >= levels[-2]:
             raise TimestepsError(
-                f"`sigmas` end at {levels[-2]:g}, at or below the level {levels[-1]:g} where "
+                f"`sigmas` end at {noise.as_sigma(levels[-2]):g}, at or below {noise.as_sigma(levels[-1]):g} where "
                 "final_sigmas_type='sigma_min' ends the run. Leave that level out, or use final_sigmas_type='zero'."
             )
     top, bottom = noise.top, noise.bottom
     calls = levels[:-1] if levels[-1] == 0.0 and len(levels) > 1 else levels
     if len(levels) < 2 or levels[0] > 1.01 * top or levels[-2] < 0.99 * bottom or levels[-1] < 0.0:
+        low, high, first, final_call = noise.as_sigma([bottom, top, calls[0], calls[-1]])
+        what = "sigma" if noise.path == "flow" else "sigma/alpha"
         raise TimestepsError(
-            f"`sigmas` are the noise levels sigma/alpha of the calls and must lie between {bottom:.4g} and {top:.4g}, "
-            f"the model's training levels, then optionally 0; got {calls[0]:.4g} to {calls[-1]:.4g}."
+            f"`sigmas` are the noise levels {what} of the calls and must lie between {low:.4g} and {high:.4g}, "
+            f"the model's training levels, then optionally 0; got {first:.4g} to {final_call:.4g}."
         )
     return levels
 

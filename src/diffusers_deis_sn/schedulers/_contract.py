@@ -27,7 +27,8 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         timesteps: Times of the network calls in their order, noisiest first, on the device asked for: int64 where all
             are whole numbers, else float32; (C,). A solver of several calls a step has all of them here, so that a
             time may occur twice.
-        sigmas: Noise levels sigma / alpha of the calls and of the end, on the CPU, float32; (C + 1,).
+        sigmas: Noise levels of the calls and of the end, sigma / alpha, or sigma of flow-matching models, as in
+            Diffusers; on the CPU, float32; (C + 1,).
         init_noise_sigma: Standard deviation of the noise that a run starts from.
         order: Network calls per step, as pipelines count them.
         num_inference_steps: Number of steps N, or None before `set_timesteps`.
@@ -47,8 +48,10 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             self.betas = (1.0 - alphas_cumprod / previous).float()
             self.timesteps = torch.arange(len(noise) - 1, -1, -1)
         else:
-            sigmas = torch.from_numpy(np.geomspace(noise.bottom, noise.top, len(noise)))
-            self.timesteps = torch.from_numpy(noise.time(sigmas.flip(0).numpy())).float()
+            spaced = np.linspace if noise.path == "flow" else np.geomspace
+            low, high = noise.as_sigma([noise.bottom, noise.top]).tolist()
+            sigmas = torch.from_numpy(spaced(low, high, len(noise)))
+            self.timesteps = torch.from_numpy(noise.time(noise.from_sigma(sigmas.flip(0).numpy()))).float()
         self.sigmas = sigmas.float()
         self.num_inference_steps: int | None = None
         self._plan: RunPlan | None = None
@@ -60,8 +63,9 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         """Make `plan` the current run."""
         self._plan = plan
         self.num_inference_steps = plan.steps
-        self.timesteps = torch.tensor(plan.times, dtype=torch.int64 if plan.whole else torch.float32, device=device)
-        self.sigmas = torch.tensor(plan.levels, dtype=torch.float32)
+        numbered = plan.whole and self.noise.path == "vp"  # the times of other processes are a continuum
+        self.timesteps = torch.tensor(plan.times, dtype=torch.int64 if numbered else torch.float32, device=device)
+        self.sigmas = torch.tensor(plan.sigmas, dtype=torch.float32)
         self._begin_index = None
         self._step_index = None
 

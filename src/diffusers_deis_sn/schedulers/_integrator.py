@@ -5,15 +5,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from torch import Tensor
 
 from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
+from diffusers_deis_sn.maths.coefficients import starts_from_noise
+from diffusers_deis_sn.maths.flow import FlowSchedule, shift_factor, shifted
 from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
 from diffusers_deis_sn.maths.prediction import threshold
+from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
 from diffusers_deis_sn.maths.solver import calls_per_step, solver_table
 from diffusers_deis_sn.maths.spacing import levels_from_sigmas, levels_from_times
 from diffusers_deis_sn.maths.table import CoefficientTable
@@ -24,10 +27,19 @@ from diffusers_deis_sn.schedulers._plan import RunPlan, make_plan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 
+class Raw(NamedTuple):
+    """An output before it was converted to a output + b x; (B, *event) and two numbers."""
+
+    output: Tensor
+    a: float
+    b: float
+
+
 class ExponentialIntegrator(SolverOptions):
     """A scheduler with every solver of the DEIS family; subclasses choose the noise levels of a run."""
 
     ignore_for_config: ClassVar[list[str]] = ["stats"]
+    _shift = 1.0
 
     def _set_up(self, stats: ScoreStatistics | str | PathLike[str] | None) -> None:
         """What is left of `__init__` once the config is registered.
@@ -39,11 +51,11 @@ class ExponentialIntegrator(SolverOptions):
         self.statistics: ScoreStatistics | None = None
         self._validate()
         self._start(self.noise)
-        self.order = calls_per_step(self.config["solver"])
-        if self.config["process"] != "vp":
+        self.order = calls_per_step(self.options["solver"])
+        if self.noise.path == "ve":
             self.init_noise_sigma = _start_scale(self.noise.top)
         # Oldest first, as in Diffusers; None before the first.
-        self.model_outputs: list[Any] = [None] * self.config["solver_order"]
+        self.model_outputs: list[Any] = [None] * self.options["solver_order"]
         self._at_hand = 0
         if stats is not None:
             self.set_stats(stats)
@@ -67,27 +79,29 @@ class ExponentialIntegrator(SolverOptions):
         Args:
             num_inference_steps: Number of steps N; of network calls too, unless the solver takes several a step.
             device: Where `timesteps` are to lie.
-            mu: Shift of flow-matching schedules; only None.
+            mu: Shift of flow-matching schedules by resolution, where the config says `use_dynamic_shifting`.
             sigmas: Noise levels sigma / alpha of the calls, falling, used exactly as given; a final zero may be there
-                or not and is no call.
-            timesteps: Training times of the calls, falling, used exactly as given.
+                or not and is no call. Of flow-matching models sigma itself, which is then shifted, as in Diffusers.
+            timesteps: Training times of the calls, falling, used exactly as given. Of flow-matching models together
+                with `sigmas` they are what the network is called with (CogView4).
 
         Raises:
             TimestepsError: None or several of the three ways to choose times, or times that cannot be walked.
+            ConfigurationError: `mu` given to a model that is no flow, or missing where it is needed.
         """
-        if mu is not None:
-            raise ConfigurationError(
-                f"`mu` shifts the schedule of flow-matching models, got {mu!r} for a {self.noise.path} schedule. This "
-                "version does not support flow-matching models: keep the pipeline's own scheduler."
-            )
         self._validate()
         noise = self.noise
+        self._shift = self._shift_of(noise, mu)
         if self.statistics is not None:  # pipelines and users may have edited the config since they were set
             self._check_statistics(self.statistics)
         levels = self._levels(noise, num_inference_steps, sigmas, timesteps)
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: this is plain DEIS. Measure them with `calibrate`.")
-        self._adopt(self._planned(noise, levels), device)
+        self._check_start(noise, levels)
+        plan = self._planned(noise, levels)
+        if sigmas is not None and timesteps is not None:
+            plan = plan.called_at(timesteps)
+        self._adopt(plan, device)
         self.order = self._calls_per_step
         if noise.path == "ve":
             self.init_noise_sigma = _start_scale(levels[0])
@@ -100,17 +114,17 @@ class ExponentialIntegrator(SolverOptions):
     @property
     def _calls_per_step(self) -> int:
         """Network calls of a step, which Diffusers calls `order`."""
-        return calls_per_step(self.config["solver"])
+        return calls_per_step(self.options["solver"])
 
     def _planned(self, noise: NoiseSchedule, levels: Array) -> RunPlan:
         """The run through these levels."""
-        config = self.config
+        config = self.options
         return make_plan(
             noise, self._table(noise, levels), config["prediction_type"], config["integrand"], self._sigma_data
         )
 
     def _table(self, noise: NoiseSchedule, levels: Array) -> CoefficientTable:
-        config = self.config
+        config = self.options
         return solver_table(
             noise,
             self.normaliser,
@@ -132,14 +146,14 @@ class ExponentialIntegrator(SolverOptions):
         timesteps: Sequence[float] | Array | None,
     ) -> Array:
         """Noise levels of the run, from whichever of the three the caller gave; (N + 1,)."""
-        config = self.config
+        config = self.options
         final, end = config["final_sigmas_type"], config["end_time"]
-        if sigmas is not None and timesteps is not None:
+        if sigmas is not None and timesteps is not None and noise.path != "flow":
             raise TimestepsError("Give `timesteps` or `sigmas`, not both: each fixes the run.")
-        if timesteps is not None:
+        if sigmas is not None:
+            levels = self._shifted(noise, levels_from_sigmas(noise, sigmas, final, end))
+        elif timesteps is not None:
             levels = levels_from_times(noise, timesteps, final, end)
-        elif sigmas is not None:
-            levels = levels_from_sigmas(noise, sigmas, final, end)
         elif steps is not None:
             return self._spaced_levels(noise, steps)
         else:
@@ -147,6 +161,47 @@ class ExponentialIntegrator(SolverOptions):
         if steps is not None and steps != len(levels) - 1:
             logger.info("The %d given times override num_inference_steps=%d.", len(levels) - 1, steps)
         return levels
+
+    def _check_start(self, noise: NoiseSchedule, levels: Array) -> None:
+        """Refuse runs of a flow that start from noise alone with what has nothing to say about it."""
+        if noise.path != "flow" or not starts_from_noise(noise, levels):
+            return
+        solver = self.options["solver"]
+        if solver in TABLEAUX:
+            raise ConfigurationError(
+                f"solver={solver!r} takes Runge-Kutta steps in sigma / (1 - sigma), and there is none from noise alone, "
+                f"sigma = 1, got a first sigma of {noise.as_sigma(levels[0]):.6g}. Use solver='multistep', or start "
+                "below: timestep_spacing='power_t' with start_time=0.99, or sigmas=."
+            )
+        if self.config["prediction_type"] == "epsilon":
+            raise TimestepsError(
+                "The noise that a network predicts in noise alone does not tell the data, and prediction_type='epsilon' "
+                f"has a run start at sigma = 1, got {noise.as_sigma(levels[0]):.6g}. Start below it, or use "
+                "prediction_type='flow_prediction' if that is what the model predicts."
+            )
+
+    def _shift_of(self, noise: NoiseSchedule, mu: float | None) -> float:
+        """Shift of a run: of its resolution, or that of the config."""
+        config, flow = self.options, isinstance(noise, FlowSchedule)
+        if mu is not None and not flow:
+            raise ConfigurationError(
+                f"`mu` shifts the schedule of flow-matching models, got {mu!r} for a {noise.path} schedule. Leave it "
+                "out, or say use_flow_sigmas=True if this is such a model."
+            )
+        if not config["use_dynamic_shifting"]:
+            return float(config["flow_shift"])  # some pipelines pass `mu` always
+        if mu is None:
+            raise ConfigurationError(
+                "This model's shift depends on the resolution (use_dynamic_shifting=True), and `mu` is missing. Pass "
+                "set_timesteps(..., mu=...), as its pipeline does, or use_dynamic_shifting=False and flow_shift."
+            )
+        return shift_factor(mu, config["time_shift_type"])
+
+    def _shifted(self, noise: NoiseSchedule, levels: Array) -> Array:
+        """The levels of a run with its shift, which only flow-matching models have."""
+        if not isinstance(noise, FlowSchedule):
+            return levels
+        return shifted(noise, levels, self._shift, self.options["shift_terminal"])
 
     # ----------------------------------------------------------------------------------------------------- step
 
@@ -195,33 +250,48 @@ class ExponentialIntegrator(SolverOptions):
                 f"`sample` has shape {tuple(sample.shape)}, but the steps before had "
                 f"{tuple(self.model_outputs[-1].shape)}. Call `set_timesteps` before a run with other samples."
             )
-        previous = self._advance(n, self._convert(model_output, sample, n), sample)
+        output, raw = self._convert(model_output, sample, n)
+        previous = self._advance(n, output, sample, raw)
         self._step_index = n + 1
         return SchedulerOutput(prev_sample=previous) if return_dict else (previous,)
 
-    def _advance(self, row: int, output: Tensor, sample: Tensor) -> Tensor:
+    def _advance(self, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
         """The next sample, by one row of the table, from `output` and those before."""
         self.model_outputs = [*self.model_outputs[1:], output]
         self._at_hand = min(self._at_hand + 1, len(self.model_outputs))
         table = self._plan.table  # type: ignore[union-attr]
-        return combine(sample, table.transfers[row], self.model_outputs[::-1], table.rows[self._at_hand - 1][row])
+        transfer, weights = table.transfers[row], table.rows[self._at_hand - 1][row]
+        history = self.model_outputs[::-1]
+        if raw is not None:
+            # Where there is next to no signal, transfer and weight are huge and cancel: here, not in the tensors.
+            transfer += weights[0] * raw.b
+            history, weights = [raw.output, *history[1:]], (weights[0] * raw.a, *weights[1:])
+        return combine(sample, transfer, history, weights)
 
-    def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
-        """What the solver integrates, a tensor of its own: compiled networks reuse the memory of their outputs."""
+    def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> tuple[Tensor, Raw | None]:
+        """What the solver integrates, and what it was converted from if it was.
+
+        It is a tensor of its own: compiled networks reuse the memory of their outputs.
+        """
         a, b = self._plan.output[index]  # type: ignore[union-attr]
         if (a, b) == (1.0, 0.0) and not self.config["thresholding"]:
-            return model_output.clone()
+            return model_output.clone(), None
         # Under autocast the output is narrower than the sample: what cancels must not be rounded before it does.
         wide = torch.promote_types(torch.promote_types(model_output.dtype, sample.dtype), torch.float32)
         output, x = model_output.to(wide), sample.to(wide)
         converted = output * a if b == 0.0 else (output * a).add_(x, alpha=b)
         if not self.config["thresholding"]:
-            return converted
-        data = self.config["integrand"] == "data"
+            return converted, Raw(model_output, a, b)
+        data = self._private.get("integrand") == "data"
         alpha, sigma = self._plan.alpha[index], self._plan.sigma[index]  # type: ignore[union-attr]
-        x0 = converted if data else (x - sigma * converted) / alpha
+        if data:
+            x0 = converted
+        else:
+            # From the output itself: where there is next to no signal, eps no longer tells x_0.
+            c, d = self._plan.clean[index]  # type: ignore[union-attr]
+            x0 = (output * c).add_(x, alpha=d)
         x0 = threshold(x0, self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"])
-        return x0 if data else (x - alpha * x0) / sigma
+        return (x0, None) if data else ((x - alpha * x0) / sigma, Raw(x0, -alpha / sigma, 1.0 / sigma))
 
 
 def _start_scale(sigma: float) -> float:

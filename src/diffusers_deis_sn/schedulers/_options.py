@@ -9,13 +9,15 @@ import numpy as np
 
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.maths.coefficients import MAX_ORDER
+from diffusers_deis_sn.maths.flow import FlowSchedule, check_shift
 from diffusers_deis_sn.maths.noise import NoiseSchedule, vp_schedule
 from diffusers_deis_sn.maths.normaliser import Normaliser
 from diffusers_deis_sn.maths.prediction import check_prediction_type
 from diffusers_deis_sn.maths.sigma import SigmaSchedule
 from diffusers_deis_sn.maths.solver import check_normaliser, check_solver
 from diffusers_deis_sn.maths.spacing import is_number
-from diffusers_deis_sn.schedulers._saving import SIGMA_OPTIONS, StatisticsHolder
+from diffusers_deis_sn.schedulers._inheritance import SIGMA_OPTIONS
+from diffusers_deis_sn.schedulers._saving import StatisticsHolder
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 BETA_KEYS = (
@@ -36,7 +38,7 @@ class SolverOptions(StatisticsHolder):
 
     def _validate(self) -> None:
         """Raise ConfigurationError for an option that is unknown, out of range or at odds with another."""
-        config = self.config
+        config = self.options
         check_solver(
             config["solver"],
             config["solver_order"],
@@ -63,7 +65,7 @@ class SolverOptions(StatisticsHolder):
 
     def _validate_process(self) -> None:
         """Raise ConfigurationError for options of one process given to another."""
-        config = self.config
+        config = self.options
         process = config["process"]
         if process not in PROCESSES:
             raise ConfigurationError(f"`process` must be one of {', '.join(PROCESSES)}, got {process!r}.")
@@ -85,26 +87,41 @@ class SolverOptions(StatisticsHolder):
                 f"`clip_normalizer_steps` counts training steps, and process={process!r} has a continuum, got "
                 f"{config['clip_normalizer_steps']!r}. Use 0."
             )
-        check_prediction_type(config["prediction_type"], self._sigma_data)
-        if process == "ve" and config["prediction_type"] == "v_prediction":
+        self._validate_flow()
+        path = "flow" if config["use_flow_sigmas"] else "ve" if process == "ve" else "vp"
+        check_prediction_type(config["prediction_type"], self._sigma_data, path)
+
+    def _validate_flow(self) -> None:
+        """Raise ConfigurationError for options of flow-matching models that are at fault, or given to others."""
+        config = self.options
+        check_shift(config["flow_shift"], config["time_shift_type"], config["shift_terminal"])
+        if config["use_flow_sigmas"] and config["process"] != "vp":
             raise ConfigurationError(
-                "`prediction_type` 'v_prediction' is defined for variance-preserving and preconditioned models, got it "
-                "for process='ve'. Use 'epsilon' or 'sample'."
+                f"use_flow_sigmas=True is a process of its own, got it with process={config['process']!r}. Leave one out."
             )
+        for name in ("use_dynamic_shifting", "shift_terminal"):
+            if config[name] and not config["use_flow_sigmas"]:
+                raise ConfigurationError(
+                    f"`{name}` belongs to flow-matching models, got {config[name]!r} without use_flow_sigmas=True. "
+                    "Leave it out, or say use_flow_sigmas=True."
+                )
 
     @property
     def _sigma_data(self) -> float | None:
-        if self.config["process"] != "edm":
+        if self.options["process"] != "edm":
             return None
-        given = self.config["sigma_data"]
+        given = self.options["sigma_data"]
         return EDM_SIGMA_DATA if given is None else float(given)
 
     @property
     def noise(self) -> NoiseSchedule:
         """The noise schedule of the current config, which pipelines may have edited since `__init__`."""
-        if self.config["process"] != "vp":
-            given = {name: self.config[name] for name in ("sigma_min", "sigma_max") if self.config[name] is not None}
-            label = "log" if self.config["process"] == "edm" else "sigma"
+        if self.config["use_flow_sigmas"]:
+            return FlowSchedule(self.config["num_train_timesteps"])
+        if self.options["process"] != "vp":
+            bounds = {name: self.options[name] for name in ("sigma_min", "sigma_max")}
+            given = {name: value for name, value in bounds.items() if value is not None}
+            label = "log" if self.options["process"] == "edm" else "sigma"
             return SigmaSchedule(**given, num_train_timesteps=self.config["num_train_timesteps"], label=label)
         betas = self.config["trained_betas"]
         key = tuple(self.config[name] for name in BETA_KEYS if name != "trained_betas")
@@ -131,28 +148,28 @@ class SolverOptions(StatisticsHolder):
         return self._normaliser_of(self.statistics)
 
     def _normaliser_of(self, statistics: ScoreStatistics) -> Normaliser:
-        cutoff = float(self.config["clip_normalizer_steps"]) or None
+        cutoff = float(self.options["clip_normalizer_steps"]) or None
         return Normaliser(statistics.timesteps, statistics.mean_abs, cutoff)
 
     def _check_statistics(self, statistics: ScoreStatistics) -> None:
         """Also raise ConfigurationError where the config's solver has no use for them."""
         super()._check_statistics(statistics)
         if self._normalises:
-            check_normaliser(self._normaliser_of(statistics), self.config["integrand"])
+            check_normaliser(self._normaliser_of(statistics), self.options["integrand"])
 
     @property
     def corrector_order(self) -> int:
         """Order of the corrector in use."""
-        given = self.config["corrector_order"]
+        given = self.options["corrector_order"]
         if given is not None:
             return given
-        normalised = self.normalised and self.config["integrand"] == "noise"
-        return MAX_ORDER if normalised and self.config["solver"] == "multistep" else 0
+        normalised = self.normalised and self.options["integrand"] == "noise"
+        return MAX_ORDER if normalised and self.options["solver"] == "multistep" else 0
 
     @property
     def gain_limit(self) -> float:
         """`corrector_gain` divided by the guidance, which multiplies how far an output moves with its sample."""
-        guidance = self.config["guidance_scale"]
+        guidance = self.options["guidance_scale"]
         if guidance is None and self.statistics is not None:
             guidance = self.statistics.origin.guidance_scale
-        return float(self.config["corrector_gain"]) / max(1.0, UNKNOWN_GUIDANCE if guidance is None else guidance)
+        return float(self.options["corrector_gain"]) / max(1.0, UNKNOWN_GUIDANCE if guidance is None else guidance)

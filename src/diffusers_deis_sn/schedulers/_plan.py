@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.errors import StepError, TimestepsError
 from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
@@ -34,20 +35,24 @@ class RunPlan:
     Args:
         times: What the network is called with; strictly falling from step to step, not from stage to stage; (C,).
         levels: rho of the samples that the calls are given, and of the result; (C + 1,).
+        sigmas: What Diffusers calls the sigmas of `levels`; (C + 1,).
         alpha: alpha of `levels`.
         sigma: sigma of `levels`.
         input_scale: Factor of the network's input, one for each call.
         output: (a, b) of what the solver integrates, a output + b x, one pair for each call.
+        clean: The same of the predicted clean sample.
         needs: Which call of its step a call is: one for the first, with which a run may begin; (C,).
         table: The solver's coefficients.
     """
 
     times: tuple[float, ...]
     levels: tuple[float, ...]
+    sigmas: tuple[float, ...]
     alpha: tuple[float, ...]
     sigma: tuple[float, ...]
     input_scale: tuple[float, ...]
     output: tuple[tuple[float, float], ...]
+    clean: tuple[tuple[float, float], ...]
     needs: tuple[int, ...]
     table: CoefficientTable
 
@@ -95,6 +100,16 @@ class RunPlan:
                 f"Step {n} of this run is at timestep {self.times[n]:g}, but `step` was called with {time:g}. Walk "
                 "through `scheduler.timesteps` in order; call `set_timesteps` or `set_begin_index` to start elsewhere."
             )
+
+    def called_at(self, times: ArrayLike) -> RunPlan:
+        """The same run with other times for the network, one for each call. Raises TimestepsError otherwise."""
+        given = np.asarray(times, dtype=np.float64)
+        if given.shape != (len(self),) or not np.all(np.isfinite(given)) or np.any(np.diff(given) >= 0.0):
+            raise TimestepsError(
+                f"`timesteps` beside `sigmas` must be as many falling numbers as there are calls, {len(self)}, got "
+                f"{times!r}."
+            )
+        return replace(self, times=tuple(given.astype(np.float32).tolist()))
 
     def check_begin(self, n: int) -> None:
         """Raise StepError where call n is a later stage of a Runge-Kutta step, so that no run can begin there."""
@@ -144,10 +159,12 @@ def make_plan(
     return RunPlan(
         times=tuple(times.tolist()),
         levels=tuple(levels.tolist()),
+        sigmas=tuple(noise.as_sigma(levels).tolist()),
         alpha=tuple(alpha),
         sigma=tuple(sigma),
         input_scale=tuple(input_scale(s, sigma_data) for _, s in calls),
         output=tuple(output_map(integrand, prediction_type, a, s, sigma_data) for a, s in calls),
+        clean=tuple(output_map("data", prediction_type, a, s, sigma_data) for a, s in calls),
         needs=tuple(needs.tolist()),
         table=table,
     )

@@ -1,38 +1,65 @@
 """Loading and saving a scheduler together with its score statistics.
 
-The statistics lie beside the config, one folder deeper: `score_statistics/score_statistics.safetensors`. In the config
-there is one private key, `_deis_sn`, which survives swaps to other schedulers and back in silence. It holds where the
-statistics came from, and the time grid of `DEISSNScheduler` where the config carries another class's.
+The statistics lie beside the config, one folder deeper: `score_statistics/score_statistics.safetensors`. The config's
+private key holds where they came from: a Hub name, or, since a path of this machine is nobody else's business, a hash
+under which they are kept in memory, so that a swap to another class and back finds them again.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from os import PathLike
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-from diffusers_deis_sn.errors import ConfigurationError
-from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
-from diffusers_deis_sn.maths.solver import DEFAULT_ORDER
-from diffusers_deis_sn.schedulers._contract import PlannedScheduler
+from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger
+from diffusers_deis_sn.schedulers._inheritance import inherited_options
+from diffusers_deis_sn.schedulers._own_config import PRIVATE, OwnConfig, default_options, split
 from diffusers_deis_sn.statistics.format import FILE_NAME
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
-PRIVATE = "_deis_sn"
 FOLDER = "score_statistics"
 HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
-SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
-FLOW_OPTIONS = ("shift", "base_shift", "snr_shift_scale", "scaler")
-FOREIGN_CLASSES = ("FlowMatch", "CosineDPM", "CogVideoX", "DDPMWuerstchen", "IPNDM", "KarrasVe", "ScoreSdeVe")
+IN_MEMORY = "sha256:"
+
+Source = ScoreStatistics | str | PathLike[str]
 
 
-class StatisticsHolder(PlannedScheduler):
+class Shelf:
+    """The statistics used last in this process, by content."""
+
+    def __init__(self, size: int = 64) -> None:
+        self._records: OrderedDict[str, ScoreStatistics] = OrderedDict()
+        self._size, self._lock = size, Lock()
+
+    def put(self, statistics: ScoreStatistics) -> str:
+        """Keep a record; its name."""
+        name = IN_MEMORY + hashlib.sha256(statistics.to_bytes()).hexdigest()[:16]
+        with self._lock:
+            self._records[name] = statistics
+            self._records.move_to_end(name)
+            if len(self._records) > self._size:
+                self._records.popitem(last=False)
+        return name
+
+    def get(self, name: str) -> ScoreStatistics | None:
+        """The record of that name, None if it is not kept (any more)."""
+        with self._lock:
+            return self._records.get(name)
+
+
+SHELF = Shelf()
+
+
+class StatisticsHolder(OwnConfig, PlannedScheduler):
     """A scheduler with score statistics: sets, saves and restores them."""
 
     statistics: ScoreStatistics | None
     _silent = False  # a recorder is plain DEIS by intent
 
-    def set_stats(self, source: ScoreStatistics | str | PathLike[str] | None, **hub_options: Any) -> None:
+    def set_stats(self, source: Source | None, **hub_options: Any) -> None:
         """Use other score statistics from the next `set_timesteps` on.
 
         Args:
@@ -44,58 +71,66 @@ class StatisticsHolder(PlannedScheduler):
             StatisticsNotFoundError: There is no such file.
             ConfigurationError: The config asks for a solver that has no use for statistics.
         """
+        if isinstance(source, str) and source.startswith(IN_MEMORY):
+            source = self._from_shelf(source)
         statistics = None if source is None else ScoreStatistics.load(source, **hub_options)
         if statistics is not None:
             self._check_statistics(statistics)
         self.statistics = statistics
-        if isinstance(source, (str, PathLike)):
-            local = Path(source)
-            self._set_private(stats=str(local.resolve()) if local.exists() else str(source))
-        else:
+        on_hub = isinstance(source, str) and not Path(source).expanduser().exists()
+        if statistics is None:
             self._set_private(stats=None)
+        else:
+            self._set_private(stats=source if on_hub else SHELF.put(statistics))
+
+    def _from_shelf(self, name: str) -> ScoreStatistics | None:
+        kept = SHELF.get(name)
+        if kept is None:
+            logger.warning(
+                "This config had score statistics that are not at hand in this process (%s), so this is plain DEIS. "
+                "Pass stats=, or load the scheduler with `from_pretrained` from the folder they were saved in.",
+                name,
+            )
+        return kept
 
     def _check_statistics(self, statistics: ScoreStatistics) -> None:
         """Raise StatisticsError for statistics of another noise schedule or prediction type than the config's."""
         statistics.check(self.noise, self.config["prediction_type"])
 
-    @property
-    def _private(self) -> dict[str, Any]:
-        """What the config's private key holds."""
-        return dict(self.config.get(PRIVATE) or {})
-
-    def _set_private(self, **values: Any) -> None:
-        """Change entries of the private key; None removes one, and the key goes with its last entry."""
-        entries = {key: value for key, value in (self._private | values).items() if value is not None}
-        if entries or PRIVATE in self.config:
-            self.register_to_config(**{PRIVATE: entries})
-
     @classmethod
     def from_config(
         cls,
-        config: dict[str, Any] | None = None,
+        config: dict[str, Any] | str | PathLike[str] | None = None,
         return_unused_kwargs: bool = False,
-        stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
+        stats: Source | bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """A scheduler from the config of any Diffusers scheduler for variance-preserving or EDM models.
+        """A scheduler from the config of any Diffusers scheduler for variance-preserving, EDM or flow models.
 
         Args:
-            config: `pipe.scheduler.config`; its own time grid stays there for the way back.
+            config: `pipe.scheduler.config`; what is another class's stays in it for the way back.
             return_unused_kwargs: Whether to return the options that were not used as well.
             stats: Score statistics; by default those the config remembers, if any. False for none.
             **kwargs: Options of this class, which win over the config; and Hub options for `stats`.
 
         Raises:
-            ConfigurationError: The config is that of a flow-matching model or the like, or an option is at fault.
+            ConfigurationError: The config is that of a process which is not supported, or an option is at fault.
             StatisticsError: See `set_stats`.
         """
         hub = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
-        if isinstance(config, dict):
-            _refuse_foreign_process(config)
-            kwargs = _edm_options(config, kwargs) | kwargs
-            kwargs = _not_inherited(config, kwargs) | kwargs
-        scheduler, unused = cls._from_options(config, kwargs)
-        source = scheduler._private.get("stats") if stats is None else stats
+        if isinstance(config, (str, PathLike)):
+            config, kwargs = cls.load_config(config, return_unused_kwargs=True, **kwargs)
+        arguments, left, private = split(config or {}, cls)
+        remembered = private.pop("stats", None)
+        own = inherited_options(cls, config or {}, private, kwargs)
+        ours = default_options(cls)
+        for key in own.keys() & ours.keys() - kwargs.keys():
+            arguments[key] = own[key]
+        scheduler, unused = super().from_config(
+            arguments if config is not None else None, return_unused_kwargs=True, **kwargs
+        )
+        scheduler._keep(left, {key: value for key, value in own.items() if key not in ours})
+        source = remembered if stats is None else stats
         if source is not None and source is not False:
             scheduler.set_stats(source, **hub)
         elif stats is False:
@@ -103,17 +138,12 @@ class StatisticsHolder(PlannedScheduler):
         return (scheduler, unused) if return_unused_kwargs else scheduler
 
     @classmethod
-    def _from_options(cls, config: dict[str, Any] | None, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """A scheduler without statistics, and the options it did not use; subclasses see to its time grid."""
-        return super().from_config(config, return_unused_kwargs=True, **options)
-
-    @classmethod
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | PathLike[str] | None = None,
         subfolder: str | None = None,
         return_unused_kwargs: bool = False,
-        stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
+        stats: Source | bool | None = None,
         **kwargs: Any,
     ) -> Any:
         """A scheduler from a folder or Hub repository, with the statistics that were saved beside its config.
@@ -150,68 +180,12 @@ class StatisticsHolder(PlannedScheduler):
             beside.unlink(missing_ok=True)  # what was saved here before would be loaded with this config
         else:
             self.statistics.save(beside)
-            if source is not None and Path(source).exists():
-                self._set_private(stats=None)  # a path of this machine is nobody else's business
+            if source is not None and source.startswith(IN_MEMORY):
+                self._set_private(stats=None)  # the file lies beside, and the name means nothing elsewhere
         try:
             super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
         finally:
             self._set_private(stats=source)
 
 
-def is_edm(config: dict[str, Any]) -> bool:
-    """Whether the config is one of Diffusers' EDM schedulers; in memory it does not carry the name of its class."""
-    name = config.get("_class_name")
-    if name:
-        return name.startswith("EDM")
-    # CosineDPMSolverMultistepScheduler labels its levels otherwise; it has EDM's options but this one.
-    cosine = "solver_order" in config and "algorithm_type" not in config
-    return "sigma_schedule" in config and "process" not in config and not cosine
-
-
-def _edm_options(config: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
-    """Options of this class for the config of one of Diffusers' EDM schedulers, none for other configs."""
-    if not is_edm(config):
-        return {}
-    names = ("sigma_min", "sigma_max") if chosen.get("process") == "ve" else SIGMA_OPTIONS
-    options = {name: config[name] for name in names if name in config}
-    options |= {name: None for name in SIGMA_OPTIONS if name not in names}
-    return {"process": "edm"} | options
-
-
-def _not_inherited(config: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
-    """Options that a config holds for another class, or another choice, and that `chosen` leaves behind."""
-    left: dict[str, Any] = {}
-    if "predictor_order" in config:  # SASolver's corrector is another one
-        left["corrector_order"] = None
-    solver = chosen.get("solver", config.get("solver"))
-    if solver in TABLEAUX and config.get("solver_order") not in (None, TABLEAUX[solver].order):
-        left["solver_order"] = DEFAULT_ORDER
-    if chosen.get("solver") in TABLEAUX:
-        left["corrector_order"] = None
-    if chosen.get("process", config.get("process", "vp")) == "vp":
-        # In a variance-preserving scheduler these bound a grid of sigmas; here they would name another process.
-        left |= {name: None for name in SIGMA_OPTIONS if config.get(name) is not None}
-    return differing(config, left)
-
-
-def differing(config: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Those of the options that the config holds with another value."""
-    return {name: value for name, value in options.items() if name in config and config[name] != value}
-
-
-def _refuse_foreign_process(config: dict[str, Any]) -> None:
-    """Raise ConfigurationError for a model of a process that is not supported: its images would be noise."""
-    name = str(config.get("_class_name", ""))
-    signs = [key for key in FLOW_OPTIONS if key in config]
-    if "sigma_data" in config and "process" not in config and not is_edm(config):
-        signs.append("sigma_data")
-    signs += [f"{key}=True" for key in ("use_flow_sigmas", "use_dynamic_shifting") if config.get(key)]
-    for key, value in (("prediction_type", "flow_prediction"), ("timestep_type", "continuous")):
-        if config.get(key) == value:
-            signs.append(f"{key}={value!r}")
-    if name.startswith(FOREIGN_CLASSES) or signs:
-        raise ConfigurationError(
-            f"This config{f' of {name}' if name else ''} is that of a flow-matching model or the like"
-            f"{f' ({signs[0]})' if signs else ''}; this version supports variance-preserving models (Stable Diffusion "
-            "1, 2, XL and the like) and those of Diffusers' EDM schedulers. Keep the pipeline's own scheduler."
-        )
+__all__ = ["FOLDER", "HUB_OPTIONS", "PRIVATE", "StatisticsHolder"]

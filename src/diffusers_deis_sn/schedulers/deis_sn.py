@@ -25,7 +25,7 @@ class DEISSNScheduler(NamedSpacing):
         num_train_timesteps: Number of training times T.
         beta_start: First beta, as the model was trained.
         beta_end: Last beta.
-        beta_schedule: "linear", "scaled_linear" or "squaredcos_cap_v2".
+        beta_schedule: "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exp" or "laplace".
         trained_betas: The betas themselves, instead of the three above.
         solver: "multistep" (tAB, rhoAB and log-rho AB-DEIS); "ipndm", with the weights of equal steps; or a Runge-Kutta
             method in rho of several calls a step: "euler", "midpoint", "heun", "kutta3", "heun3", "ralston3",
@@ -37,7 +37,7 @@ class DEISSNScheduler(NamedSpacing):
         corrector_gain: Largest factor by which a correction may pass an error on, at guidance 1; divided by the
             guidance where there is more. Corrections of larger steps are scaled down to it. Very large for no limit.
         guidance_scale: Guidance that the pipeline is called with; that of the statistics if None, or else 7.5.
-        prediction_type: What the network predicts: "epsilon", "v_prediction" or "sample".
+        prediction_type: What the network predicts: "epsilon", "v_prediction", "sample" or "flow_prediction".
         interpolation: Variable u of the polynomial: "t" (the papers' tAB), "rho" (rhoAB) or "log_rho" (what
             Diffusers' DEIS has).
         integrand: What is interpolated: "noise", the predicted eps, or "data", the predicted x_0, which knows no
@@ -66,6 +66,11 @@ class DEISSNScheduler(NamedSpacing):
         sigma_max: Noisiest; 80 if None.
         sigma_data: Standard deviation of the data of an "edm" model; 0.5 if None.
         variance_type: Kept for pipelines that read it; learned variances are dropped from the network's output.
+        use_flow_sigmas: The process is that of flow-matching models, x = (1 - sigma) x_0 + sigma eps, and not of betas.
+        flow_shift: Shift s of such a model's grids that are uniform in sigma: s sigma / (1 + (s - 1) sigma).
+        use_dynamic_shifting: Whether the shift is that of the resolution, which pipelines pass as `mu`.
+        time_shift_type: Whether that shift is e^mu, "exponential", or mu, "linear".
+        shift_terminal: sigma of the last call, to which shifted grids are stretched.
         stats: Score statistics: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the config.
 
     Raises:
@@ -115,6 +120,11 @@ class DEISSNScheduler(NamedSpacing):
         sigma_max: float | None = None,
         sigma_data: float | None = None,
         variance_type: str | None = None,
+        use_flow_sigmas: bool = False,
+        flow_shift: float = 1.0,
+        use_dynamic_shifting: bool = False,
+        time_shift_type: str = "exponential",
+        shift_terminal: float | None = None,
         stats: ScoreStatistics | str | PathLike[str] | None = None,
     ) -> None:
         self._set_up(stats)

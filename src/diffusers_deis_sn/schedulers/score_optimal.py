@@ -11,6 +11,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from diffusers_deis_sn.errors import ConfigurationError, ScheduleError
+from diffusers_deis_sn.maths.coefficients import starts_from_noise
 from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
 from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
 from diffusers_deis_sn.maths.spacing import check_ends, check_steps, end_level, whole_levels
@@ -18,8 +19,6 @@ from diffusers_deis_sn.optimise.path import ENDS, SchedulePath, check_velocity
 from diffusers_deis_sn.schedulers._contract import logger
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
 from diffusers_deis_sn.schedulers._plan import RunPlan
-from diffusers_deis_sn.schedulers._spacing import grid_to_remember
-from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.cost import COST_ORDERS
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -32,7 +31,8 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
     where L ~ delta |drho|^p is what a small step costs: the corrector's cost (p = 2), how far the score of the same
     sample moves, or the predictor's (p = 4), how wrong the distribution is after an Euler step. One measurement,
     `calibrate(..., costs=("corrector",))`, gives the grid of any number of steps. In a run to clean data the last step
-    goes on from the cleanest measured level, where the path ends, to zero.
+    goes on from the cleanest measured level, where the path ends, to zero. In a run from noise alone (flow-matching
+    models) the first step enters the path, which is that below sigma / alpha = 80.
 
     In image-to-image pipelines a run starts at the share `strength` of the process, as with "trailing" times, and its
     steps have equal cost from there on: the grid is planned anew when the pipeline adds its noise.
@@ -41,7 +41,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         num_train_timesteps: Number of training times T.
         beta_start: First beta, as the model was trained.
         beta_end: Last beta.
-        beta_schedule: "linear", "scaled_linear" or "squaredcos_cap_v2".
+        beta_schedule: "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exp" or "laplace".
         trained_betas: The betas themselves, instead of the three above.
         solver: "multistep" (tAB, rhoAB and log-rho AB-DEIS); "ipndm", with the weights of equal steps; or a Runge-Kutta
             method in rho of several calls a step: "euler", "midpoint", "heun", "kutta3", "heun3", "ralston3",
@@ -53,7 +53,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         corrector_gain: Largest factor by which a correction may pass an error on, at guidance 1; divided by the
             guidance where there is more. Corrections of larger steps are scaled down to it. Very large for no limit.
         guidance_scale: Guidance that the pipeline is called with; that of the statistics if None, or else 7.5.
-        prediction_type: What the network predicts: "epsilon", "v_prediction" or "sample".
+        prediction_type: What the network predicts: "epsilon", "v_prediction", "sample" or "flow_prediction".
         interpolation: Variable u of the polynomial: "t" (the papers' tAB), "rho" (rhoAB) or "log_rho" (what
             Diffusers' DEIS has).
         integrand: What is interpolated: "noise", the predicted eps, or "data", the predicted x_0, which knows no
@@ -73,6 +73,11 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         sigma_max: Noisiest; 80 if None.
         sigma_data: Standard deviation of the data of an "edm" model; 0.5 if None.
         variance_type: Kept for pipelines that read it; learned variances are dropped from the network's output.
+        use_flow_sigmas: The process is that of flow-matching models, x = (1 - sigma) x_0 + sigma eps, and not of betas.
+        flow_shift: Shift s of such a model's grids that are uniform in sigma: s sigma / (1 + (s - 1) sigma).
+        use_dynamic_shifting: Whether the shift is that of the resolution, which pipelines pass as `mu`.
+        time_shift_type: Whether that shift is e^mu, "exponential", or mu, "linear".
+        shift_terminal: sigma of the last call, to which shifted grids are stretched.
         cost: Which cost makes the grid, "corrector" or "predictor".
         velocity: v in the cost's factor v^2: "sigma" (rho, the paper's), "vp_sigma" (the noise scale of x_t) or "unit".
         normalise: Whether outputs are divided by r(t), as `DEISSNScheduler` does with statistics.
@@ -124,6 +129,11 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         sigma_max: float | None = None,
         sigma_data: float | None = None,
         variance_type: str | None = None,
+        use_flow_sigmas: bool = False,
+        flow_shift: float = 1.0,
+        use_dynamic_shifting: bool = False,
+        time_shift_type: str = "exponential",
+        shift_terminal: float | None = None,
         cost: str = "corrector",
         velocity: str = "sigma",
         normalise: bool = True,
@@ -133,26 +143,21 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         self._set_up(stats)
 
     @classmethod
-    def _from_options(cls, config: dict[str, Any] | None, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Raises ConfigurationError where a named grid is asked for."""
-        named = [key for key, value in options.items() if (key in _GRIDS or key.startswith("use_")) and value]
+    def from_config(cls, config: dict[str, Any] | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As for `DEISSNScheduler`; raises ConfigurationError where a named grid is asked for."""
+        named = [key for key, value in kwargs.items() if (key in _GRIDS or key.startswith(_FLAGS)) and value]
         if named:
             raise ConfigurationError(
-                f"{cls.__name__} learns its time grid, got {named[0]}={options[named[0]]!r}. Use DEISSNScheduler for "
+                f"{cls.__name__} learns its time grid, got {named[0]}={kwargs[named[0]]!r}. Use DEISSNScheduler for "
                 "named grids, or give `timesteps=` or `sigmas=` to the pipeline."
             )
-        scheduler, unused = super()._from_options(config, options)
-        if isinstance(config, dict) and not _is_own(config):
-            spacing, left = grid_to_remember(config, DEISSNScheduler)
-            scheduler._set_private(**({"timestep_spacing": spacing} if spacing else {}))
-            scheduler.register_to_config(**left)
-        return scheduler, unused
+        return super().from_config(config, *args, **kwargs)
 
     # -------------------------------------------------------------------------------------------------- options
 
     def _validate(self) -> None:
         super()._validate()
-        config = self.config
+        config = self.options
         if config["cost"] not in COST_ORDERS:
             raise ConfigurationError(f"`cost` must be one of {', '.join(COST_ORDERS)}, got {config['cost']!r}.")
         check_velocity(config["velocity"])
@@ -174,17 +179,17 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
 
     @property
     def _normalises(self) -> bool:
-        return bool(self.config["normalise"])
+        return bool(self.options["normalise"])
 
     def _check_statistics(self, statistics: ScoreStatistics) -> None:
         """Also raise MissingCostError or ScheduleError where no grid can be learned from them."""
-        if self._normalises and self.config["integrand"] == "data":
+        if self._normalises and self.options["integrand"] == "data":
             raise ConfigurationError(
                 "Score statistics are the scale of the predicted noise, and integrand='data' interpolates predicted "
                 "data, whose scale they do not tell. Use normalise=False, or integrand='noise'."
             )
         super()._check_statistics(statistics)
-        start, top = self._start_level(self.noise, 1.0), float(self._path_of(statistics).levels[-1])
+        start, top = self._path_start(self.noise), float(self._path_of(statistics).levels[-1])
         if start > top * (1.0 + ENDS):
             raise ScheduleError(
                 f"The costs are known up to the noise level {top:.6g}, tau = {self.noise.progress(top):.3g}, and runs "
@@ -192,7 +197,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
             )
 
     def _path_of(self, statistics: ScoreStatistics) -> SchedulePath:
-        key = (statistics, self.config["cost"], self.config["velocity"])
+        key = (statistics, self.options["cost"], self.options["velocity"])
         if getattr(self, "_path", (None, None))[0] != key:
             self._path = (key, SchedulePath.of(*key))
         return self._path[1]
@@ -215,21 +220,26 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
     # ----------------------------------------------------------------------------------------------------- plan
 
     def _spaced_levels(self, noise: NoiseSchedule, steps: int) -> Array:
-        last = self._end(noise)
-        levels = self.path.run(check_steps(noise, steps, last), self._start_level(noise, 1.0), last)
-        return self._legal(noise, levels)
+        last, start = self._end(noise), self._start_level(noise, 1.0)
+        levels = self.path.run(check_steps(noise, steps, last), self._path_start(noise), last)
+        return self._legal(noise, np.append(start, levels[1:]))
+
+    def _path_start(self, noise: NoiseSchedule) -> float:
+        """Where the path of a run begins: below noise alone, which has no bound and costs no steps."""
+        start = self._start_level(noise, 1.0)
+        return min(start, PATH_TOP) if starts_from_noise(noise, np.array([start])) else start
 
     def _start_level(self, noise: NoiseSchedule, share: float) -> float:
         """The level at a share of the process, of which a run goes through the part below `start_time`."""
-        tau = share * float(self.config["start_time"])
+        tau = share * float(self.options["start_time"])
         return noise.top if tau == 1.0 else float(noise.level(tau))
 
     def _end(self, noise: NoiseSchedule) -> float:
-        return end_level(noise, self.config["final_sigmas_type"], self.config["end_time"])
+        return end_level(noise, self.config["final_sigmas_type"], self.options["end_time"])
 
     def _legal(self, noise: NoiseSchedule, levels: Array) -> Array:
         """The levels as they are, or at distinct whole times."""
-        if self.config["whole_timesteps"] and isinstance(noise, TableSchedule):
+        if self.options["whole_timesteps"] and isinstance(noise, TableSchedule):
             return whole_levels(noise, levels)
         return levels
 
@@ -243,7 +253,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
 
     def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
         super()._adopt(plan, device)
-        if not self.config["whole_timesteps"]:
+        if not self.options["whole_timesteps"]:
             self.timesteps = self.timesteps.float()  # so that a run planned anew fits in, whatever its times
         self._replanned = None
 
@@ -270,7 +280,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         if start <= max(self.path.levels[0], self._end(model)):
             return  # nothing to go through: the pipeline's own list stays
         tail = self._legal(model, self.path.run(plan.steps - before, start, self._end(model)))
-        head = self._legal(model, self.path.partition(before, self._start_level(model, 1.0), float(tail[0])))
+        head = self._legal(model, self.path.partition(before, self._path_start(model), float(tail[0])))
         shown = self.timesteps, self.sigmas
         self._adopt(self._planned(model, np.append(head[:-1], tail)), self.timesteps.device)
         shown[0].copy_(self.timesteps)
@@ -287,14 +297,10 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         return n
 
 
+# sigma / alpha above which a run from noise alone spends no step: the noisiest level of EDM (arXiv 2206.00364, table 1).
+PATH_TOP = 80.0
 _GRIDS = ("timestep_spacing", "grid_exponent", "steps_offset")
-_OWN_OPTIONS = ("cost", "velocity", "normalise", "whole_timesteps")
-
-
-def _is_own(config: dict[str, Any]) -> bool:
-    """Whether a config is one of this class; in memory it does not carry its name."""
-    name = config.get("_class_name")
-    return name == ScoreOptimalScheduler.__name__ if name else all(key in config for key in _OWN_OPTIONS)
+_FLAGS = ("use_karras", "use_exponential", "use_beta")
 
 
 ScoreOptimalScheduler.__module__ = "diffusers_deis_sn"

@@ -1,0 +1,147 @@
+"""What the config of another scheduler class, or of another choice, means for this package's options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
+from diffusers_deis_sn.maths.solver import DEFAULT_ORDER
+from diffusers_deis_sn.maths.spacing import FREE_EXPONENT, INTEGER_SPACINGS
+from diffusers_deis_sn.schedulers._contract import logger
+from diffusers_deis_sn.schedulers._own_config import DEFAULTED, PRIVATE, default_options
+
+SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
+FLAGGED_SPACINGS = ("karras", "exponential", "beta")  # the grids that Diffusers chooses by `use_..._sigmas`
+FOREIGN_CLASSES = ("CosineDPM", "CogVideoX", "DDPMWuerstchen", "IPNDM", "KarrasVe", "ScoreSdeVe")
+FOREIGN_OPTIONS = ("snr_shift_scale", "scaler")
+
+
+def inherited_options(
+    cls: type, config: dict[str, Any], private: dict[str, Any], chosen: dict[str, Any]
+) -> dict[str, Any]:
+    """Options for a scheduler of the class `cls` that stand in a config in another form, and those it left behind.
+
+    Args:
+        cls: `DEISSNScheduler`, `ScoreOptimalScheduler` or a subclass.
+        config: The config, of whatever class.
+        private: Entries of its private key; they win over what other classes' keys say.
+        chosen: Options given by the caller, which win over everything.
+
+    Returns:
+        Options by name, also some that only the other of the two classes has.
+
+    Raises:
+        ConfigurationError: The config is that of a process that is not supported: images would be noise.
+    """
+    refuse_foreign_process(config)
+    options = dict(private)
+    if "process" not in private:
+        options = edm_options(config) | continuous_options(config) | flow_options(config) | private
+    _drop_bounds(options, chosen.get("process", options.get("process", "vp")))
+    solver = chosen.get("solver", private.get("solver"))
+    if solver in TABLEAUX:
+        if config.get("solver_order") not in (None, TABLEAUX[solver].order):
+            options["solver_order"] = DEFAULT_ORDER
+        if "solver" in chosen:
+            options.pop("corrector_order", None)
+    _choose_grid(cls, options, config, chosen)
+    return options
+
+
+def _drop_bounds(options: dict[str, Any], process: str) -> None:
+    """Bounds of sigmas that would name another process than the one chosen."""
+    for name in {"vp": SIGMA_OPTIONS, "ve": ("sigma_data",)}.get(process, ()):
+        options.pop(name, None)
+
+
+def _choose_grid(cls: type, options: dict[str, Any], config: dict[str, Any], chosen: dict[str, Any]) -> None:
+    """Leave behind what belongs to a grid that the caller of `from_config` has now chosen another for."""
+    spacing = chosen.get("timestep_spacing")
+    grid = next((one for one in FLAGGED_SPACINGS if chosen.get(f"use_{one}_sigmas")), spacing)
+    if spacing is not None:  # no flag of another scheduler's config may override it
+        options |= {f"use_{one}_sigmas": False for one in FLAGGED_SPACINGS}
+    if grid is not None and grid not in FREE_EXPONENT:
+        options.pop("grid_exponent", None)
+    if grid in INTEGER_SPACINGS:
+        options |= {"start_time": 1.0, "end_time": None}
+    default = default_options(cls).get("timestep_spacing")
+    theirs = config.get("timestep_spacing", default)
+    if PRIVATE not in config and default is not None and spacing is None and theirs != default:
+        logger.info(
+            "timestep_spacing=%r is that of %s and kept for it; %s uses %r. Pass timestep_spacing= to choose.",
+            theirs,
+            config.get("_class_name", "another scheduler"),
+            cls.__name__,
+            default,
+        )
+
+
+def is_edm(config: dict[str, Any]) -> bool:
+    """Whether the config is one of Diffusers' EDM schedulers; in memory it does not carry the name of its class."""
+    name = config.get("_class_name")
+    if name:
+        return name.startswith("EDM")
+    # CosineDPMSolverMultistepScheduler labels its levels otherwise; it has EDM's options but this one.
+    cosine = "solver_order" in config and "algorithm_type" not in config and PRIVATE not in config
+    return "sigma_schedule" in config and not cosine
+
+
+def edm_options(config: dict[str, Any]) -> dict[str, Any]:
+    """Process and grid of one of Diffusers' EDM schedulers, nothing for other configs."""
+    if not is_edm(config):
+        return {}
+    options = {"process": "edm"} | {name: config[name] for name in SIGMA_OPTIONS if name in config}
+    if config.get("sigma_schedule") == "exponential":
+        return options | {"timestep_spacing": "exponential"}
+    if config.get("rho", 7.0) == 7.0:
+        return options | {"timestep_spacing": "karras"}
+    return options | {"timestep_spacing": "power_rho", "grid_exponent": config["rho"]}
+
+
+def continuous_options(config: dict[str, Any]) -> dict[str, Any]:
+    """Process of an Euler scheduler in continuous time (Stable Video Diffusion): EDM's with sigma_data = 1."""
+    if not _is_continuous(config) or config.get("prediction_type") != "v_prediction":
+        return {}
+    bounds = {name: config[name] for name in ("sigma_min", "sigma_max") if config.get(name) is not None}
+    return {"process": "edm", "sigma_data": 1.0} | bounds
+
+
+def flow_options(config: dict[str, Any]) -> dict[str, Any]:
+    """Process and shift of a flow-matching scheduler, nothing for other configs."""
+    name, as_flow = str(config.get("_class_name", "")), bool(config.get("use_flow_sigmas"))
+    flow_match = name.startswith("FlowMatch") or "shift" in config  # no other scheduler has such a key
+    if not (flow_match or as_flow or config.get("prediction_type") == "flow_prediction"):
+        return {}
+    options: dict[str, Any] = {"use_flow_sigmas": True}
+    if not as_flow and flow_match:
+        options["prediction_type"] = "flow_prediction"
+    if flow_match and ("flow_shift" not in config or "flow_shift" in config.get(DEFAULTED, ()) or not as_flow):
+        options["flow_shift"] = config.get("shift", 1.0)
+    if config.get("shift_terminal"):
+        options["shift_terminal"] = config["shift_terminal"]
+    return options
+
+
+def _is_continuous(config: dict[str, Any]) -> bool:
+    return config.get("timestep_type") == "continuous"
+
+
+def refuse_foreign_process(config: dict[str, Any]) -> None:
+    """Raise ConfigurationError for a model of a process that is not supported."""
+    name = str(config.get("_class_name", ""))
+    signs = [key for key in FOREIGN_OPTIONS if key in config]
+    ours = PRIVATE in config
+    if "sigma_data" in config and not is_edm(config) and not ours:
+        signs.append("sigma_data")
+    if config.get("invert_sigmas"):
+        signs.append("invert_sigmas=True")
+    if _is_continuous(config) and not continuous_options(config) and not ours:
+        signs.append("timestep_type='continuous'")
+    if name.startswith(FOREIGN_CLASSES) or signs:
+        raise ConfigurationError(
+            f"This config{f' of {name}' if name else ''} is that of a process which is not supported"
+            f"{f' ({signs[0]})' if signs else ''}. Supported are variance-preserving models (Stable Diffusion 1, 2, XL "
+            "and the like), flow-matching models (Stable Diffusion 3, Flux and the like), and those of Diffusers' EDM "
+            "schedulers. Keep the pipeline's own scheduler."
+        )

@@ -1,0 +1,121 @@
+"""What is ours in a config, apart from what every scheduler of Diffusers knows.
+
+A config wanders: pipelines hand it from scheduler class to scheduler class, and each warns about keys it does not know,
+or breaks over values it does not know. So the public config holds only names and values that Diffusers' own schedulers
+have, and everything else lies under one private key, `_deis_sn`, which all of them carry along in silence. What another
+class left in the config stays there for the way back.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from typing import Any
+
+import numpy as np
+from diffusers.configuration_utils import ConfigMixin, FrozenDict
+
+from diffusers_deis_sn.maths.spacing import INTEGER_SPACINGS, SPACINGS
+
+PRIVATE = "_deis_sn"
+DEFAULTED = "_use_default_values"  # Diffusers' list of arguments that nobody gave; another class has its own defaults
+BOOKKEEPING = (PRIVATE, DEFAULTED, "_class_name", "_diffusers_version")
+
+# Arguments that no scheduler for these models has in Diffusers, or has with another meaning.
+OWN_OPTIONS = frozenset(
+    "solver corrector_order corrector_gain guidance_scale interpolation integrand grid_exponent start_time end_time "
+    "clip_normalizer_steps process sigma_min sigma_max sigma_data shift_terminal cost velocity normalise "
+    "whole_timesteps".split()
+)
+LARGEST_PUBLIC_ORDER = 3  # DPM++ and DEIS of Diffusers know no solver_order=4
+OWN_SPACINGS = tuple(name for name in SPACINGS if name not in INTEGER_SPACINGS)
+
+
+class OwnConfig(ConfigMixin):
+    """A scheduler that keeps its own options under the private key of its config."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options in use by name: those of the public config, and the scheduler's own."""
+        defaults = default_options(type(self))
+        known = {name: self.config[name] for name in defaults if name in self.config and name not in OWN_OPTIONS}
+        return defaults | known | {name: value for name, value in self._private.items() if name in defaults}
+
+    @property
+    def _private(self) -> dict[str, Any]:
+        """What the config's private key holds."""
+        return dict(self.config.get(PRIVATE) or {})
+
+    def _set_private(self, **values: Any) -> None:
+        """Change entries of the private key; None removes one, and the key goes with its last entry."""
+        entries = {key: value for key, value in (self._private | values).items() if value is not None}
+        public = {key: value for key, value in self.config.items() if key != PRIVATE}
+        self._internal_dict = FrozenDict(public | ({PRIVATE: entries} if entries else {}))
+
+    def register_to_config(self, **values: Any) -> None:
+        """As `ConfigMixin` has it, but what is ours goes under the private key; also the decorator of `__init__`."""
+        super().register_to_config(**values)
+        defaults = default_options(type(self))
+        public, private = dict(self.config), self._private
+        public.pop(PRIVATE, None)
+        unsaid = set(public.pop(DEFAULTED, ())) - OWN_OPTIONS
+        own = {name: public.pop(name) for name in OWN_OPTIONS & values.keys()}
+        if "solver_order" in values:
+            order = values["solver_order"]
+            large = isinstance(order, int) and order > LARGEST_PUBLIC_ORDER
+            public["solver_order"], own["solver_order"] = (LARGEST_PUBLIC_ORDER, order) if large else (order, None)
+        if "timestep_spacing" in values:
+            default, own["timestep_spacing"] = defaults["timestep_spacing"], values["timestep_spacing"]
+            if own["timestep_spacing"] in (*OWN_SPACINGS, default):
+                public["timestep_spacing"] = default
+                unsaid.add("timestep_spacing")
+        for name, value in own.items():
+            private[name] = value.item() if isinstance(value, np.generic) else value
+            if _same(private[name], None if name == "solver_order" else defaults.get(name)):
+                del private[name]
+        self._register(public, unsaid, private)
+
+    def _keep(self, left: dict[str, Any], others: dict[str, Any]) -> None:
+        """Carry along what a config holds for other classes: public keys, and options of this package's other class."""
+        public = {key: value for key, value in self.config.items() if key not in (PRIVATE, DEFAULTED)}
+        unsaid = set(self.config.get(DEFAULTED, ())) - left.keys()
+        private = {key: value for key, value in others.items() if value is not None}
+        self._register(public | left, unsaid, private | self._private)
+
+    def _register(self, public: dict[str, Any], unsaid: set[str], private: dict[str, Any]) -> None:
+        """Make this the config. An absent key is left out, for configs are compared with those of other runs."""
+        extra: dict[str, Any] = {DEFAULTED: sorted(unsaid)} if unsaid else {}
+        self._internal_dict = FrozenDict(public | extra | ({PRIVATE: private} if private else {}))
+
+
+@cache
+def _signature_defaults(cls: type) -> tuple[tuple[str, Any], ...]:
+    parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    return tuple((one.name, one.default) for one in parameters if one.name not in ("self", "stats"))
+
+
+def default_options(cls: type) -> dict[str, Any]:
+    """The options of a scheduler class, all at their defaults."""
+    return dict(_signature_defaults(cls))
+
+
+def split(config: dict[str, Any], cls: type) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """A config as arguments of `cls`, what is left in it of other classes, and entries of the private key.
+
+    The time grid of another class is none of ours: `timestep_spacing` counts as left, and so do its bounds of sigmas.
+    """
+    private = dict(config.get(PRIVATE) or {})
+    unsaid = config.get(DEFAULTED) or ()
+    given = {key: value for key, value in config.items() if key not in BOOKKEEPING and key not in unsaid}
+    ours = set(default_options(cls)) - OWN_OPTIONS - {"timestep_spacing"}
+    arguments = {key: value for key, value in given.items() if key in ours}
+    left = {key: value for key, value in given.items() if key not in ours}
+    if "solver_order" in private and arguments.get("solver_order") == LARGEST_PUBLIC_ORDER:
+        arguments["solver_order"] = private["solver_order"]
+    private.pop("solver_order", None)
+    return arguments, left, private
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether a value is the default, and not only equal to it as 1 is to True."""
+    return type(value) is type(default) and bool(value == default)

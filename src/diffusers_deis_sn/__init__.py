@@ -13,8 +13,11 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from diffusers_deis_sn._version import __version__
 from diffusers_deis_sn.collect.run import calibrate
+from diffusers_deis_sn.schedulers._registration import register
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
 from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+register()
 
 __all__ = ["DEISSNScheduler", "SchedulerMixin", "ScoreOptimalScheduler", "ScoreStatistics", "__version__", "calibrate"]

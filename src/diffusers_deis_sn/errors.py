@@ -51,7 +51,25 @@ class MissingCostError(StatisticsError):
 
 
 class StatisticsNotFoundError(DeisSnError, OSError):
-    """No statistics file where one was named."""
+    """No statistics could be had from where they were named.
+
+    This class itself where it is known that there are none; the subclasses where that is not known.
+    """
+
+
+class StatisticsAccessError(StatisticsNotFoundError):
+    """The Hub refuses: the repository is gated, or the token is wrong or lacks a permission. Logging in may help."""
+
+
+class StatisticsUnreachableError(StatisticsNotFoundError):
+    """It is not known whether they are there: offline, a server that fails or is too slow, a broken connection.
+
+    The same call may succeed later.
+    """
+
+
+class PublishError(DeisSnError, OSError):
+    """An upload that the Hub did not take, or a folder that is none of those which can be published."""
 
 
 class CalibrationError(DeisSnError, ValueError):

@@ -133,7 +133,7 @@ def test_times_beside_sigmas_are_what_the_network_is_called_with():
         x = ours.step(x * 0.0, t, x).prev_sample
 
 
-# ------------------------------------------------------------------------------------------------ against the closed form
+# ------------------------------------------------------------------------------------------- against the closed form
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_statistics_of_a_flow_do_not_serve_betas_nor_the_other_way_round():
         DEISSNScheduler(**FLOW, stats=gaussian_record(DEISSNScheduler(**SD_BETAS).noise))
 
 
-# ------------------------------------------------------------------------------------------------- one network, seen twice
+# -------------------------------------------------------------------------------------------- one network, seen twice
 
 
 @pytest.mark.skipif(not (SHARED / "tools" / "mnist_vit.py").is_file(), reason="needs the network in ../shared")
@@ -341,7 +341,7 @@ def test_a_pretrained_flow_gives_the_same_pictures_as_a_variance_preserving_mode
     assert as_vp.std() > 0.2  # pictures of digits, and not their mean
 
 
-# ------------------------------------------------------------------------------------------------------- zero terminal SNR
+# ---------------------------------------------------------------------------------------------------- zero terminal SNR
 
 
 @pytest.mark.parametrize("prediction_type", ["v_prediction", "sample"])

@@ -350,12 +350,18 @@ def test_explicit_whole_times_stay_whole_numbers_for_networks_that_take_no_other
     assert scheduler.timesteps.dtype == torch.int64 and scheduler.timesteps.tolist() == [999, 400, 7]
 
 
-def test_without_statistics_only_explicit_times_are_planned():
-    scheduler = ScoreOptimalScheduler(**SD_BETAS)
+@pytest.mark.parametrize("options", [{}, {"solver": "heun"}, {"final_sigmas_type": "sigma_min"}])
+def test_without_statistics_this_is_plain_deis_on_uniform_times_and_says_so(options, caplog):
+    scheduler = ScoreOptimalScheduler(**SD_BETAS, **options)
+    plain = DEISSNScheduler(**SD_BETAS, **options)
+    with caplog.at_level("WARNING"):
+        scheduler.set_timesteps(10)
+        scheduler.set_timesteps(10)
+    assert sum("plain DEIS" in record.message for record in caplog.records) == 1
+    plain.set_timesteps(10)
+    assert torch.equal(scheduler.timesteps, plain.timesteps.float()) and torch.equal(scheduler.sigmas, plain.sigmas)
     words = ["statistics with costs", "`deis-sn calibrate", "--cost corrector", "`timesteps=`", "`sigmas=`"]
-    refused(ConfigurationError, words, scheduler.set_timesteps, 10)
-    with pytest.raises(ConfigurationError):
-        scheduler.path  # noqa: B018
+    refused(ConfigurationError, words, lambda: scheduler.path)
     with pytest.raises(TimestepsError, match="not both"):
         scheduler.set_timesteps(timesteps=[999, 10], sigmas=[3.0, 1.0])
 
@@ -543,7 +549,7 @@ def test_statistics_are_swapped_without_a_word(other, diffusers_log, tmp_path):
     again = ScoreOptimalScheduler.from_config(theirs.config)
     assert ours.statistics == again.statistics == STATS
     assert not diffusers_log
-    assert theirs.config["_deis_sn"] == ours.config["_deis_sn"] and set(ours.config["_deis_sn"]) == {"stats"}
+    assert theirs.config["_deis_sn"] == ours.config["_deis_sn"] and set(ours.config["_deis_sn"]) == {"stats", "process"}
 
 
 SD15 = {  # scheduler/scheduler_config.json of Stable Diffusion 1.5
@@ -778,8 +784,10 @@ def test_statistics_change_the_grid_from_the_next_plan_on():
     other.set_timesteps(6)
     assert torch.equal(scheduler.timesteps, other.timesteps) and not torch.equal(scheduler.timesteps, before)
     scheduler.set_stats(None)
-    with pytest.raises(ConfigurationError):
-        scheduler.set_timesteps(6)
+    scheduler.set_timesteps(6)
+    uniform = ScoreOptimalScheduler(**SD_BETAS)
+    uniform.set_timesteps(6)
+    assert torch.equal(scheduler.timesteps, uniform.timesteps)
 
 
 def test_nothing_is_said_with_statistics(caplog, diffusers_log):

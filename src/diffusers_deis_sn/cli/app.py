@@ -1,4 +1,4 @@
-"""`deis-sn`: measure, import, read and draw score statistics, and print the schedules that are learned from them.
+"""`deis-sn`: measure, import, read, draw and publish score statistics, and print the schedules learned from them.
 
 Each command imports what it needs when it runs.
 """
@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from diffusers_deis_sn.cli import publishing
 from diffusers_deis_sn.cli.choices import Cost, End, Form, Picture, Precision, Velocity
 from diffusers_deis_sn.errors import CalibrationError, DeisSnError
 
@@ -175,6 +176,10 @@ def plot(
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(path)
     typer.echo(f"Written to {path}")
+
+
+for command in (publishing.card, publishing.push, publishing.package):
+    app.command()(command)
 
 
 def _read_prompts(file: Path | None) -> list[str] | None:

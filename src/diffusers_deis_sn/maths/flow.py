@@ -58,7 +58,7 @@ class FlowSchedule(NoiseSchedule):
 
     @property
     def knots(self) -> Array:
-        """One level: all maps are smooth, but have a pole at rho = -1, which a rule from above it to zero would feel."""
+        """One level: all maps are smooth, but have a pole at -1, which a rule from above one to zero would feel."""
         return np.full(1, 0.5)
 
     @cached_property

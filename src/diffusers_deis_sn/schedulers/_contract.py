@@ -13,9 +13,9 @@ from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin
 from torch import Tensor
 
-from diffusers_deis_sn.errors import StepError
+from diffusers_deis_sn.errors import StepError, TimestepsError
 from diffusers_deis_sn.maths.noise import NoiseSchedule, TableSchedule
-from diffusers_deis_sn.schedulers._plan import RunPlan, nearest, off_grid
+from diffusers_deis_sn.schedulers._plan import OFF_GRID, RunPlan, nearest, off_grid
 
 logger = logging.getLogger("diffusers_deis_sn")
 
@@ -55,6 +55,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         self.sigmas = sigmas.float()
         self.num_inference_steps: int | None = None
         self._plan: RunPlan | None = None
+        self._grid = self.timesteps
         self._begin_index: int | None = None
         self._step_index: int | None = None
         self._warned: set[str] = set()
@@ -65,6 +66,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         self.num_inference_steps = plan.steps
         numbered = plan.whole and self.noise.path == "vp"  # the times of other processes are a continuum
         self.timesteps = torch.tensor(plan.times, dtype=torch.int64 if numbered else torch.float32, device=device)
+        self._grid = self.timesteps  # pipelines may put others in their place
         self.sigmas = torch.tensor(plan.sigmas, dtype=torch.float32)
         self._begin_index = None
         self._step_index = None
@@ -123,15 +125,39 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             self._plan.check_begin(self._step_index)
             known = None
         else:
-            # A time on an accelerator is not read: that would make the host wait in every step.
-            on_device = isinstance(timestep, Tensor) and timestep.device.type != "cpu"
-            known = None if on_device else _first(timestep)
+            known = self._known_time(timestep)
         self._plan.check(self._step_index, known)
         return self._step_index
 
     def _first_index(self, timestep: float | Tensor) -> int:
         """Number of the call that a run begins with."""
-        return self.index_for_timestep(timestep) if self._begin_index is None else self._begin_index
+        if self._begin_index is not None:
+            return self._begin_index
+        place = self._place(timestep)
+        return self.index_for_timestep(timestep) if place is None else place
+
+    def _known_time(self, timestep: float | Tensor) -> float | None:
+        """A time as far as the host knows it; None of one on an accelerator that was copied or computed.
+
+        It is not read from there: that would make the host wait in every step.
+        """
+        place = self._place(timestep)
+        if place is not None:
+            return self._plan.times[place]  # type: ignore[union-attr]
+        on_device = isinstance(timestep, Tensor) and timestep.device.type != "cpu"
+        return None if on_device else _first(timestep)
+
+    def _place(self, timestep: float | Tensor) -> int | None:
+        """Which of this run's times a tensor is, by where it lies in memory; None if it is not one of them.
+
+        Pipelines walk through views of `timesteps`. So even on an accelerator it is seen, without reading from it, when
+        two runs take turns on one scheduler.
+        """
+        grid = self._grid
+        if not isinstance(timestep, Tensor) or timestep.device != grid.device or timestep.numel() == 0:
+            return None
+        offset, odd = divmod(timestep.data_ptr() - grid.data_ptr(), grid.element_size())
+        return offset if not odd and 0 <= offset < len(grid) and self._plan is not None else None
 
     def _warn_once(self, topic: str, message: str) -> None:
         if topic not in self._warned:
@@ -179,6 +205,9 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
 
     def _scales(self, times: Sequence[float]) -> tuple[list[float], list[float]]:
         """alpha and sigma at given times, exact levels for those of the plan."""
+        last = float(self.noise.time(self.noise.top))
+        if max(times) > last + OFF_GRID:
+            raise TimestepsError(f"Training times end at {last:g}, got {max(times):g}. Noise to a time up to that.")
         levels = self.noise.rho(times)
         for i, time in enumerate(times):
             n = self._plan.index(time) if self._plan is not None else None

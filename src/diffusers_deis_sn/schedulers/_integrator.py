@@ -169,14 +169,14 @@ class ExponentialIntegrator(SolverOptions):
         solver = self.options["solver"]
         if solver in TABLEAUX:
             raise ConfigurationError(
-                f"solver={solver!r} takes Runge-Kutta steps in sigma / (1 - sigma), and there is none from noise alone, "
-                f"sigma = 1, got a first sigma of {noise.as_sigma(levels[0]):.6g}. Use solver='multistep', or start "
-                "below: timestep_spacing='power_t' with start_time=0.99, or sigmas=."
+                f"solver={solver!r} takes Runge-Kutta steps in sigma / (1 - sigma), and none is possible from "
+                f"noise alone, sigma = 1, got a first sigma of {noise.as_sigma(levels[0]):g}. Use solver='multistep', "
+                "or start below: timestep_spacing='power_t' with start_time=0.99, or sigmas=."
             )
         if self.config["prediction_type"] == "epsilon":
             raise TimestepsError(
-                "The noise that a network predicts in noise alone does not tell the data, and prediction_type='epsilon' "
-                f"has a run start at sigma = 1, got {noise.as_sigma(levels[0]):.6g}. Start below it, or use "
+                "The noise that a network predicts in noise alone does not tell the data, and prediction_type="
+                f"'epsilon' has a run start at sigma = 1, got {noise.as_sigma(levels[0]):.6g}. Start below it, or use "
                 "prediction_type='flow_prediction' if that is what the model predicts."
             )
 

@@ -97,7 +97,7 @@ class SolverOptions(StatisticsHolder):
         check_shift(config["flow_shift"], config["time_shift_type"], config["shift_terminal"])
         if config["use_flow_sigmas"] and config["process"] != "vp":
             raise ConfigurationError(
-                f"use_flow_sigmas=True is a process of its own, got it with process={config['process']!r}. Leave one out."
+                f"use_flow_sigmas=True is a process of its own, got process={config['process']!r} too. Leave one out."
             )
         for name in ("use_dynamic_shifting", "shift_terminal"):
             if config[name] and not config["use_flow_sigmas"]:

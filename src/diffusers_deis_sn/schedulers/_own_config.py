@@ -27,6 +27,8 @@ OWN_OPTIONS = frozenset(
     "clip_normalizer_steps process sigma_min sigma_max sigma_data shift_terminal cost velocity normalise "
     "whole_timesteps".split()
 )
+# Diffusers' DEIS writes these into its files, its only choice, and DPM++ then breaks over them.
+DEIS_ALONE = (("algorithm_type", "deis"), ("solver_type", "logrho"))
 LARGEST_PUBLIC_ORDER = 3  # DPM++ and DEIS of Diffusers know no solver_order=4
 OWN_SPACINGS = tuple(name for name in SPACINGS if name not in INTEGER_SPACINGS)
 
@@ -71,7 +73,8 @@ class OwnConfig(ConfigMixin):
                 unsaid.add("timestep_spacing")
         for name, value in own.items():
             private[name] = value.item() if isinstance(value, np.generic) else value
-            if _same(private[name], None if name == "solver_order" else defaults.get(name)):
+            # The process stays, default or not: a config that says it needs no guessing when it comes back.
+            if name != "process" and _same(private[name], None if name == "solver_order" else defaults.get(name)):
                 del private[name]
         self._register(public, unsaid, private)
 
@@ -109,7 +112,11 @@ def split(config: dict[str, Any], cls: type) -> tuple[dict[str, Any], dict[str, 
     given = {key: value for key, value in config.items() if key not in BOOKKEEPING and key not in unsaid}
     ours = set(default_options(cls)) - OWN_OPTIONS - {"timestep_spacing"}
     arguments = {key: value for key, value in given.items() if key in ours}
-    left = {key: value for key, value in given.items() if key not in ours}
+    left = {key: value for key, value in given.items() if key not in ours and (key, value) not in DEIS_ALONE}
+    if "_class_name" in config:  # it was read from a file, and is what Diffusers writes and reads in files
+        left["_class_name"] = cls.__name__
+    if "_diffusers_version" in config:
+        left["_diffusers_version"] = config["_diffusers_version"]
     if "solver_order" in private and arguments.get("solver_order") == LARGEST_PUBLIC_ORDER:
         arguments["solver_order"] = private["solver_order"]
     private.pop("solver_order", None)

@@ -14,15 +14,24 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from diffusers_deis_sn.errors import DeisSnError
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger
 from diffusers_deis_sn.schedulers._inheritance import inherited_options
 from diffusers_deis_sn.schedulers._own_config import PRIVATE, OwnConfig, default_options, split
 from diffusers_deis_sn.statistics.format import FILE_NAME
+from diffusers_deis_sn.statistics.index import look_up
 from diffusers_deis_sn.statistics.record import ScoreStatistics
+from diffusers_deis_sn.statistics.source import find, side_file
 
 FOLDER = "score_statistics"
 HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
+LOOKING_UP = ("base_model", "index")
+AUTO = "auto"
 IN_MEMORY = "sha256:"
+NOT_AT_HAND = (
+    "This config had score statistics that are not at hand in this process (%s), so this is plain DEIS. Pass stats=, "
+    "or load the scheduler with `from_pretrained` from the folder they were saved in."
+)
 
 Source = ScoreStatistics | str | PathLike[str]
 
@@ -34,9 +43,9 @@ class Shelf:
         self._records: OrderedDict[str, ScoreStatistics] = OrderedDict()
         self._size, self._lock = size, Lock()
 
-    def put(self, statistics: ScoreStatistics) -> str:
-        """Keep a record; its name."""
-        name = IN_MEMORY + hashlib.sha256(statistics.to_bytes()).hexdigest()[:16]
+    def put(self, statistics: ScoreStatistics, name: str | None = None) -> str:
+        """Keep a record; its name, by default one made from its content."""
+        name = name or IN_MEMORY + hashlib.sha256(statistics.to_bytes()).hexdigest()[:16]
         with self._lock:
             self._records[name] = statistics
             self._records.move_to_end(name)
@@ -59,39 +68,65 @@ class StatisticsHolder(OwnConfig, PlannedScheduler):
     statistics: ScoreStatistics | None
     _silent = False  # a recorder is plain DEIS by intent
 
-    def set_stats(self, source: Source | None, **hub_options: Any) -> None:
+    def set_stats(
+        self,
+        source: Source | None,
+        *,
+        base_model: str | None = None,
+        index: str | PathLike[str] | None = None,
+        **hub_options: Any,
+    ) -> None:
         """Use other score statistics from the next `set_timesteps` on.
 
         Args:
-            source: A `ScoreStatistics`, a file, a folder, a Hub name, or None for plain DEIS.
-            **hub_options: `revision`, `token`, `cache_dir`, `local_files_only`, `force_download` for a Hub name.
+            source: A `ScoreStatistics`; a file or folder; a Hub name, "user/repo" or "user/repo/folder", either with
+                "@revision"; "auto" for those that an index names for the model; or None for plain DEIS.
+            base_model: Hub name of the model, or the folder it was loaded from; for "auto".
+            index: Where to look the model up; the index of this package, or what DEIS_SN_INDEX says, if None.
+            **hub_options: `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only`, `force_download` for a
+                Hub name.
 
         Raises:
             StatisticsError: They cannot be read, or are those of another noise schedule or prediction type.
-            StatisticsNotFoundError: There is no such file.
+            StatisticsNotFoundError: There is no such file; or the Hub refuses, or cannot be reached (its subclasses).
             ConfigurationError: The config asks for a solver that has no use for statistics.
         """
-        if isinstance(source, str) and source.startswith(IN_MEMORY):
-            source = self._from_shelf(source)
-        statistics = None if source is None else ScoreStatistics.load(source, **hub_options)
-        if statistics is not None:
+        statistics, name = None, None
+        if source == AUTO:
+            statistics, name = self._looked_up(base_model, index, hub_options)
+        elif isinstance(source, str) and (kept := SHELF.get(source)) is not None:
+            statistics, name = kept, source
+        elif isinstance(source, str) and source.startswith(IN_MEMORY):
+            logger.warning(NOT_AT_HAND, source)
+        elif isinstance(source, (str, PathLike)):
+            located = find(source, **hub_options)
+            statistics, name = ScoreStatistics.load(located.path), located.name
+        elif source is not None:
+            statistics = ScoreStatistics.load(source)
+        if statistics is not None and source != AUTO:
             self._check_statistics(statistics)
         self.statistics = statistics
-        on_hub = isinstance(source, str) and not Path(source).expanduser().exists()
-        if statistics is None:
-            self._set_private(stats=None)
-        else:
-            self._set_private(stats=source if on_hub else SHELF.put(statistics))
+        self._set_private(stats=None if statistics is None else self._remembered(statistics, name))
 
-    def _from_shelf(self, name: str) -> ScoreStatistics | None:
-        kept = SHELF.get(name)
-        if kept is None:
-            logger.warning(
-                "This config had score statistics that are not at hand in this process (%s), so this is plain DEIS. "
-                "Pass stats=, or load the scheduler with `from_pretrained` from the folder they were saved in.",
-                name,
-            )
-        return kept
+    @staticmethod
+    def _remembered(statistics: ScoreStatistics, name: str | None) -> str:
+        """What the config says of where statistics came from: a Hub name, or a hash for what lay on this machine."""
+        on_hub = name is not None and not Path(name).exists()
+        return SHELF.put(statistics, name if on_hub else None)
+
+    def _looked_up(
+        self, base_model: str | None, index: str | PathLike[str] | None, hub_options: dict[str, Any]
+    ) -> tuple[ScoreStatistics | None, str | None]:
+        """Statistics that an index names for a model, if they fit it, and where they are."""
+        found = look_up(base_model or self.config.get("_name_or_path"), index=index, **hub_options)
+        if found is None:
+            return None, None
+        try:
+            self._check_statistics(found.statistics)
+        except DeisSnError as error:
+            logger.warning("The index names statistics that do not fit here. %s Sampling as plain DEIS.", error)
+            return None, None
+        return found.statistics, found.source
 
     def _check_statistics(self, statistics: ScoreStatistics) -> None:
         """Raise StatisticsError for statistics of another noise schedule or prediction type than the config's."""
@@ -110,19 +145,20 @@ class StatisticsHolder(OwnConfig, PlannedScheduler):
         Args:
             config: `pipe.scheduler.config`; what is another class's stays in it for the way back.
             return_unused_kwargs: Whether to return the options that were not used as well.
-            stats: Score statistics; by default those the config remembers, if any. False for none.
-            **kwargs: Options of this class, which win over the config; and Hub options for `stats`.
+            stats: Score statistics as in `set_stats`; by default those the config remembers, if any. False for none.
+            **kwargs: Options of this class, which win over the config; and the arguments of `set_stats`.
 
         Raises:
             ConfigurationError: The config is that of a process which is not supported, or an option is at fault.
             StatisticsError: See `set_stats`.
         """
-        hub = {key: kwargs.pop(key) for key in HUB_OPTIONS if key in kwargs}
+        where = {key: kwargs.pop(key) for key in (*HUB_OPTIONS, *LOOKING_UP, "subfolder") if key in kwargs}
         if isinstance(config, (str, PathLike)):
             config, kwargs = cls.load_config(config, return_unused_kwargs=True, **kwargs)
-        arguments, left, private = split(config or {}, cls)
+        given: dict[str, Any] = config or {}  # type: ignore[assignment]
+        arguments, left, private = split(given, cls)
         remembered = private.pop("stats", None)
-        own = inherited_options(cls, config or {}, private, kwargs)
+        own = inherited_options(cls, given, private, kwargs)
         ours = default_options(cls)
         for key in own.keys() & ours.keys() - kwargs.keys():
             arguments[key] = own[key]
@@ -132,10 +168,28 @@ class StatisticsHolder(OwnConfig, PlannedScheduler):
         scheduler._keep(left, {key: value for key, value in own.items() if key not in ours})
         source = remembered if stats is None else stats
         if source is not None and source is not False:
-            scheduler.set_stats(source, **hub)
+            scheduler.set_stats(source, **where)
         elif stats is False:
             scheduler.set_stats(None)
         return (scheduler, unused) if return_unused_kwargs else scheduler
+
+    @classmethod
+    def for_pipeline(cls, pipe: Any, stats: Source | bool | None = AUTO, **kwargs: Any) -> Any:
+        """A scheduler for a pipeline, with the statistics that an index names for its model unless told others.
+
+            pipe.scheduler = DEISSNScheduler.for_pipeline(pipe)
+
+        Args:
+            pipe: Any pipeline with a scheduler; it is not changed.
+            stats: As in `from_config`.
+            **kwargs: As for `from_config`.
+
+        Raises:
+            ConfigurationError: As `from_config`.
+            StatisticsError: Likewise.
+        """
+        name = {"base_model": pipe.config.get("_name_or_path")} if stats == AUTO else {}
+        return cls.from_config(pipe.scheduler.config, stats=stats, **(name | kwargs))
 
     @classmethod
     def from_pretrained(
@@ -152,16 +206,21 @@ class StatisticsHolder(OwnConfig, PlannedScheduler):
             OSError: No config there.
             StatisticsError: See `set_stats`.
         """
-        hub = {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
-        config, unused = cls.load_config(
-            pretrained_model_name_or_path, subfolder=subfolder, return_unused_kwargs=True, **kwargs
+        where: dict[str, Any] = {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
+        config, unused, commit = cls.load_config(
+            pretrained_model_name_or_path,
+            subfolder=subfolder,
+            return_unused_kwargs=True,
+            return_commit_hash=True,
+            **kwargs,
         )
         unused.pop("variant", None)  # Modular Diffusers passes it to every component
-        hub.pop("revision", None)  # that of the scheduler's repository, not of the statistics'
+        revision = where.pop("revision", None)  # of the scheduler's repository; other statistics have their own
         if stats is None and pretrained_model_name_or_path is not None:
-            beside = Path(pretrained_model_name_or_path, subfolder or "", FOLDER, FILE_NAME)
-            stats = beside if beside.is_file() else None
-        return cls.from_config(config, return_unused_kwargs=return_unused_kwargs, stats=stats, **hub, **unused)
+            stats = side_file(pretrained_model_name_or_path, subfolder, revision=commit or revision, **where)
+        if stats == AUTO:
+            unused.setdefault("base_model", str(pretrained_model_name_or_path))
+        return cls.from_config(config, return_unused_kwargs=return_unused_kwargs, stats=stats, **where, **unused)
 
     def save_pretrained(self, save_directory: str | PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
         """Write the config and, in a folder of their own, the statistics.

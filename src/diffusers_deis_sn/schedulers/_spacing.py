@@ -49,9 +49,10 @@ class NamedSpacing(ExponentialIntegrator):
                 "others to False."
             )
         if self.noise.path != "vp" and self.spacing in ("linspace", "leading"):
+            process = "use_flow_sigmas=True" if config["use_flow_sigmas"] else f"process={config['process']!r}"
             raise ConfigurationError(
-                f"timestep_spacing={self.spacing!r} has whole training times, and the time of this process is a "
-                f"continuum ({'use_flow_sigmas=True' if config['use_flow_sigmas'] else 'process=' + repr(config['process'])}). Use 'karras', 'power_rho', 'log_snr', 'quadratic', 'power_t', 'beta' or 'trailing'."
+                f"timestep_spacing={self.spacing!r} has whole training times, and {process} a continuum. Use 'karras', "
+                "'power_rho', 'log_snr', 'quadratic', 'power_t', 'beta' or 'trailing'."
             )
 
     def _spaced_levels(self, noise: NoiseSchedule, steps: int) -> Array:

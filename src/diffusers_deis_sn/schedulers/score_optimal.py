@@ -14,7 +14,7 @@ from diffusers_deis_sn.errors import ConfigurationError, ScheduleError
 from diffusers_deis_sn.maths.coefficients import starts_from_noise
 from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
 from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
-from diffusers_deis_sn.maths.spacing import check_ends, check_steps, end_level, whole_levels
+from diffusers_deis_sn.maths.spacing import check_ends, check_steps, end_level, spaced_levels, whole_levels
 from diffusers_deis_sn.optimise.path import ENDS, SchedulePath, check_velocity
 from diffusers_deis_sn.schedulers._contract import logger
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
@@ -83,7 +83,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         normalise: Whether outputs are divided by r(t), as `DEISSNScheduler` does with statistics.
         whole_timesteps: Round the grid to distinct whole training times, for networks that take no others.
         stats: Score statistics with costs: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the
-            config. Without, only runs with `timesteps=` or `sigmas=` can be planned.
+            config. Without, this is plain DEIS on uniform times, and says so in the log.
 
     Raises:
         ConfigurationError: An option is unknown, out of range or at odds with another.
@@ -143,7 +143,13 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         self._set_up(stats)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any] | None = None, *args: Any, **kwargs: Any) -> Any:
+    def from_config(
+        cls,
+        config: dict[str, Any] | str | PathLike[str] | None = None,
+        return_unused_kwargs: bool = False,
+        stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """As for `DEISSNScheduler`; raises ConfigurationError where a named grid is asked for."""
         named = [key for key, value in kwargs.items() if (key in _GRIDS or key.startswith(_FLAGS)) and value]
         if named:
@@ -151,7 +157,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
                 f"{cls.__name__} learns its time grid, got {named[0]}={kwargs[named[0]]!r}. Use DEISSNScheduler for "
                 "named grids, or give `timesteps=` or `sigmas=` to the pipeline."
             )
-        return super().from_config(config, *args, **kwargs)
+        return super().from_config(config, return_unused_kwargs, stats, **kwargs)
 
     # -------------------------------------------------------------------------------------------------- options
 
@@ -220,9 +226,22 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
     # ----------------------------------------------------------------------------------------------------- plan
 
     def _spaced_levels(self, noise: NoiseSchedule, steps: int) -> Array:
+        if self.statistics is None:
+            return self._uniform_levels(noise, steps)
         last, start = self._end(noise), self._start_level(noise, 1.0)
         levels = self.path.run(check_steps(noise, steps, last), self._path_start(noise), last)
         return self._legal(noise, np.append(start, levels[1:]))
+
+    def _uniform_levels(self, noise: NoiseSchedule, steps: int) -> Array:
+        """Times uniform in tau, for the want of any that were learned: `DEISSNScheduler`'s "trailing"."""
+        self._learned = False
+        config = self.options
+        start, end = config["start_time"], config["end_time"]
+        spacing, exponent = ("trailing", None) if start == 1.0 and end is None else ("power_t", 1.0)
+        levels = spaced_levels(
+            noise, steps, spacing, config["final_sigmas_type"], exponent=exponent, start=start, end=end
+        )
+        return self._shifted(noise, levels)
 
     def _path_start(self, noise: NoiseSchedule) -> float:
         """Where the path of a run begins: below noise alone, which has no bound and costs no steps."""
@@ -286,6 +305,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         shown[0].copy_(self.timesteps)
         shown[1].copy_(self.sigmas)
         self.timesteps, self.sigmas = shown
+        self._grid = self.timesteps
         self._begin_index = self._replanned = begin
 
     def _begin_step(self, timestep: float | Tensor) -> int:
@@ -297,7 +317,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         return n
 
 
-# sigma / alpha above which a run from noise alone spends no step: the noisiest level of EDM (arXiv 2206.00364, table 1).
+# sigma / alpha above which a run from noise alone spends no step: the noisiest level of EDM, arXiv 2206.00364, table 1
 PATH_TOP = 80.0
 _GRIDS = ("timestep_spacing", "grid_exponent", "steps_offset")
 _FLAGS = ("use_karras", "use_exponential", "use_beta")

@@ -2,63 +2,160 @@
 
 from __future__ import annotations
 
-import re
+import logging
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from diffusers_deis_sn.errors import StatisticsError, StatisticsNotFoundError
+from diffusers_deis_sn.errors import StatisticsError, StatisticsNotFoundError, StatisticsUnreachableError
 from diffusers_deis_sn.statistics.format import FILE_NAME
+from diffusers_deis_sn.statistics.hub import HubName, HubOptions, commit_of, first_file
+from diffusers_deis_sn.statistics.hub_errors import MissingFileError
+
+logger = logging.getLogger("diffusers_deis_sn")
 
 # Never directly in a pipeline's `scheduler/`: there Diffusers would take the file for weights (stats/README.md).
-PLACES = (FILE_NAME, f"score_statistics/{FILE_NAME}", f"scheduler/score_statistics/{FILE_NAME}")
+SIDE_FILE = f"score_statistics/{FILE_NAME}"
+PLACES = (FILE_NAME, SIDE_FILE, f"scheduler/{SIDE_FILE}")
 
-_HUB_NAME = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 _MEASURE = "Measure them with `deis-sn calibrate`, or check the name."
+
+
+@dataclass(frozen=True)
+class Located:
+    """A statistics file that was found.
+
+    Args:
+        path: The local file, in the Hub's cache if it came from there.
+        name: What finds the same file again: the path of what was given, or "user/repo/folder@commit".
+    """
+
+    path: Path
+    name: str
 
 
 def locate(
     source: str | PathLike[str],
+    *,
+    subfolder: str | None = None,
+    revision: str | None = None,
+    **hub_options: Any,
+) -> Path:
+    """Local file that a name stands for; see `find`."""
+    return find(source, subfolder=subfolder, revision=revision, **hub_options).path
+
+
+def find(
+    source: str | PathLike[str],
+    *,
+    subfolder: str | None = None,
+    revision: str | None = None,
+    cache_dir: str | PathLike[str] | None = None,
+    token: str | bool | None = None,
+    force_download: bool = False,
+    local_files_only: bool = False,
+) -> Located:
+    """Local file that a name stands for, and a name for it that stays true.
+
+    Args:
+        source: A file; a folder that has it at one of `PLACES`; or, if nothing of that name is here, a repository on
+            the Hub, "user/repo", or a folder of one, "user/repo/folder", either with "@revision". A `Path` is never
+            taken for a Hub name.
+        subfolder: Folder below the one that `source` names.
+        revision: Commit, branch or tag, if the name does not say.
+        cache_dir: As for `huggingface_hub.hf_hub_download`, and so are the others.
+        token: The same.
+        force_download: The same.
+        local_files_only: The same; so does the environment variable HF_HUB_OFFLINE.
+
+    Raises:
+        StatisticsNotFoundError: No such file, folder or repository, or one without statistics.
+        StatisticsAccessError: The Hub refuses.
+        StatisticsUnreachableError: Not cached, and the Hub was not asked, did not answer or failed.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return Located(path, str(path.resolve()))
+    if path.is_dir():
+        found = _in_folder(path / (subfolder or ""))
+        return Located(found, str(found.resolve()))
+    name = HubName.parse(source) if isinstance(source, str) and path.suffix != ".safetensors" else None
+    if name is None:
+        raise StatisticsNotFoundError(
+            f"No statistics at {str(source)!r}: there is no such file or folder, and a Hub name looks like user/repo, "
+            f"user/repo@revision or user/repo/folder@revision. {_MEASURE}"
+        )
+    name = replace(name.below(subfolder or ""), revision=name.revision or revision)
+    try:
+        return find_on_hub(name, HubOptions(cache_dir, token, force_download, local_files_only))
+    except StatisticsNotFoundError as error:  # for those who meant a folder
+        raise type(error)(f"There is no file or folder {source!r} here. {error}") from error.__cause__
+
+
+def find_on_hub(name: HubName, options: HubOptions) -> Located:
+    """`find` where a name is known to be one on the Hub."""
+    try:
+        found = first_file(name, PLACES, options)
+    except MissingFileError as error:
+        raise StatisticsNotFoundError(f"{error} {_MEASURE}") from None
+    return Located(found, str(replace(name, revision=commit_of(found) or name.revision)))
+
+
+def side_file(
+    pretrained: str | PathLike[str],
+    subfolder: str | None = None,
     *,
     revision: str | None = None,
     cache_dir: str | PathLike[str] | None = None,
     token: str | bool | None = None,
     force_download: bool = False,
     local_files_only: bool = False,
-) -> Path:
-    """Local file that a name stands for.
+) -> Path | None:
+    """The statistics that lie beside a scheduler's config, one folder deeper; None where there are none.
+
+    To be asked with the commit that the config was loaded from: then the answer, yes or no, comes from the cache, if
+    it was given before. Who asks to work offline, by HF_HUB_OFFLINE or `local_files_only`, and has the config in the
+    cache but no answer about the statistics, gets None and a warning: sampling is right without them, only less
+    accurate, and a pipeline that was cached for its former scheduler would not load at all otherwise. A Hub that
+    fails unexpectedly is an error, for the same program must not sample differently by chance.
 
     Args:
-        source: A file; a folder that has it at one of `PLACES`; or, if nothing of that name is here, a repository on
-            the Hub, "user/repo" or "user/repo@revision". A `Path` is never taken for a Hub name.
-        revision: Commit, branch or tag, if the name does not say.
+        pretrained: Folder, config file or Hub repository that the scheduler is loaded from.
+        subfolder: Folder in it with the config, such as "scheduler".
+        revision: Commit, branch or tag of the repository.
         cache_dir: As for `huggingface_hub.hf_hub_download`, and so are the others.
         token: The same.
         force_download: The same.
         local_files_only: The same.
 
     Raises:
-        StatisticsNotFoundError: No such file, folder or repository, or one without statistics.
+        StatisticsNotFoundError: There is no such repository or revision.
+        StatisticsAccessError: The Hub refuses to say.
+        StatisticsUnreachableError: The Hub did not answer or failed, and the cache does not know.
     """
-    path = Path(source).expanduser()
-    if path.is_file():
-        return path
-    if path.is_dir():
-        return _in_folder(path)
-    name = _HUB_NAME.fullmatch(source) if isinstance(source, str) else None
-    if name is None or path.suffix == ".safetensors":
-        raise StatisticsNotFoundError(
-            f"No statistics at {str(source)!r}: there is no such file or folder, and a Hub name looks like user/repo "
-            f"or user/repo@revision. {_MEASURE}"
+    path = Path(pretrained).expanduser()
+    if path.exists() or not isinstance(pretrained, str):
+        beside = (path.parent if path.is_file() else path / (subfolder or "")) / SIDE_FILE
+        return beside if beside.is_file() else None
+    options = HubOptions(cache_dir, token, force_download and not local_files_only, local_files_only)
+    name = HubName(pretrained, (subfolder or "").strip("/"), revision)
+    try:
+        return first_file(name, [SIDE_FILE], options)
+    except MissingFileError:
+        return None
+    except StatisticsUnreachableError as error:
+        if not options.offline:
+            raise StatisticsUnreachableError(
+                f"Whether {str(name)!r} has score statistics beside its scheduler's config is not known. {error} To go "
+                "on without them, pass `stats=False`."
+            ) from error
+        logger.warning(
+            "Whether %r has score statistics is not known offline; going on without them, as plain DEIS. Load it once "
+            "with a connection, or pass `stats=` a file, or False for none.",
+            str(name),
         )
-    return _from_hub(
-        name["repo"],
-        name["revision"] or revision,
-        cache_dir=cache_dir,
-        token=token,
-        force_download=force_download,
-        local_files_only=local_files_only,
-    )
+        return None
 
 
 def destination(target: str | PathLike[str]) -> Path:
@@ -92,43 +189,4 @@ def _in_folder(folder: Path) -> Path:
             return folder / place
     raise StatisticsNotFoundError(
         f"No statistics in the folder {str(folder)!r}: looked for {', '.join(PLACES)}. {_MEASURE}"
-    )
-
-
-def _from_hub(repo: str, revision: str | None, *, local_files_only: bool, **options: Any) -> Path:
-    """The file from a repository on the Hub, or from the cache of it; tried at each of `PLACES`."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    name = f"{repo}@{revision}" if revision else repo
-    unreachable: Exception | None = None
-    for place in PLACES:
-        try:
-            return Path(hf_hub_download(repo, place, revision=revision, local_files_only=local_files_only, **options))
-        except LocalEntryNotFoundError as error:  # also an EntryNotFoundError, but says nothing about the repository
-            unreachable, local_files_only = error, True
-        except EntryNotFoundError:
-            continue
-        except RepositoryNotFoundError as error:
-            raise _not_on_hub(name, "no such repository is public, nor open to the token in use", error) from error
-        except RevisionNotFoundError as error:
-            raise _not_on_hub(name, "the repository has no such revision", error) from error
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
-            raise _not_on_hub(name, "the Hub could not serve it", error) from error
-    if unreachable is not None:
-        raise _not_on_hub(name, "it is not in the cache and the Hub was not reached", unreachable) from unreachable
-    raise _not_on_hub(name, f"the repository has none of {', '.join(PLACES)}", None)
-
-
-def _not_on_hub(name: str, reason: str, cause: Exception | None) -> StatisticsNotFoundError:
-    detail = f" ({' '.join(str(cause).split())[:200]})" if cause is not None else ""
-    return StatisticsNotFoundError(
-        f"No statistics at {name!r}: there is no such file or folder here, and on the Hub {reason}{detail}. {_MEASURE}"
     )

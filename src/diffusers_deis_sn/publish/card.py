@@ -1,0 +1,115 @@
+"""The card of published statistics: README.md with the metadata that the Hub reads, all of it from the record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from diffusers_deis_sn.statistics.hub import HubName
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+# Ours, not "diffusers": for that the Hub would offer `DiffusionPipeline.from_pretrained` of a repository that has none.
+LIBRARY = "diffusers-deis-sn"
+TAGS = ("score-statistics", "deis-sn", "diffusers")
+CAPTIONS = {
+    "normaliser.png": "r(t) with its error band",
+    "schedule.png": "Local costs, cumulative length, and the times of ten steps",
+}
+
+_LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+_EXAMPLE = """\
+```python
+from diffusers import DiffusionPipeline
+from diffusers_deis_sn import DEISSNScheduler
+
+pipe = DiffusionPipeline.from_pretrained("{model}")
+pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats="{name}")
+```"""
+
+
+def card(
+    statistics: ScoreStatistics,
+    name: str,
+    *,
+    model: str | None = None,
+    figures: Sequence[str] = ("normaliser.png",),
+    notes: str | None = None,
+) -> str:
+    """Text of README.md for statistics in a repository or folder of their own; equal arguments give equal text.
+
+    Args:
+        statistics: The record.
+        name: What `stats=` will be, such as "user/repo".
+        model: What `DiffusionPipeline.from_pretrained` is called with; by default the record's base model.
+        figures: Names of the pictures beside it, with captions from `CAPTIONS`.
+        notes: Markdown for the end: how it was measured, and what else there is to say.
+    """
+    from huggingface_hub import ModelCard
+
+    origin = statistics.origin
+    measured = origin.base_model or "an unnamed model"
+    parts = [
+        f"# Score statistics of {measured}",
+        _summary(statistics, measured),
+        *(f"![{CAPTIONS.get(figure, figure)}]({figure})" for figure in figures),
+        "## How to use them",
+        "```bash\npip install diffusers-deis-sn\n```",
+        _EXAMPLE.format(model=model or origin.base_model or "the-model", name=name),
+        *_remarks(statistics),
+        "## What was measured",
+        f"As `deis-sn inspect {name}` prints it:",
+        f"```\n{statistics.inspect()}\n```",
+        *([notes.strip()] if notes else ()),
+    ]
+    text = "\n\n".join(parts)
+    return str(ModelCard(f"---\n{_metadata(statistics)}\n---\n{text}\n"))
+
+
+def _metadata(statistics: ScoreStatistics) -> str:
+    """The YAML that the Hub reads: no pipeline tag, for the repository is no model that could be run."""
+    from huggingface_hub import ModelCardData
+
+    origin = statistics.origin
+    on_hub = HubName.parse(origin.base_model or "")
+    licence, licence_name = _licence(origin.licence)
+    data = ModelCardData(
+        base_model=origin.base_model if on_hub is not None and str(on_hub) == on_hub.repo else None,
+        library_name=LIBRARY,
+        license=licence,
+        license_name=licence_name,
+        tags=list(TAGS),
+    )
+    return str(data.to_yaml())
+
+
+def _licence(licence: str | None) -> tuple[str | None, str | None]:
+    """The licence as the Hub wants it: one of its identifiers, or "other" and a name."""
+    if licence is None:
+        return None, None
+    identifier = licence.strip().lower()
+    return (identifier, None) if _LICENCE.fullmatch(identifier) else ("other", licence.strip())
+
+
+def _summary(statistics: ScoreStatistics, measured: str) -> str:
+    guidance, costs = statistics.origin.guidance_scale, list(statistics.costs)
+    at = f" at guidance {guidance:g}" if guidance is not None else ""
+    text = f"r(t), the mean absolute output of `{measured}`{at}, which DEIS-SN, a few-step sampler, is normalised by"
+    if costs:
+        text += f"; and the {' and '.join(costs)} cost of its steps, from which time grids are learned"
+    return f"{text}. It is not a model: the file holds curves over training time, some kilobytes of numbers."
+
+
+def _remarks(statistics: ScoreStatistics) -> list[str]:
+    """What a user should know, as far as it is known."""
+    origin, lines = statistics.origin, []
+    if statistics.costs:
+        lines.append(
+            "`ScoreOptimalScheduler.from_config(...)`, with the same `stats`, takes the time grid from the costs too."
+        )
+    if origin.guidance_scale is not None:
+        lines.append(
+            f"They are those of the guided output, guidance scale {origin.guidance_scale:g}: use them near it."
+        )
+    if origin.licence is None:
+        lines.append("Their licence is not recorded.")
+    return lines

@@ -1,0 +1,84 @@
+"""What a folder of published statistics holds: the file, its figures and its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from diffusers_deis_sn.plots.figures import normaliser_figure
+from diffusers_deis_sn.plots.schedule import schedule_figure
+from diffusers_deis_sn.plots.style import png
+from diffusers_deis_sn.publish.card import card
+from diffusers_deis_sn.publish.files import write_together
+from diffusers_deis_sn.statistics.cost import COST_ORDERS
+from diffusers_deis_sn.statistics.format import FILE_NAME
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+CARD = "README.md"
+NORMALISER, SCHEDULE = "normaliser.png", "schedule.png"
+
+
+def content(
+    statistics: ScoreStatistics,
+    name: str,
+    *,
+    model: str | None = None,
+    notes: str | None = None,
+    own: Mapping[str, bytes] | None = None,
+) -> dict[str, bytes]:
+    """Files of a folder by name: the statistics, normaliser.png, schedule.png where there are costs, and README.md.
+
+    Args:
+        statistics: The record.
+        name: What `stats=` will be, such as "user/repo".
+        model: As for `publish.card.card`.
+        notes: The same.
+        own: Files to take as they are instead of making them.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    files = dict(own or {})
+    if NORMALISER not in files:
+        files[NORMALISER] = png(normaliser_figure(statistics))
+    if SCHEDULE not in files and statistics.costs:
+        cost = next(one for one in COST_ORDERS if one in statistics.costs)
+        files[SCHEDULE] = png(schedule_figure(statistics, cost=cost))
+    if CARD not in files:
+        figures = [figure for figure in (NORMALISER, SCHEDULE) if figure in files]
+        files[CARD] = card(statistics, name, model=model, figures=figures, notes=notes).encode()
+    return {FILE_NAME: statistics.to_bytes(), **dict(sorted(files.items()))}
+
+
+def write_folder(
+    statistics: ScoreStatistics,
+    folder: str | Path,
+    name: str,
+    *,
+    model: str | None = None,
+    notes: str | None = None,
+) -> list[Path]:
+    """Write the file, its figures and its card into a folder; all of them, or none.
+
+    Args:
+        statistics: The record.
+        folder: Made if need be; other files in it stay.
+        name: What `stats=` will be.
+        model: As for `publish.card.card`.
+        notes: The same.
+
+    Returns:
+        The files that changed.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        OSError: They cannot be written.
+    """
+    files = content(statistics, name, model=model, notes=notes)
+    return write_together({Path(folder) / file: data for file, data in files.items()})
+
+
+def own_files(folder: Path) -> dict[str, bytes]:
+    """Card and figures that a folder has already."""
+    names = (CARD, NORMALISER, SCHEDULE)
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}

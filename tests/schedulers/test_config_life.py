@@ -1,0 +1,188 @@
+"""What becomes of a scheduler in the hands of others: swaps, files, copies, threads, and two pipelines at once."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler, EDMEulerScheduler, EulerDiscreteScheduler
+from diffusers.utils import DummyObject
+from torch import Tensor
+
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
+from diffusers_deis_sn.errors import StepError, TimestepsError
+from oracles import SD_BETAS
+from records import costed_record
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
+STATS = costed_record(DEISSNScheduler(**SD_BETAS).noise)
+KARRAS_FAMILY = sorted(
+    (cls for cls in DEISSNScheduler().compatibles if not isinstance(cls, DummyObject)), key=lambda cls: cls.__name__
+)
+OURS = [DEISSNScheduler, ScoreOptimalScheduler]
+WISHES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "a solver": {"solver": "heun", "clip_normalizer_steps": 2.0},
+    "numbers": {"corrector_order": 3, "corrector_gain": 0.5, "guidance_scale": 2.0, "solver_order": 4},
+    "a chain": {"solver": "ipndm", "solver_order": 3, "interpolation": "rho", "lower_order_final": False},
+}
+DIFFUSERS_OWN = {  # what schedulers of Diffusers put into configs; no name of ours among them
+    name for cls in KARRAS_FAMILY for name in cls.__init__.__wrapped__.__code__.co_varnames
+}
+
+
+def through_json(scheduler: Any, folder: Any) -> dict[str, Any]:
+    scheduler.save_config(folder)
+    return json.loads((folder / "scheduler_config.json").read_text())
+
+
+def run(scheduler: Any, steps: int = 6, x: Tensor | None = None) -> Tensor:
+    scheduler.set_timesteps(steps)
+    x = torch.linspace(-1.0, 1.0, 12).reshape(1, 3, 4) if x is None else x
+    for t in scheduler.timesteps:
+        x = scheduler.step(torch.sin(3.0 * x + float(t) / 500.0), t, x, return_dict=False)[0]
+    return x
+
+
+# ------------------------------------------------------------------------------------------------------- there and back
+
+
+@pytest.mark.parametrize("as_file", [False, True], ids=["in memory", "as a file"])
+@pytest.mark.parametrize("wishes", WISHES.values(), ids=WISHES.keys())
+@pytest.mark.parametrize(
+    "theirs", [cls for cls in KARRAS_FAMILY if cls is not EDMEulerScheduler], ids=lambda cls: cls.__name__
+)
+@pytest.mark.parametrize("ours", OURS)
+def test_there_and_back_without_a_word_and_with_the_statistics(ours, theirs, wishes, as_file, diffusers_log, tmp_path):
+    # EDM's schedulers warn about the config of any model of betas, whoever it comes from.
+    original = DPMSolverMultistepScheduler(**SD_BETAS, timestep_spacing="leading", steps_offset=1, solver_order=3)
+    scheduler = ours.from_config(original.config, stats=STATS, **wishes)
+    there = theirs.from_config(through_json(scheduler, tmp_path) if as_file else scheduler.config)
+    back = ours.from_config(through_json(there, tmp_path) if as_file else there.config)
+    assert not diffusers_log
+    assert back.statistics == STATS and back.options == scheduler.options
+    assert torch.equal(run(back), run(scheduler))
+    again = DPMSolverMultistepScheduler.from_config(back.config)
+    for name in ("timestep_spacing", "steps_offset"):
+        assert again.config[name] == original.config[name]
+
+
+@pytest.mark.parametrize("other", [EDMEulerScheduler, *OURS], ids=lambda cls: cls.__name__)
+def test_a_model_of_betas_stays_one_whoever_held_its_config(other):
+    back = DEISSNScheduler.from_config(other.from_config(DEISSNScheduler().config).config)
+    assert back.noise.path == "vp" and back.options == DEISSNScheduler().options
+
+
+@pytest.mark.parametrize("ours", OURS)
+@pytest.mark.parametrize("wishes", WISHES.values(), ids=WISHES.keys())
+def test_the_file_is_plain_json_with_one_key_of_ours(ours, wishes, tmp_path):
+    scheduler = ours.from_config(EulerDiscreteScheduler(**SD_BETAS).config, stats=STATS, **wishes)
+    content = through_json(scheduler, tmp_path)
+    assert content.keys() - DIFFUSERS_OWN == {"_class_name", "_diffusers_version", "_deis_sn"}
+    wished = {name: value for name, value in wishes.items() if name not in DIFFUSERS_OWN or value == 4}
+    assert content["_deis_sn"].keys() - {"process", "stats"} == wished.keys()
+
+
+def test_numbers_of_numpy_do_not_break_the_file(tmp_path):
+    scheduler = DEISSNScheduler(corrector_gain=np.float32(0.5), guidance_scale=np.float64(2.0))
+    assert through_json(scheduler, tmp_path)["_deis_sn"]["corrector_gain"] == 0.5
+
+
+def test_no_path_of_this_machine_gets_into_a_config(tmp_path):
+    STATS.save(tmp_path / "secret")
+    scheduler = DEISSNScheduler.from_config(SD_BETAS, stats=tmp_path / "secret")
+    for one in (scheduler, EulerDiscreteScheduler.from_config(scheduler.config)):
+        assert "secret" not in json.dumps(through_json(one, tmp_path))
+    assert DEISSNScheduler.from_config(EulerDiscreteScheduler.from_config(scheduler.config).config).statistics == STATS
+
+
+def test_statistics_that_are_not_at_hand_are_said_to_be_missing(caplog):
+    config = {**SD_BETAS, "_deis_sn": {"stats": "sha256:0123456789abcdef", "solver": "heun"}}
+    scheduler = DEISSNScheduler.from_config(config)
+    assert scheduler.statistics is None and scheduler.options["solver"] == "heun"
+    assert "sha256:0123456789abcdef" in caplog.text and "Pass stats=" in caplog.text
+
+
+# --------------------------------------------------------------------------------------------------------------- copies
+
+
+@pytest.mark.parametrize("ours", OURS)
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_copies_in_the_middle_of_a_run_go_on_alone(ours, copied):
+    scheduler = ours.from_config(SD_BETAS, stats=STATS)
+    scheduler.set_timesteps(6)
+    x = torch.linspace(-1.0, 1.0, 12)
+    for t in scheduler.timesteps[:3]:
+        x = scheduler.step(torch.sin(x), t, x).prev_sample
+    other, ends = copied(scheduler), []
+    for one in (other, scheduler):
+        y = x
+        for t in one.timesteps[3:]:
+            y = one.step(torch.sin(y), t, y).prev_sample
+        ends.append(y)
+    assert torch.equal(*ends) and other.statistics == scheduler.statistics == STATS
+
+
+def test_one_copy_for_each_thread_is_enough():
+    scheduler = DEISSNScheduler.from_config(SD_BETAS, stats=STATS)
+    noise = [torch.linspace(-1.0, 1.0 + n, 12) for n in range(4)]
+    alone = [run(copy.deepcopy(scheduler), 20, x) for x in noise]
+    together: list[Any] = [None] * 4
+    threads = [
+        threading.Thread(target=lambda n=n: together.__setitem__(n, run(copy.deepcopy(scheduler), 20, noise[n])))
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(*pair) for pair in zip(alone, together, strict=True))
+
+
+# -------------------------------------------------------------------------------------------- two runs on one scheduler
+
+
+@pytest.mark.parametrize("steps", [(6, 6), (6, 9)])
+def test_two_runs_that_take_turns_are_an_error_and_no_picture(steps):
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    scheduler.set_timesteps(steps[0])
+    mine = scheduler.timesteps
+    x = scheduler.step(torch.zeros(2), mine[0], torch.ones(2)).prev_sample
+    scheduler.set_timesteps(steps[1])
+    scheduler.step(torch.zeros(2), scheduler.timesteps[0], torch.ones(2))
+    x = scheduler.step(torch.zeros(2), scheduler.timesteps[1], x).prev_sample
+    with pytest.raises(StepError, match="set_timesteps"):
+        scheduler.step(torch.zeros(2), mine[1], x)
+
+
+def test_a_time_is_known_by_where_it_lies():
+    """So turns are seen on an accelerator too, without reading from it; tests/test_gpu.py does so there."""
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    scheduler.set_timesteps(6)
+    assert [scheduler._place(t) for t in scheduler.timesteps] == list(range(6))
+    assert [scheduler._place(t) for t in scheduler.timesteps[2:]] == [2, 3, 4, 5]
+    assert scheduler._place(scheduler.timesteps[3].expand(4)) == 3
+    assert scheduler._place(scheduler.timesteps[3].clone()) is None and scheduler._place(3) is None
+
+
+# ------------------------------------------------------------------------------------------------------- beyond the end
+
+
+@pytest.mark.parametrize("time", [1000, 1500.0])
+def test_noise_beyond_the_training_times_is_refused(time):
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    with pytest.raises(TimestepsError, match="end at 999"):
+        scheduler.add_noise(torch.ones(2, 3), torch.ones(2, 3), torch.tensor([10, time]))
+
+
+def test_statistics_given_as_a_record_survive_a_pipelines_swap():
+    ours = DEISSNScheduler.from_config(SD_BETAS, stats=STATS)
+    assert isinstance(ours.statistics, ScoreStatistics)
+    back = DEISSNScheduler.from_config(EulerDiscreteScheduler.from_config(ours.config).config)
+    assert back.statistics == STATS

@@ -17,6 +17,7 @@ SOURCES = {
     "choices": "benchmarks/tiny-sd-digits/choices.md",
     "mixture": "benchmarks/mixture.md",
     "overhead": "benchmarks/overhead.md",
+    "pipelines": "benchmarks/pipelines.md",
     "family": "benchmarks/family/overview.md",
     "mnist": "benchmarks/mnist_vit.md",
     "adaptive": "benchmarks/adaptive/table.md",

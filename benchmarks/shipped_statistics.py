@@ -1,21 +1,27 @@
-"""Measure the statistics of the shipped model: stats/tiny-sd-digits with file, figures and card. Half an hour.
+"""Measure the statistics of the shipped model: stats/tiny-sd-digits with file, figures and card, and stats/index.json.
+
+Half an hour.
 
     python benchmarks/shipped_statistics.py
     python benchmarks/shipped_statistics.py --draw-only     # figures and card of what was measured before
 
-The same as `deis-sn calibrate` with the arguments that the card names, and the card.
+The same as `deis-sn calibrate` with the arguments that the card names, and the card of
+`deis-sn card`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from pathlib import Path
 
 from diffusers import DiffusionPipeline
 
 from diffusers_deis_sn import ScoreStatistics, calibrate
-from diffusers_deis_sn.plots.figures import normaliser_figure
-from diffusers_deis_sn.plots.schedule import schedule_figure
+from diffusers_deis_sn.publish.folder import write_folder
+from diffusers_deis_sn.statistics.format import FILE_NAME
+from diffusers_deis_sn.statistics.index import INDEX_NAME, INDEX_VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "stats/tiny-sd-digits"
@@ -25,29 +31,9 @@ BATCH = 32
 GUIDANCE = 3.0
 
 
-def card(statistics: ScoreStatistics) -> str:
-    return f"""---
-license: {statistics.origin.licence}
-library_name: diffusers-deis-sn
-tags: [score-statistics, deis-sn]
----
-# Score statistics of tiny-sd-digits
+NOTES = f"""## How it was measured
 
-r(t), the mean absolute output of the model in `examples/models/tiny-sd-digits` at guidance {GUIDANCE:g}, for
-`DEISSNScheduler.from_config(pipe.scheduler.config, stats="stats/tiny-sd-digits")`; and the costs of its steps, from
-which `ScoreOptimalScheduler.from_config(...)`, with the same file, takes its time grid.
-
-![r(t) with its error band](normaliser.png)
-
-![Local costs, cumulative length, and the times of ten steps](schedule.png)
-
-What `deis-sn inspect stats/tiny-sd-digits` prints:
-
-```
-{statistics.inspect()}
-```
-
-Measured by `benchmarks/shipped_statistics.py`, which is
+By `benchmarks/shipped_statistics.py`, which is
 
 ```bash
 deis-sn calibrate examples/models/tiny-sd-digits --prompts stats/tiny-sd-digits/prompts.txt \\
@@ -57,6 +43,19 @@ deis-sn calibrate examples/models/tiny-sd-digits --prompts stats/tiny-sd-digits/
 
 and the same with `--num-samples {FEW_SAMPLES} --cost predictor`, whose cost is put into the same file.
 """
+INDEX_COMMENT = (
+    "Published statistics by model; the form is specified in README.md beside this file. Written by "
+    "benchmarks/shipped_statistics.py."
+)
+
+
+def index() -> str:
+    """The index of all folders beside it that hold statistics."""
+    models = {}
+    for file in sorted((ROOT / "stats").glob(f"*/{FILE_NAME}")):
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        models[ScoreStatistics.load(file).origin.base_model] = {"sha256": sha256, "stats": f"./{file.parent.name}"}
+    return json.dumps({"comment": INDEX_COMMENT, "format_version": INDEX_VERSION, "models": models}, indent=2) + "\n"
 
 
 def measure() -> ScoreStatistics:
@@ -71,10 +70,9 @@ def measure() -> ScoreStatistics:
 
 def main() -> None:
     statistics = ScoreStatistics.load(FOLDER) if "--draw-only" in sys.argv[1:] else measure()
-    statistics.save(FOLDER)
-    normaliser_figure(statistics).savefig(FOLDER / "normaliser.png", dpi=110)
-    schedule_figure(statistics).savefig(FOLDER / "schedule.png", dpi=110)
-    (FOLDER / "README.md").write_text(card(statistics))
+    model = "examples/models/tiny-sd-digits"
+    write_folder(statistics, FOLDER, FOLDER.relative_to(ROOT).as_posix(), model=model, notes=NOTES)
+    (ROOT / "stats" / INDEX_NAME).write_text(index())
     print(statistics.inspect())
 
 

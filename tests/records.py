@@ -34,10 +34,15 @@ def tiny_record() -> ScoreStatistics:
     )
 
 
-def gaussian_record(noise: NoiseSchedule | None = None, std: float = 0.3, times: int = 50) -> ScoreStatistics:
-    """What measuring data N(0, std^2) would give: r = sqrt(2/pi) rho / sqrt(std^2 + rho^2), m = pi/2 r^2."""
+def gaussian_record(
+    noise: NoiseSchedule | None = None, std: float = 0.3, times: int | np.ndarray = 50
+) -> ScoreStatistics:
+    """What measuring data N(0, std^2) would give: r = sqrt(2/pi) rho / sqrt(std^2 + rho^2), m = pi/2 r^2.
+
+    At so many times, or at given ones.
+    """
     noise = noise or vp_schedule()
-    t = np.linspace(4.0, noise.last, times)
+    t = np.linspace(4.0, float(noise.time(noise.top)), times) if isinstance(times, int) else times
     rho = noise.rho(t)
     r = np.sqrt(2.0 / np.pi) * rho / np.sqrt(std**2 + rho**2)
     return ScoreStatistics(
@@ -47,7 +52,7 @@ def gaussian_record(noise: NoiseSchedule | None = None, std: float = 0.3, times:
         mean_abs_error=0.01 * r,
         mean_square=np.pi / 2.0 * r**2,
         mean_square_error=0.02 * r**2,
-        num_samples=np.full(times, 64),
+        num_samples=np.full(len(t), 64),
         origin=StatisticsOrigin(
             base_model="gaussian", noise_schedule=str(noise), fingerprint=noise.fingerprint, prediction_type="epsilon"
         ),
@@ -73,16 +78,16 @@ def gaussian_costs(
 
 
 def costed_record(
-    noise: NoiseSchedule | None = None, std: float = 0.3, times: int = 50, num_samples: int = 96
+    noise: NoiseSchedule | None = None, std: float = 0.3, times: int | np.ndarray = 50, num_samples: int = 96
 ) -> ScoreStatistics:
     """`gaussian_record` with both costs."""
     record = gaussian_record(noise, std, times)
     return record.with_costs(**gaussian_costs(record.log_snr, (std,), num_samples))
 
 
-def edm_record(label: str = "log", times: int = 60) -> ScoreStatistics:
+def edm_record(label: str = "log", times: int = 60, top: float = 80.0) -> ScoreStatistics:
     """A model that is called with sigma = 0.002 to 80, or log(sigma) / 4, on data N(0, 0.25); with both costs."""
-    sigma = np.geomspace(0.002, 80.0, times)
+    sigma = np.geomspace(0.002, top, times)
     log_snr = -2.0 * np.log(sigma)
     r = np.sqrt(2.0 / np.pi) * sigma / np.sqrt(0.25 + sigma**2)
     timesteps = 0.25 * np.log(sigma) if label == "log" else sigma

@@ -15,7 +15,7 @@ from diffusers import DEISMultistepScheduler, DiffusionPipeline, DPMSolverMultis
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics, calibrate
 from tiny_pipelines import BUILDERS
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "examples/models/tiny-sd-digits"
 STATISTICS = ROOT / "stats/tiny-sd-digits"
 FAMILIES = ("sd", "sd_img2img", "ddpm")

@@ -1,0 +1,255 @@
+"""Write stats/RECIPES.md: how to measure four public models on one GPU, and what it would take. Ten seconds, no GPU.
+
+    python benchmarks/recipes.py            # rewrite
+    python benchmarks/recipes.py --check    # exit status 1 if the file is not what this program writes
+
+Nothing is downloaded: the networks are built without weights from the shapes that their authors published, and PyTorch
+counts their parameters and the operations of one evaluation. Only the speed of the GPU is assumed.
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from torch import empty, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from diffusers_deis_sn.collect.probing import ProbeGroup
+
+TARGET = Path(__file__).resolve().parent.parent / "stats/RECIPES.md"
+CARDS = {24: 60.0, 80: 300.0}  # GB of a consumer's and of a data centre's, and TFLOP/s that a network keeps up: assumed
+SAMPLES, STEPS, BATCH = 64, 200, 8
+HALF, FULL = 2, 4  # bytes of a number
+
+Counted = tuple[nn.Module, Callable[[nn.Module], Any]]
+
+
+def unet(**shape: Any) -> nn.Module:
+    return diffusers.UNet2DConditionModel(**shape)
+
+
+def sd15() -> Counted:
+    net = unet(sample_size=64, cross_attention_dim=768)
+    return net, lambda net: net(empty(1, 4, 64, 64), empty(1), empty(1, 77, 768))
+
+
+def sdxl() -> Counted:
+    net = unet(
+        sample_size=128,
+        block_out_channels=(320, 640, 1280),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2, 10),
+        attention_head_dim=(5, 10, 20),
+        cross_attention_dim=2048,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=256,
+        projection_class_embeddings_input_dim=2816,
+    )
+    added = {"text_embeds": empty(1, 1280), "time_ids": empty(1, 6)}
+    return net, lambda net: net(empty(1, 4, 128, 128), empty(1), empty(1, 77, 2048), added_cond_kwargs=added)
+
+
+def sd3() -> Counted:
+    net = diffusers.SD3Transformer2DModel(
+        sample_size=128,
+        num_layers=24,
+        num_attention_heads=24,
+        joint_attention_dim=4096,
+        caption_projection_dim=1536,
+        pos_embed_max_size=192,
+    )
+    return net, lambda net: net(empty(1, 16, 128, 128), empty(1, 333, 4096), empty(1, 2048), empty(1))
+
+
+def flux() -> Counted:
+    net = diffusers.FluxTransformer2DModel(guidance_embeds=True)
+    places, words = empty(4096, 3), empty(512, 3)
+    inputs = (empty(1, 4096, 64), empty(1, 512, 4096), empty(1, 768), empty(1), places, words, empty(1))
+    return net, lambda net: net(*inputs)
+
+
+def clip_l() -> nn.Module:
+    return transformers.CLIPTextModel(transformers.CLIPTextConfig(hidden_size=768, intermediate_size=3072))
+
+
+def clip_g() -> nn.Module:
+    shape = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
+    return transformers.CLIPTextModelWithProjection(transformers.CLIPTextConfig(**shape, projection_dim=1280))
+
+
+def t5() -> nn.Module:
+    shape = {"d_model": 4096, "d_ff": 10240, "num_layers": 24, "num_heads": 64, "feed_forward_proj": "gated-gelu"}
+    return transformers.T5EncoderModel(transformers.T5Config(**shape))
+
+
+def autoencoder(channels: int) -> Callable[[], nn.Module]:
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    shape = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": channels}
+    return lambda: diffusers.AutoencoderKL(**blocks, **shape)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One model: how to measure it, and what its networks are."""
+
+    title: str
+    model: str
+    network: Callable[[], Counted]
+    others: tuple[Callable[[], nn.Module], ...]
+    guidance: float
+    dtype: str
+    costs: tuple[str, ...]
+    evaluations: int  # of the network in one call: two where guidance compares with and without prompt
+    remark: str
+
+    @property
+    def folder(self) -> str:
+        return f"stats/{self.model.rpartition('/')[2]}"
+
+    @property
+    def command(self) -> str:
+        costs = "".join(f" --cost {cost}" for cost in self.costs)
+        tolerance = " --tolerance 0" if self.costs else ""  # all samples, so that the table's numbers are those
+        return (
+            f"deis-sn calibrate {self.model} \\\n"
+            f"    --prompts prompts.txt --num-samples {SAMPLES} --steps {STEPS} --batch-size {BATCH} \\\n"
+            f"    --guidance-scale {self.guidance:g} --dtype {self.dtype}{costs}{tolerance} -o {self.folder}\n"
+            f"deis-sn inspect {self.folder}\n"
+            f"deis-sn push {self.folder} your-name/{self.model.rpartition('/')[2]}-score-statistics --dry-run\n"
+            f"deis-sn push {self.folder} your-name/{self.model.rpartition('/')[2]}-score-statistics"
+        )
+
+    @property
+    def calls(self) -> int:
+        """Calls of the pipeline's network for one sample: those of the run, and the probes between its steps."""
+        levels = torch.linspace(9.0, 0.0, STEPS + 2).numpy()  # one more at the cleanest level, and the end
+        return len(ProbeGroup(self.costs).calls(levels)[0]) - 1
+
+
+RECIPES = (
+    Recipe(
+        "Stable Diffusion 1.5, 512 x 512",
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        sd15,
+        (clip_l, autoencoder(4)),
+        7.5,
+        "float16",
+        ("corrector",),
+        2,
+        "The safety checker, 0.3 billion parameters more, is loaded with the pipeline and never called.",
+    ),
+    Recipe(
+        "Stable Diffusion XL, 1024 x 1024",
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        sdxl,
+        (clip_l, clip_g, autoencoder(4)),
+        5.0,
+        "float16",
+        ("corrector",),
+        2,
+        "",
+    ),
+    Recipe(
+        "Stable Diffusion 3 medium, 1024 x 1024",
+        "stabilityai/stable-diffusion-3-medium-diffusers",
+        sd3,
+        (clip_l, clip_g, t5, autoencoder(16)),
+        7.0,
+        "float16",
+        ("corrector",),
+        2,
+        "Gated: accept its terms on its page and log in with `hf auth login`.",
+    ),
+    Recipe(
+        "FLUX.1-dev, 1024 x 1024",
+        "black-forest-labs/FLUX.1-dev",
+        flux,
+        (clip_l, t5, autoencoder(16)),
+        3.5,
+        "bfloat16",
+        (),
+        1,
+        "Gated, like the one before. Guidance is an input of the network, so that a call is one evaluation. No cost: "
+        "bfloat16 keeps three digits, too few for the differences between neighbouring levels.",
+    ),
+)
+
+
+def billions(module: nn.Module) -> float:
+    return sum(parameter.numel() for parameter in module.parameters()) / 1e9
+
+
+def row(recipe: Recipe) -> str:
+    with torch.device("meta"), torch.no_grad():
+        network, evaluate = recipe.network()
+        with FlopCounterMode(display=False) as counter:
+            evaluate(network)
+        own, others = billions(network), sum(billions(make()) for make in recipe.others)
+    one = counter.get_total_flops() / 1e12
+    evaluations, weights = SAMPLES * recipe.calls * recipe.evaluations, HALF * (own + others)
+    times = [duration(evaluations * one / speed) if weights < size else "does not fit" for size, speed in CARDS.items()]
+    calls = f"{SAMPLES} x {recipe.calls} x {recipe.evaluations} = {evaluations}"
+    memory = f"{weights:.1f} GB | {FULL * (own + others):.0f} GB"
+    return f"| {recipe.title} | {own:.2f} + {others:.2f} | {one:.2f} | {calls} | {' | '.join(times)} | {memory} |"
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
+
+
+def wrapped(paragraph: str) -> str:
+    return textwrap.fill(" ".join(paragraph.split()), 120, break_on_hyphens=False, break_long_words=False)
+
+
+def text() -> str:
+    titles = [f"with {size} GB" for size in CARDS]
+    header = ["model", "parameters, 10^9", "TFLOP", "evaluations", *titles, "weights", "while loading"]
+    speeds = " and ".join(f"{speed:g} TFLOP/s on a card with {size} GB" for size, speed in CARDS.items())
+    parts = [
+        "# Recipes for public models",
+        wrapped(
+            """**None of these has been measured yet**, so no statistics of them are published, and the index of the
+            package names none. What follows are the commands, and what they would take. Written by
+            `benchmarks/recipes.py`."""
+        ),
+        "| " + " | ".join(header) + " |\n|" + "---|" * len(header) + "\n" + "\n".join(map(row, RECIPES)),
+        wrapped(
+            f"""Parameters are those of the network, plus those of text encoders and autoencoder; TFLOP are 10^12
+            operations of one evaluation. Both are counted by PyTorch on networks without weights, of the shapes that
+            their authors published. Evaluations are samples x calls of a trajectory, probes included, x evaluations in
+            a call (two with guidance). The times are assumptions: that the network keeps up {speeds}, and that the
+            rest takes none. Weights are the memory that all of the pipeline takes in half precision; a few GB for
+            intermediate results come on top, fewer with a smaller `--batch-size`. The command loads them in single
+            precision first, into the memory of the host."""
+        ),
+        wrapped(
+            """`prompts.txt` has a prompt a line: some hundred of those that the model is used with. The licence of the
+            numbers is yours to choose, as far as that of the model lets you; `--licence` of `calibrate` records it.
+            `push --dry-run` tells what would go up, without asking anybody. `inspect` tells how well each number is
+            known: if it is not enough, take more samples."""
+        ),
+    ]
+    for recipe in RECIPES:
+        remark = [wrapped(recipe.remark)] if recipe.remark else []
+        parts += [f"## {recipe.title}", *remark, f"```bash\n{recipe.command}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    if "--check" in sys.argv[1:]:
+        sys.exit(TARGET.read_text() != text())
+    TARGET.write_text(text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Statistics beside a scheduler's config: there, known to be absent, or not known, which is another thing."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from diffusers_deis_sn.errors import StatisticsAccessError, StatisticsNotFoundError, StatisticsUnreachableError
+from diffusers_deis_sn.statistics import ScoreStatistics
+from diffusers_deis_sn.statistics.source import SIDE_FILE, side_file
+from fake_hub import TOKEN
+from records import tiny_record
+from refusals import refused
+
+CONFIG = {"scheduler/scheduler_config.json": b"{}"}
+BESIDE = {**CONFIG, f"scheduler/{SIDE_FILE}": tiny_record().to_bytes()}
+
+
+def test_beside_a_local_config(tmp_path):
+    assert side_file(tmp_path, "scheduler") is side_file(str(tmp_path), "scheduler") is None
+    path = tiny_record().save(tmp_path / "scheduler" / SIDE_FILE)
+    assert side_file(tmp_path, "scheduler") == side_file(tmp_path / "scheduler") == path
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text("{}")
+    assert side_file(tmp_path / "scheduler" / "scheduler_config.json") == path
+
+
+@pytest.mark.parametrize("subfolder", ["scheduler", None])
+def test_beside_a_config_on_the_hub(hub, subfolder):
+    prefix = f"{subfolder}/" if subfolder else ""
+    repo = hub.add_repo("user/repo", {f"{prefix}{SIDE_FILE}": tiny_record().to_bytes()})
+    path = side_file("user/repo", subfolder, revision=repo.head)
+    assert path is not None
+    assert ScoreStatistics.load(path) == tiny_record()
+    hub.requests.clear()
+    assert side_file("user/repo", subfolder, revision=repo.head) == path
+    assert hub.requests == []
+
+
+def test_it_is_that_of_the_commit_asked_for(hub):
+    repo = hub.add_repo("user/repo", CONFIG)
+    old = repo.head
+    new = repo.commit(BESIDE)
+    assert side_file("user/repo", "scheduler", revision=old) is None
+    assert side_file("user/repo", "scheduler", revision=new) is not None
+    assert side_file("user/repo", "scheduler") is not None
+
+
+def test_absence_is_asked_for_once_and_then_known(hub, offline, caplog):
+    repo = hub.add_repo("user/repo", CONFIG)
+    assert side_file("user/repo", "scheduler", revision=repo.head) is None
+    assert len(hub.requests) == 1
+    assert side_file("user/repo", "scheduler", revision=repo.head) is None
+    offline()
+    assert side_file("user/repo", "scheduler", revision=repo.head) is None
+    assert side_file("user/repo", "scheduler", revision=repo.head, local_files_only=True) is None
+    assert len(hub.requests) == 1
+    assert caplog.messages == []
+
+
+def test_who_asks_to_work_offline_goes_on_with_a_warning(hub, caplog):
+    """The config was cached for another scheduler, and nobody has asked for statistics yet."""
+    repo = hub.add_repo("user/repo", BESIDE)
+    with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
+        assert side_file("user/repo", "scheduler", revision=repo.head, local_files_only=True) is None
+    assert len(caplog.messages) == 1
+    for word in (f"user/repo/scheduler@{repo.head}", "offline", "plain DEIS", "stats="):
+        assert word in caplog.messages[0]
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 429}, {"drop": True}])
+def test_a_hub_that_fails_is_no_proof_of_absence(hub, fault):
+    repo = hub.add_repo("user/repo", CONFIG)
+    hub.fault("HEAD /user/repo", **fault)
+    words = [f"user/repo/scheduler@{repo.head}", "stats=False"]
+    refused(StatisticsUnreachableError, words, side_file, "user/repo", "scheduler", revision=repo.head)
+
+
+def test_what_is_refused_or_not_there_at_all_is_said(hub):
+    hub.add_repo("user/gated", BESIDE, gated=True)
+    refused(StatisticsAccessError, ["user/gated", "hf auth login"], side_file, "user/gated", "scheduler")
+    assert side_file("user/gated", "scheduler", token=TOKEN) is not None
+    refused(StatisticsNotFoundError, ["user/none"], side_file, "user/none", "scheduler")
+    refused(StatisticsNotFoundError, ["revision 'v9'"], side_file, "user/gated", "scheduler", revision="v9")

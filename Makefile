@@ -1,4 +1,4 @@
-# Five words, each of which works alone on a fresh clone: the environment in .venv is made by the first one that needs it.
+# Six words, each of which works alone on a fresh clone: the environment in .venv is made by the first one that needs it.
 
 PYTHON  ?= python3
 WORKERS ?= 2
@@ -8,10 +8,10 @@ BIN       := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench test-matrix clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  PYTHON=python3.12  another interpreter    ARGS='-k order'  arguments for the program behind the word"
 
@@ -31,8 +31,11 @@ lint: $(INSTALLED) ## check style, format, types and the direction of imports
 bench: $(INSTALLED) ## measure speed and quality, benchmarks/run.py
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
+test-matrix: ## hold the contracts against the lowest and newest versions of other libraries
+	PYTHON=$(PYTHON) WORKERS=$(WORKERS) ARGS="$(ARGS)" .ci/test-matrix
+
 clean: ## remove what these words made (.venv, demo/, caches); training runs in runs/ stay
-	rm -rf .venv demo dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-matrix demo dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find src tests examples -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt src/diffusers_deis_sn/_version.py

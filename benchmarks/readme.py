@@ -20,6 +20,7 @@ SOURCES = {
     "pipelines": "benchmarks/pipelines.md",
     "family": "benchmarks/family/overview.md",
     "mnist": "benchmarks/mnist_vit.md",
+    "flow": "benchmarks/mnist_flow.md",
     "adaptive": "benchmarks/adaptive/table.md",
     "grids": "benchmarks/score_optimal/learned_grids.md",
     "images": "benchmarks/score_optimal/other_images.md",

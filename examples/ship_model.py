@@ -67,6 +67,14 @@ def draw_samples(pipe: Any, path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
+def write_slow_tokenizer(folder: Path) -> None:
+    """The two files that the tokenizers of Transformers 4 are read from, beside the one that version 5 writes."""
+    model = json.loads((folder / "tokenizer.json").read_text())["model"]
+    merges = "\n".join(" ".join(pair) for pair in model["merges"])
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False) + "\n")
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n")
+
+
 def parameters(folder: Path) -> int:
     total = 0
     for file in folder.glob("*.safetensors"):
@@ -141,6 +149,7 @@ def main() -> None:
     log = json.loads((run / "training.json").read_text())
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(run / "pipeline", target)
+    write_slow_tokenizer(target / "tokenizer")
     (MODELS / "digit-judge").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run / "judge.safetensors", MODELS / "digit-judge/judge.safetensors")
     (target / "training.json").write_text(json.dumps(log, indent=1) + "\n")

@@ -79,8 +79,8 @@ def test_a_pinned_name_in_the_cache_costs_no_request_in_another_process(hub, tmp
     commit = publish(hub, "user/stats", place="scheduler/score_statistics/")
     program = (
         "import sys; from diffusers_deis_sn import DEISSNScheduler; "
-        "print(DEISSNScheduler.from_config({'beta_start': 0.00085, 'beta_end': 0.012, 'beta_schedule': 'scaled_linear'},"
-        " stats=sys.argv[1]).statistics is not None)"
+        "betas = {'beta_start': 0.00085, 'beta_end': 0.012, 'beta_schedule': 'scaled_linear'}; "
+        "print(DEISSNScheduler.from_config(betas, stats=sys.argv[1]).statistics is not None)"
     )
     environment = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
     environment.pop("HF_HUB_OFFLINE", None)

@@ -31,7 +31,6 @@ class Family:
         pipeline: Its class.
         how: SWAP or ASSIGN.
         remark: What a user has to know.
-        optimal: Options of `ScoreOptimalScheduler` that it needs.
         calls_per_step: Calls of the network in a step, for pipelines that do not batch their guidance.
         process: "vp", "flow" or "edm".
         given_sigmas: Whether the pipeline hands its own sigmas to the scheduler.
@@ -42,7 +41,6 @@ class Family:
     pipeline: str
     how: str = SWAP
     remark: str = ""
-    optimal: tuple[tuple[str, Any], ...] = ()
     calls_per_step: int = 1
     process: str = "vp"
     given_sigmas: bool = False
@@ -71,8 +69,6 @@ SD = "Stable Diffusion"
 XL = "Stable Diffusion XL"
 LEARNED = "the learned variance among the network's outputs is dropped"
 CUT = "its list of times is cut, so that learned times are those of a whole run"
-VELOCITY = (("velocity", "vp_sigma"),)
-COSINE_BETAS = f'{LEARNED}; its cosine betas want `velocity="vp_sigma"` of `ScoreOptimalScheduler`'
 TWICE = "guidance is a second call of the network"
 
 FAMILIES = (
@@ -100,13 +96,9 @@ FAMILIES = (
         "KandinskyV22Img2ImgPipeline",
         remark=f"{LEARNED}; {CUT}",
     ),
-    Family("DeepFloyd IF", "deepfloyd", "IFPipeline", remark=COSINE_BETAS, optimal=VELOCITY),
-    Family(
-        "DeepFloyd IF, image to image", "deepfloyd_img2img", "IFImg2ImgPipeline", remark=COSINE_BETAS, optimal=VELOCITY
-    ),
-    Family(
-        "DeepFloyd IF, inpainting", "deepfloyd_inpaint", "IFInpaintingPipeline", remark=COSINE_BETAS, optimal=VELOCITY
-    ),
+    Family("DeepFloyd IF", "deepfloyd", "IFPipeline", remark=LEARNED),
+    Family("DeepFloyd IF, image to image", "deepfloyd_img2img", "IFImg2ImgPipeline", remark=LEARNED),
+    Family("DeepFloyd IF, inpainting", "deepfloyd_inpaint", "IFInpaintingPipeline", remark=LEARNED),
     Family("Unconditional DDPM", "ddpm", "DDPMPipeline"),
     Family(
         "Unconditional DDIM", "ddim", "DDIMPipeline", ASSIGN, "its constructor, and so loading it, makes DDIM of any"

@@ -52,10 +52,7 @@ def _made(scheduler: type, family: Family, **options: Any) -> Any:
 
 def ours(name: str, family: Family, **options: Any) -> Any:
     """One of our schedulers for the model of a family, with statistics."""
-    own = dict(family.optimal) if name == "ScoreOptimalScheduler" else {}
-    if family.flow and not family.given_sigmas and name == "ScoreOptimalScheduler":
-        own = {"velocity": "vp_sigma"}  # in sigma itself nearly all of the path lies next to pure noise
-    return _made(SCHEDULERS[name], family, **{"stats": statistics(family.builder)} | own | options)
+    return _made(SCHEDULERS[name], family, **{"stats": statistics(family.builder)} | options)
 
 
 def with_one_output(name: str, family: Family) -> Any:

@@ -74,6 +74,7 @@ def reload_pipeline(pipe: Any) -> Any:
         pipe.save_pretrained(folder)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # Chroma uses a name that Diffusers has deprecated
-            loaded = DiffusionPipeline.from_pretrained(folder)
+            absent = {name: None for name, component in pipe.components.items() if component is None}
+            loaded = DiffusionPipeline.from_pretrained(folder, **absent)
     loaded.set_progress_bar_config(disable=True)
     return loaded

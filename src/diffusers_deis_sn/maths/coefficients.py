@@ -89,9 +89,6 @@ def coefficient_table(
     if from_noise:
         moments[0, 0] = _start_moment(noise, normaliser, levels)
     explicit, implicit = _adams_rows(moments, u, width, order, corrector_order, equal_steps)
-    if from_noise and corrector_order and steps > 1:
-        _redo_start(implicit, noise, normaliser, levels, moments[0, 0])
-
     factor = noise.sigma(levels) if integrand == "data" else noise.alpha(levels)
     transfer = factor[1:] / factor[:-1]
     node_scale = np.ones(steps) if integrand == "data" else normaliser(noise.time(levels[:-1]))
@@ -115,9 +112,11 @@ def coefficient_table(
         if corrector_order and m > 1:
             # The step before had one output less at hand; this one corrects it with the new output among the nodes.
             redone = _pick(implicit, np.minimum(np.arange(2, steps + 1), min(m, corrector_order)))
-            before = np.roll(_pick(explicit, np.minimum(at_most, m - 1))[:-1], 1, axis=1)
+            change = redone - np.roll(_pick(explicit, np.minimum(at_most, m - 1))[:-1], 1, axis=1)
+            if from_noise and steps > 1:
+                redone[0] = change[0] = _start_change(noise, normaliser, levels, min(m, corrector_order), outputs)
             share = _share(np.abs(redone[:, 0]) * sensitivity[1:], limit)
-            weights[m - 1, 1:] += (transfer[1:] * share)[:, None] * (redone - before)
+            weights[m - 1, 1:] += (transfer[1:] * share)[:, None] * change
     return CoefficientTable(
         levels=np.array(levels),
         transfer=transfer,
@@ -139,11 +138,14 @@ def _start_moment(noise: NoiseSchedule, normaliser: Normaliser, levels: Array) -
     return float(noise.alpha(levels[1]) * ((levels[1] - levels[0]) * r[0] - levels[1] * (r[1] - r[0])))
 
 
-def _redo_start(implicit: Array, noise: NoiseSchedule, normaliser: Normaliser, levels: Array, moment: float) -> None:
-    """Put in the weights of the step from noise alone once it is redone: x_0 constant, or linear in 1 / rho."""
-    scale = float(noise.sigma(levels[1]) * normaliser(noise.time(levels[1])))
-    for nodes, share in zip(range(1, len(implicit)), (1.0, 0.5), strict=False):
-        implicit[nodes, 0, :2] = -share * scale, moment + share * scale
+def _start_change(noise: NoiseSchedule, normaliser: Normaliser, levels: Array, nodes: int, outputs: int) -> Array:
+    """What the step from noise alone changes by once it is redone, x_0 constant (one node) or linear in 1 / rho; (K,).
+
+    Weights on the output at its end and on the first one. Their sum is zero, and would not be if the step itself, which
+    is as long as rho_0, were taken from a redone one.
+    """
+    scale = float(noise.sigma(levels[1]) * normaliser(noise.time(levels[1]))) * (1.0 if nodes == 1 else 0.5)
+    return np.array([-scale, scale, *np.zeros(outputs - 2)])
 
 
 def _variable(interpolation: str, noise: NoiseSchedule, rho: Array) -> Array:

@@ -14,7 +14,7 @@ from diffusers_deis_sn.schedulers._own_config import DEFAULTED, PRIVATE, default
 SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
 FLAGGED_SPACINGS = ("karras", "exponential", "beta")  # the grids that Diffusers chooses by `use_..._sigmas`
 FOREIGN_CLASSES = ("CosineDPM", "CogVideoX", "DDPMWuerstchen", "IPNDM", "KarrasVe", "ScoreSdeVe")
-FOREIGN_OPTIONS = ("snr_shift_scale", "scaler")
+FOREIGN_OPTIONS = ("snr_shift_scale", "scaler", "s_churn", "sampling_eps")
 
 
 def inherited_options(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -19,12 +20,14 @@ from diffusers_deis_sn.errors import StatisticsError, StatisticsUnreachableError
 from diffusers_deis_sn.statistics.hub_errors import (
     MissingFileError,
     client_errors,
-    is_broken_connection,
+    is_passing,
     no_file,
     raise_typed,
 )
 
 logger = logging.getLogger("diffusers_deis_sn")
+
+RETRIES = (0.5, 1.0, 2.0)  # seconds between tries
 
 _SEGMENT = r"[A-Za-z0-9][\w.-]*"
 _NAME = re.compile(
@@ -237,12 +240,14 @@ def _fetch(name: HubName, file: str, options: HubOptions) -> Path:
         local_files_only=options.local_files_only,
     )
     try:
-        try:
-            return Path(download())
-        except client_errors() as error:
-            if not is_broken_connection(error):
-                raise
-            return Path(download())
+        for pause in RETRIES:
+            try:
+                return Path(download())
+            except client_errors() as error:
+                if options.offline or not is_passing(error):
+                    raise
+            time.sleep(pause)
+        return Path(download())
     except client_errors() as error:
         raise_typed(error, name.repo, name.revision, name.file(file), token=options.token, offline=options.offline)
 

@@ -14,6 +14,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, calibrate
+from diffusers_deis_sn.errors import StepError
 from oracles import SD_BETAS, statistics_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -175,3 +176,29 @@ def test_costs_on_the_device_are_those_of_the_cpu() -> None:
     for name, tolerance in (("corrector", 1e-3), ("predictor", 2e-2)):
         lengths = [np.sum(one.cost(name).values ** (1.0 / one.cost(name).order)) for one in (there, here)]
         assert lengths[0] == pytest.approx(lengths[1], rel=tolerance)
+
+
+def test_turns_of_two_runs_are_seen_without_reading_from_the_device() -> None:
+    """By where the times lie in memory: the second run's first time is not the one that is due."""
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    scheduler.set_timesteps(6, device="cuda")
+    x = torch.ones(2, device="cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        x = scheduler.step(torch.zeros_like(x), scheduler.timesteps[0], x).prev_sample
+        with pytest.raises(StepError):
+            scheduler.step(torch.zeros_like(x), scheduler.timesteps[0], x)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_flows_start_from_noise_alone_as_on_the_cpu() -> None:
+    ends = []
+    for device in ("cpu", "cuda"):
+        scheduler = DEISSNScheduler(use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=3.0)
+        scheduler.set_timesteps(6, device=device)
+        x = torch.linspace(-1.0, 1.0, 64).to(device)
+        for t in scheduler.timesteps:
+            x = scheduler.step(torch.sin(3.0 * x), t, x).prev_sample
+        ends.append(x.cpu())
+    assert torch.allclose(*ends, atol=1e-5)

@@ -19,6 +19,7 @@ PROGRAMS = (
     ["examples/learned_grids.py"],
     ["benchmarks/other_images.py"],
     ["examples/train_adaptive.py"],
+    ["benchmarks/recipes.py"],
     ["benchmarks/readme.py"],
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from oracles import rms
 from tiny_pipelines import BUILDERS, network_of
 from tiny_pipelines.families import BY_NAME, FAMILIES, families, pairs
 from tiny_pipelines.ours import SCHEDULERS, ours, studio, upstream, with_one_output
@@ -20,9 +21,10 @@ ALL = pytest.mark.parametrize("family", FAMILIES, ids=str)
 def assert_same_path(ours: Studio, inputs: list[torch.Tensor], result: torch.Tensor, expected: torch.Tensor) -> None:
     """Assert that the network was called with the same samples, and that the same came out."""
     assert len(ours.inputs) == len(inputs)
-    for mine, theirs in zip(ours.inputs, inputs, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=2e-3, atol=2e-3 * theirs.abs().max().item())
-    torch.testing.assert_close(result, expected, rtol=2e-3, atol=2e-3 * expected.abs().max().item())
+    for mine, theirs in [*zip(ours.inputs, inputs, strict=True), (result, expected)]:
+        # Not by the largest difference: a clamp, or a pixel rounded to whole numbers, magnifies rounding now and then.
+        assert mine.shape == theirs.shape
+        assert rms(mine, theirs) < 1e-3 * max(theirs.abs().max().item(), 1e-6)
 
 
 def test_every_tiny_pipeline_is_in_the_catalogue():

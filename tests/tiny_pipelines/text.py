@@ -79,7 +79,10 @@ def letters_tokenizer(special: tuple[str, ...], template: str, max_length: int =
         single=template,
         special_tokens=[(token, special.index(token)) for token in special if token in template.split()],
     )
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length, **names)
+    inputs = ["input_ids", "attention_mask"]  # Transformers 4 would add token types, which T5 does not take
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=max_length, model_input_names=inputs, **names
+    )
 
 
 def t5_tokenizer(max_length: int = 32) -> Any:

@@ -256,3 +256,16 @@ def test_what_was_pushed_is_what_was_measured(hub, token):
     data = hub.files("tester/repo")[FILE]
     assert hashlib.sha256(data).hexdigest() == hashlib.sha256(RECORD.to_bytes()).hexdigest()
     assert done.files[FILE] == len(data)
+
+
+def test_a_card_made_before_it_had_a_place_names_that_place_and_no_folder_of_this_machine(hub, token, tmp_path):
+    from typer.testing import CliRunner
+
+    from diffusers_deis_sn.cli.app import app
+
+    folder = tmp_path / "home-of-somebody"
+    RECORD.save(folder)
+    assert CliRunner().invoke(app, ["card", str(folder)]).exit_code == 0
+    push_folder(folder, "me/statistics")
+    pushed = hub.files("me/statistics")["README.md"].decode()
+    assert 'stats="me/statistics"' in pushed and "user/repo" not in pushed and "home-of-somebody" not in pushed

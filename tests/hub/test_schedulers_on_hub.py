@@ -113,12 +113,12 @@ def test_a_scheduler_comes_with_the_statistics_beside_its_config(cls, hub, confi
     for revision in (None, commit):
         loaded = cls.from_pretrained("user/model", subfolder="scheduler", revision=revision)
         assert loaded.statistics == STATS
-    assert (
-        ComponentSpec("scheduler", cls, pretrained_model_name_or_path="user/model", subfolder="scheduler")
-        .load()
-        .statistics
-        == STATS
-    )
+        assert loaded.config["_deis_sn"]["stats"] == f"user/model/scheduler@{commit}"
+    before = len(hub.requests)
+    there = EulerDiscreteScheduler.from_config(loaded.config)
+    assert cls.from_config(json.loads(there.to_json_string())).statistics == STATS and len(hub.requests) == before
+    modular = ComponentSpec("scheduler", cls, pretrained_model_name_or_path="user/model", subfolder="scheduler").load()
+    assert type(modular) is cls and modular.statistics == STATS
 
 
 def test_without_statistics_there_it_is_plain_and_known_to_be_once_asked(hub, config, tmp_path, caplog):

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import CogVideoXDDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import (
+    CogVideoXDDIMScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    KarrasVeScheduler,
+    ScoreSdeVeScheduler,
+)
 
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.errors import (
@@ -84,8 +90,20 @@ def test_betas_without_a_noise_schedule_are_refused_when_a_scheduler_is_made(opt
         CogVideoXDDIMScheduler().config,
         EulerDiscreteScheduler(timestep_type="continuous", sigma_min=0.002, sigma_max=700.0).config,
         {"_class_name": "IPNDMScheduler", "num_train_timesteps": 1000},
+        {"num_train_timesteps": 1000, "eta": 1.0, "s_noise": 1.0},
+        KarrasVeScheduler().config,
+        ScoreSdeVeScheduler().config,
     ],
-    ids=["trigonometric", "flow from data to noise", "shifted betas", "continuous noise prediction", "no betas"],
+    ids=[
+        "trigonometric",
+        "flow from data to noise",
+        "shifted betas",
+        "continuous noise prediction",
+        "no betas",
+        "stochastic flow",
+        "stochastic sigmas",
+        "predictor and corrector",
+    ],
 )
 def test_configs_of_other_processes_are_refused(config):
     words = ["process which is not supported", "Keep the pipeline's own scheduler", config.get("_class_name", "")]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import subprocess
+import sys
 import threading
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -89,6 +92,59 @@ def test_the_file_is_plain_json_with_one_key_of_ours(ours, wishes, tmp_path):
     assert content["_deis_sn"].keys() - {"process", "stats"} == wished.keys()
 
 
+@pytest.mark.parametrize("ours", OURS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        *WISHES.values(),
+        {"process": "edm", "sigma_data": 0.4, "interpolation": "rho"},
+        {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0, "shift_terminal": 0.1},
+    ],
+    ids=str,
+)
+def test_a_scheduler_made_from_a_whole_config_is_the_same(ours, options):
+    """`Scheduler(**scheduler.config)`, as some code makes copies."""
+    vp = not options.get("process") and not options.get("use_flow_sigmas")
+    scheduler = ours(**(SD_BETAS if vp else {}), **options, stats=STATS if vp else None)
+    again = ours(**scheduler.config)
+    assert again.options == scheduler.options and again.statistics == scheduler.statistics
+    assert ours(**{**scheduler.config, "solver": "ipndm"}).options["solver"] == "ipndm"
+
+
+def test_grids_survive_that_too():
+    scheduler = DEISSNScheduler(**SD_BETAS, timestep_spacing="power_rho", grid_exponent=5.0)
+    again = DEISSNScheduler(**scheduler.config)
+    assert (again.spacing, again.options["grid_exponent"]) == ("power_rho", 5.0)
+
+
+def test_an_option_changed_later_is_kept():
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    scheduler.register_to_config(prediction_type="v_prediction", solver_order=4, solver="ipndm")
+    back = DEISSNScheduler.from_config(EulerDiscreteScheduler.from_config(scheduler.config).config)
+    names = ("prediction_type", "solver_order", "solver")
+    assert [back.options[name] for name in names] == ["v_prediction", 4, "ipndm"]
+
+
+def test_a_process_may_be_chosen_against_the_config():
+    flow = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, shift_terminal=0.1, use_dynamic_shifting=True)
+    edm = EDMEulerScheduler()
+    assert DEISSNScheduler.from_config(flow.config, use_flow_sigmas=False).noise.path == "vp"
+    assert DEISSNScheduler.from_config(flow.config, process="edm").noise.path == "ve"
+    options = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+    assert DEISSNScheduler.from_config(edm.config, **options).noise.path == "flow"
+    assert DEISSNScheduler.from_config(edm.config, process="vp").noise.path == "vp"
+    shifted = DEISSNScheduler.from_config(flow.config, shift=7.0)
+    assert shifted.config.flow_shift == 7.0
+    assert diffusers.FlowMatchEulerDiscreteScheduler.from_config(shifted.config).config.shift == 7.0
+
+
+def test_statistics_of_a_scheduler_that_lives_are_at_hand_however_many_came_after():
+    scheduler = DEISSNScheduler.from_config(SD_BETAS, stats=STATS.with_origin(seed=-1))
+    for seed in range(70):
+        DEISSNScheduler.from_config(SD_BETAS, stats=STATS.with_origin(seed=seed))
+    assert DEISSNScheduler.from_config(scheduler.config).statistics == scheduler.statistics
+
+
 def test_numbers_of_numpy_do_not_break_the_file(tmp_path):
     scheduler = DEISSNScheduler(corrector_gain=np.float32(0.5), guidance_scale=np.float64(2.0))
     assert through_json(scheduler, tmp_path)["_deis_sn"]["corrector_gain"] == 0.5
@@ -129,6 +185,18 @@ def test_copies_in_the_middle_of_a_run_go_on_alone(ours, copied):
     assert torch.equal(*ends) and other.statistics == scheduler.statistics == STATS
 
 
+def test_a_pickle_takes_its_statistics_to_another_process(tmp_path):
+    scheduler = DEISSNScheduler.from_config(SD_BETAS, stats=STATS)
+    (tmp_path / "scheduler.pickle").write_bytes(pickle.dumps(scheduler))
+    program = (
+        "import pickle, sys, pathlib; from diffusers_deis_sn import DEISSNScheduler; "
+        "scheduler = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()); "
+        "print(DEISSNScheduler.from_config(scheduler.config).statistics == scheduler.statistics is not None)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "scheduler.pickle")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "True"
+
+
 def test_one_copy_for_each_thread_is_enough():
     scheduler = DEISSNScheduler.from_config(SD_BETAS, stats=STATS)
     noise = [torch.linspace(-1.0, 1.0 + n, 12) for n in range(4)]
@@ -149,16 +217,38 @@ def test_one_copy_for_each_thread_is_enough():
 
 
 @pytest.mark.parametrize("steps", [(6, 6), (6, 9)])
-def test_two_runs_that_take_turns_are_an_error_and_no_picture(steps):
-    scheduler = DEISSNScheduler(**SD_BETAS)
+@pytest.mark.parametrize("before", [0, 1, 3])
+@pytest.mark.parametrize("between", [0, 1, 2])
+@pytest.mark.parametrize("ours", OURS)
+def test_a_run_that_another_one_has_ended_is_an_error_and_no_picture(ours, steps, before, between):
+    """Whoever plans last goes on alone; the other is told at its next step, however far both had come."""
+    scheduler = ours.from_config(SD_BETAS, stats=STATS)
+    expected = run(copy.deepcopy(scheduler), steps[1])
+    x = torch.ones(1, 3, 4)
     scheduler.set_timesteps(steps[0])
     mine = scheduler.timesteps
-    x = scheduler.step(torch.zeros(2), mine[0], torch.ones(2)).prev_sample
+    for t in mine[:before]:
+        x = scheduler.step(torch.zeros_like(x), t, x).prev_sample
     scheduler.set_timesteps(steps[1])
-    scheduler.step(torch.zeros(2), scheduler.timesteps[0], torch.ones(2))
-    x = scheduler.step(torch.zeros(2), scheduler.timesteps[1], x).prev_sample
-    with pytest.raises(StepError, match="set_timesteps"):
-        scheduler.step(torch.zeros(2), mine[1], x)
+    y = torch.linspace(-1.0, 1.0, 12).reshape(1, 3, 4)
+    for n, t in enumerate(scheduler.timesteps):
+        if n == between and (before or between or steps[0] != steps[1]):
+            with pytest.raises(StepError, match="share one scheduler"):
+                scheduler.step(torch.zeros_like(x), mine[before], x)
+        y = scheduler.step(torch.sin(3.0 * y + float(t) / 500.0), t, y).prev_sample
+    assert torch.equal(y, expected)
+
+
+def test_one_list_of_times_may_be_walked_through_for_every_run_of_its_kind():
+    scheduler = DEISSNScheduler.from_config(SD_BETAS, stats=STATS)
+    expected = run(scheduler)
+    times = scheduler.timesteps
+    for _ in range(3):
+        scheduler.set_timesteps(6)
+        y = torch.linspace(-1.0, 1.0, 12).reshape(1, 3, 4)
+        for t in times:
+            y = scheduler.step(torch.sin(3.0 * y + float(t) / 500.0), t, y).prev_sample
+        assert torch.equal(y, expected)
 
 
 def test_a_time_is_known_by_where_it_lies():

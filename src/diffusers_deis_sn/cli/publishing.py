@@ -48,8 +48,8 @@ def push(
 def card(
     folder: Annotated[Path, typer.Argument(help="Folder with score_statistics.safetensors.")],
     name: Annotated[
-        str | None, typer.Option(help="What `stats=` will be, such as user/repo; the folder otherwise.")
-    ] = None,
+        str, typer.Option(help="What `stats=` will be; `push` fills in where it goes instead of user/repo.")
+    ] = "user/repo",
     notes: Annotated[Path | None, typer.Option(help="Text in Markdown for the end of the card.")] = None,
 ) -> None:
     """Write README.md, normaliser.png and, where there are costs, schedule.png beside the statistics of a folder."""
@@ -59,7 +59,7 @@ def card(
 
     file = locate(folder)
     text = notes.read_text(encoding="utf-8") if notes is not None else None
-    changed = write_folder(ScoreStatistics.load(file), file.parent, name or str(folder), notes=text)
+    changed = write_folder(ScoreStatistics.load(file), file.parent, name, notes=text)
     typer.echo(f"Written: {', '.join(map(str, changed))}" if changed else "Nothing has changed")
 
 

@@ -125,6 +125,8 @@ def shift_factor(mu: float, kind: str) -> float:
     Raises:
         ConfigurationError: A shift that is not a positive number.
     """
+    if not isinstance(mu, int | float | np.number) or isinstance(mu, bool):
+        raise ConfigurationError(f"`mu` must be a number, got {mu!r}. Pipelines compute it from the resolution.")
     with np.errstate(over="ignore"):
         factor = float(np.exp(mu)) if kind == "exponential" else float(mu)
     if not 0.0 < factor < np.inf:

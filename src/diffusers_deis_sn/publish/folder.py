@@ -15,6 +15,7 @@ from diffusers_deis_sn.statistics.format import FILE_NAME
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 CARD = "README.md"
+NO_NAME = "user/repo"  # in cards made before anybody has said where they will be; `push` fills it in
 NORMALISER, SCHEDULE = "normaliser.png", "schedule.png"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from diffusers_deis_sn.errors import PublishError
-from diffusers_deis_sn.publish.folder import content, own_files
+from diffusers_deis_sn.publish.folder import CARD, NO_NAME, content, own_files
 from diffusers_deis_sn.statistics.hub import HubName
 from diffusers_deis_sn.statistics.hub_errors import client_errors, harmless, is_secret, page_of, root_of, status_of
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -85,6 +85,7 @@ def push(
             "user/repo/folder; a branch is given by `revision`."
         )
     made = content(statistics, repo_id, notes=notes, own=files)
+    made[CARD] = made[CARD].replace(NO_NAME.encode(), repo_id.encode())
     sizes = {name.file(file): len(data) for file, data in made.items()}
     if dry_run:
         return Published(repo_id, sizes, None, page_of(name.repo), None)

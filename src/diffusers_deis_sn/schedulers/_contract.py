@@ -19,6 +19,8 @@ from diffusers_deis_sn.schedulers._plan import OFF_GRID, RunPlan, nearest, off_g
 
 logger = logging.getLogger("diffusers_deis_sn")
 
+FORMER = 8  # runs before the present one whose times are still known as theirs
+
 
 class PlannedScheduler(SchedulerMixin, ConfigMixin):
     """A scheduler whose runs are planned in `set_timesteps`; subclasses make the plan and take the steps.
@@ -56,12 +58,16 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         self.num_inference_steps: int | None = None
         self._plan: RunPlan | None = None
         self._grid = self.timesteps
+        self._former: tuple[tuple[Tensor, tuple[float, ...]], ...] = ()
         self._begin_index: int | None = None
         self._step_index: int | None = None
         self._warned: set[str] = set()
 
     def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
         """Make `plan` the current run."""
+        if self._plan is not None:
+            # Kept, so that no other tensor comes to lie where the times of a run lay that this one takes the place of.
+            self._former = ((self._grid, self._plan.times), *self._former[: FORMER - 1])
         self._plan = plan
         self.num_inference_steps = plan.steps
         numbered = plan.whole and self.noise.path == "vp"  # the times of other processes are a continuum
@@ -120,6 +126,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         """Number of the step that `step` is called for; raises StepError if it does not fit the plan."""
         if self._plan is None:
             raise StepError("`step` was called before `set_timesteps`. Call `set_timesteps(number_of_steps)` first.")
+        self._check_turn(timestep)
         if self._step_index is None:
             self._step_index = self._first_index(timestep)
             self._plan.check_begin(self._step_index)
@@ -128,6 +135,27 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             known = self._known_time(timestep)
         self._plan.check(self._step_index, known)
         return self._step_index
+
+    def _check_turn(self, timestep: float | Tensor) -> None:
+        """Raise StepError for a timestep of a run that another call of `set_timesteps` has ended.
+
+        A list of times that is walked through from its beginning once more, after the same run was planned anew, is
+        taken for that of the present run.
+        """
+        for former in self._former:
+            grid, times = former
+            place = _place_in(grid, timestep)
+            if place is None:
+                continue
+            plan: RunPlan = self._plan  # type: ignore[assignment]
+            if self._step_index is not None or place != (self._begin_index or 0) or times != plan.times:
+                raise StepError(
+                    "This timestep is one of a run that another call of `set_timesteps` has ended: two pipelines or "
+                    "threads share one scheduler. Give each its own (copy.deepcopy), or take `timesteps` anew."
+                )
+            self._former = (*(one for one in self._former if one is not former), (self._grid, plan.times))
+            self._grid = grid
+            return
 
     def _first_index(self, timestep: float | Tensor) -> int:
         """Number of the call that a run begins with."""
@@ -153,11 +181,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         Pipelines walk through views of `timesteps`. So even on an accelerator it is seen, without reading from it, when
         two runs take turns on one scheduler.
         """
-        grid = self._grid
-        if not isinstance(timestep, Tensor) or timestep.device != grid.device or timestep.numel() == 0:
-            return None
-        offset, odd = divmod(timestep.data_ptr() - grid.data_ptr(), grid.element_size())
-        return offset if not odd and 0 <= offset < len(grid) and self._plan is not None else None
+        return None if self._plan is None else _place_in(self._grid, timestep)
 
     def _warn_once(self, topic: str, message: str) -> None:
         if topic not in self._warned:
@@ -218,6 +242,14 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     def __len__(self) -> int:
         """Number of training times, T."""
         return len(self.noise)
+
+
+def _place_in(grid: Tensor, timestep: float | Tensor) -> int | None:
+    """Which number of `grid` a view of it is, None of any other tensor."""
+    if not isinstance(timestep, Tensor) or timestep.device != grid.device or timestep.numel() == 0:
+        return None
+    offset, odd = divmod(timestep.data_ptr() - grid.data_ptr(), grid.element_size())
+    return offset if not odd and 0 <= offset < len(grid) else None
 
 
 def _first(timestep: float | Tensor) -> float:

@@ -13,8 +13,18 @@ from diffusers_deis_sn.schedulers._own_config import DEFAULTED, PRIVATE, default
 
 SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
 FLAGGED_SPACINGS = ("karras", "exponential", "beta")  # the grids that Diffusers chooses by `use_..._sigmas`
-FOREIGN_CLASSES = ("CosineDPM", "CogVideoX", "DDPMWuerstchen", "IPNDM", "KarrasVe", "ScoreSdeVe")
-FOREIGN_OPTIONS = ("snr_shift_scale", "scaler", "s_churn", "sampling_eps")
+FOREIGN_CLASSES = (
+    "CosineDPM",
+    "CogVideoX",
+    "DDPMWuerstchen",
+    "Helios",
+    "IPNDM",
+    "KarrasVe",
+    "LTXEulerAncestral",
+    "ScoreSdeVe",
+)
+FOREIGN_OPTIONS = ("snr_shift_scale", "scaler", "s_churn", "s_noise", "sampling_eps", "stages")
+FLOW_OPTIONS = ("use_flow_sigmas", "prediction_type", "flow_shift", "shift_terminal")
 
 
 def inherited_options(
@@ -38,7 +48,7 @@ def inherited_options(
     options = dict(private)
     if "process" not in private:
         options = edm_options(config) | continuous_options(config) | flow_options(config) | private
-    _drop_bounds(options, chosen.get("process", options.get("process", "vp")))
+    _choose_process(options, config, chosen)
     solver = chosen.get("solver", private.get("solver"))
     if solver in TABLEAUX:
         if config.get("solver_order") not in (None, TABLEAUX[solver].order):
@@ -49,8 +59,20 @@ def inherited_options(
     return options
 
 
-def _drop_bounds(options: dict[str, Any], process: str) -> None:
-    """Bounds of sigmas that would name another process than the one chosen."""
+def _choose_process(options: dict[str, Any], config: dict[str, Any], chosen: dict[str, Any]) -> None:
+    """Leave behind what belongs to a process that the caller of `from_config` has now chosen another for."""
+    process = chosen.get("process", options.get("process", "vp"))
+    if chosen.get("use_flow_sigmas"):
+        process = options["process"] = chosen.get("process", "vp")
+    elif chosen.get("use_flow_sigmas") is False or process != "vp":
+        for name in FLOW_OPTIONS:
+            options.pop(name, None)
+        if config.get("use_flow_sigmas"):
+            options["use_flow_sigmas"] = False
+        if config.get("use_dynamic_shifting"):
+            options["use_dynamic_shifting"] = False
+        if config.get("prediction_type") == "flow_prediction":
+            options["prediction_type"] = "epsilon"
     for name in {"vp": SIGMA_OPTIONS, "ve": ("sigma_data",)}.get(process, ()):
         options.pop(name, None)
 

@@ -41,7 +41,7 @@ class ExponentialIntegrator(SolverOptions):
     ignore_for_config: ClassVar[list[str]] = ["stats"]
     _shift = 1.0
 
-    def _set_up(self, stats: ScoreStatistics | str | PathLike[str] | None) -> None:
+    def _set_up(self, stats: ScoreStatistics | str | PathLike[str] | bool | None) -> None:
         """What is left of `__init__` once the config is registered.
 
         Raises:
@@ -57,8 +57,9 @@ class ExponentialIntegrator(SolverOptions):
         # Oldest first, as in Diffusers; None before the first.
         self.model_outputs: list[Any] = [None] * self.options["solver_order"]
         self._at_hand = 0
-        if stats is not None:
-            self.set_stats(stats)
+        remembered = self._private.get("stats")  # of a whole config, Scheduler(**config)
+        if stats is not None or remembered is not None:
+            self.set_stats(remembered if stats is None else None if isinstance(stats, bool) else stats)
 
     @abstractmethod
     def _spaced_levels(self, noise: NoiseSchedule, steps: int) -> Array:

@@ -46,7 +46,7 @@ class OwnConfig(ConfigMixin):
     @property
     def _private(self) -> dict[str, Any]:
         """What the config's private key holds."""
-        return dict(self.config.get(PRIVATE) or {})
+        return _entries(self.config)
 
     def _set_private(self, **values: Any) -> None:
         """Change entries of the private key; None removes one, and the key goes with its last entry."""
@@ -61,7 +61,12 @@ class OwnConfig(ConfigMixin):
         public, private = dict(self.config), self._private
         public.pop(PRIVATE, None)
         unsaid = set(public.pop(DEFAULTED, ())) - OWN_OPTIONS
+        if DEFAULTED not in values:  # options changed later are said
+            unsaid -= values.keys()
         own = {name: public.pop(name) for name in OWN_OPTIONS & values.keys()}
+        if PRIVATE in values:  # made from a whole config, Scheduler(**config): defaults of `__init__` say nothing
+            own = {name: value for name, value in own.items() if name not in values.get(DEFAULTED, ())}
+            values = {name: value for name, value in values.items() if name not in ("solver_order", "timestep_spacing")}
         if "solver_order" in values:
             order = values["solver_order"]
             large = isinstance(order, int) and order > LARGEST_PUBLIC_ORDER
@@ -93,7 +98,9 @@ class OwnConfig(ConfigMixin):
 
 @cache
 def _signature_defaults(cls: type) -> tuple[tuple[str, Any], ...]:
-    parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    # A subclass may have a constructor of its own that hands everything on.
+    named = [one for one in cls.__mro__ if "num_train_timesteps" in inspect.signature(one.__init__).parameters]  # type: ignore[misc]
+    parameters = inspect.signature((named or [cls])[0].__init__).parameters.values()  # type: ignore[misc]
     return tuple((one.name, one.default) for one in parameters if one.name not in ("self", "stats"))
 
 
@@ -107,7 +114,7 @@ def split(config: dict[str, Any], cls: type) -> tuple[dict[str, Any], dict[str, 
 
     The time grid of another class is none of ours: `timestep_spacing` counts as left, and so do its bounds of sigmas.
     """
-    private = dict(config.get(PRIVATE) or {})
+    private = _entries(config)
     unsaid = config.get(DEFAULTED) or ()
     given = {key: value for key, value in config.items() if key not in BOOKKEEPING and key not in unsaid}
     ours = set(default_options(cls)) - OWN_OPTIONS - {"timestep_spacing"}
@@ -121,6 +128,12 @@ def split(config: dict[str, Any], cls: type) -> tuple[dict[str, Any], dict[str, 
         arguments["solver_order"] = private["solver_order"]
     private.pop("solver_order", None)
     return arguments, left, private
+
+
+def _entries(config: dict[str, Any]) -> dict[str, Any]:
+    """What the private key of a config holds; nothing where somebody put something else there."""
+    entries = config.get(PRIVATE)
+    return dict(entries) if isinstance(entries, dict) else {}
 
 
 def _same(value: Any, default: Any) -> bool:

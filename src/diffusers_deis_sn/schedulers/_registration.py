@@ -21,15 +21,20 @@ TABLE_MODULE = "diffusers.pipelines.pipeline_loading_utils"
 
 
 class _WhenImported(MetaPathFinder):
-    """Finds nothing itself; sees the module with the table go by, and enters this library once it is there."""
+    """Finds nothing itself; sees the module with the table go by, and enters this library each time it is there."""
+
+    _looking = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != TABLE_MODULE:
+        if fullname != TABLE_MODULE or self._looking:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
+        self._looking = True
+        try:
+            spec = find_spec(fullname)
+        finally:
+            self._looking = False
         if spec is not None and spec.loader is not None:
             loader: Any = spec.loader
             execute = loader.exec_module
@@ -52,5 +57,5 @@ def register() -> None:
     """Enter this library in Diffusers' table, now or as soon as the table exists."""
     if TABLE_MODULE in sys.modules:
         _enter(sys.modules[TABLE_MODULE])
-    elif not any(isinstance(finder, _WhenImported) for finder in sys.meta_path):
+    if not any(isinstance(finder, _WhenImported) for finder in sys.meta_path):
         sys.meta_path.insert(0, _WhenImported())

@@ -13,6 +13,7 @@ from os import PathLike
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from weakref import WeakValueDictionary
 
 from diffusers_deis_sn.errors import DeisSnError
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger
@@ -37,17 +38,18 @@ Source = ScoreStatistics | str | PathLike[str]
 
 
 class Shelf:
-    """The statistics used last in this process, by content."""
+    """The statistics used last in this process, and all that are still in use, by name."""
 
     def __init__(self, size: int = 64) -> None:
         self._records: OrderedDict[str, ScoreStatistics] = OrderedDict()
+        self._in_use: WeakValueDictionary[str, ScoreStatistics] = WeakValueDictionary()
         self._size, self._lock = size, Lock()
 
     def put(self, statistics: ScoreStatistics, name: str | None = None) -> str:
         """Keep a record; its name, by default one made from its content."""
         name = name or IN_MEMORY + hashlib.sha256(statistics.to_bytes()).hexdigest()[:16]
         with self._lock:
-            self._records[name] = statistics
+            self._records[name] = self._in_use[name] = statistics
             self._records.move_to_end(name)
             if len(self._records) > self._size:
                 self._records.popitem(last=False)
@@ -56,7 +58,7 @@ class Shelf:
     def get(self, name: str) -> ScoreStatistics | None:
         """The record of that name, None if it is not kept (any more)."""
         with self._lock:
-            return self._records.get(name)
+            return self._records.get(name) or self._in_use.get(name)
 
 
 SHELF = Shelf()
@@ -152,12 +154,14 @@ class StatisticsHolder(OwnConfig, PlannedScheduler):
             ConfigurationError: The config is that of a process which is not supported, or an option is at fault.
             StatisticsError: See `set_stats`.
         """
+        if isinstance(config, (str, PathLike)):  # as Diffusers had it once
+            return cls.from_pretrained(config, return_unused_kwargs=return_unused_kwargs, stats=stats, **kwargs)
         where = {key: kwargs.pop(key) for key in (*HUB_OPTIONS, *LOOKING_UP, "subfolder") if key in kwargs}
-        if isinstance(config, (str, PathLike)):
-            config, kwargs = cls.load_config(config, return_unused_kwargs=True, **kwargs)
-        given: dict[str, Any] = config or {}  # type: ignore[assignment]
+        given: dict[str, Any] = config or {}
         arguments, left, private = split(given, cls)
         remembered = private.pop("stats", None)
+        if "shift" in kwargs and "shift" not in default_options(cls):  # as flow-matching schedulers call it
+            kwargs.setdefault("flow_shift", kwargs.pop("shift"))
         own = inherited_options(cls, given, private, kwargs)
         ours = default_options(cls)
         for key in own.keys() & ours.keys() - kwargs.keys():
@@ -165,6 +169,8 @@ class StatisticsHolder(OwnConfig, PlannedScheduler):
         scheduler, unused = super().from_config(
             arguments if config is not None else None, return_unused_kwargs=True, **kwargs
         )
+        if "shift" in left:  # the same under another name, for the way back
+            left["shift"] = scheduler.config["flow_shift"]
         scheduler._keep(left, {key: value for key, value in own.items() if key not in ours})
         source = remembered if stats is None else stats
         if source is not None and source is not False:
@@ -218,6 +224,9 @@ class StatisticsHolder(OwnConfig, PlannedScheduler):
         revision = where.pop("revision", None)  # of the scheduler's repository; other statistics have their own
         if stats is None and pretrained_model_name_or_path is not None:
             stats = side_file(pretrained_model_name_or_path, subfolder, revision=commit or revision, **where)
+            if stats is not None and commit is not None and not Path(pretrained_model_name_or_path).exists():
+                # By its name on the Hub, which is remembered; the cache has it now.
+                stats = "/".join([str(pretrained_model_name_or_path), *filter(None, [subfolder])]) + f"@{commit}"
         if stats == AUTO:
             unused.setdefault("base_model", str(pretrained_model_name_or_path))
         return cls.from_config(config, return_unused_kwargs=return_unused_kwargs, stats=stats, **where, **unused)
@@ -225,26 +234,28 @@ class StatisticsHolder(OwnConfig, PlannedScheduler):
     def save_pretrained(self, save_directory: str | PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
         """Write the config and, in a folder of their own, the statistics.
 
-        Statistics that were saved in the same folder before are replaced, or removed where there are none now.
+        Statistics that were saved in the same folder before are replaced, or removed where there are none now; those
+        in a repository on the Hub are replaced only.
 
         Args:
             save_directory: Made if missing.
             push_to_hub: Upload the folder afterwards.
             **kwargs: For the upload: `repo_id`, `token`, ... as Diffusers has them.
         """
-        source = self._private.get("stats")
         # A file of this kind directly beside the config would make Diffusers take the folder for one of weights.
         beside = Path(save_directory, FOLDER, FILE_NAME)
         if self.statistics is None:
             beside.unlink(missing_ok=True)  # what was saved here before would be loaded with this config
         else:
             self.statistics.save(beside)
-            if source is not None and source.startswith(IN_MEMORY):
-                self._set_private(stats=None)  # the file lies beside, and the name means nothing elsewhere
-        try:
-            super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
-        finally:
-            self._set_private(stats=source)
+        super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy or pickle, whose statistics are from now on at hand in this process."""
+        self.__dict__.update(state)
+        name = self._private.get("stats")
+        if self.statistics is not None and name is not None:
+            SHELF.put(self.statistics, name)
 
 
 __all__ = ["FOLDER", "HUB_OPTIONS", "PRIVATE", "StatisticsHolder"]

@@ -71,7 +71,8 @@ class DEISSNScheduler(NamedSpacing):
         use_dynamic_shifting: Whether the shift is that of the resolution, which pipelines pass as `mu`.
         time_shift_type: Whether that shift is e^mu, "exponential", or mu, "linear".
         shift_terminal: sigma of the last call, to which shifted grids are stretched.
-        stats: Score statistics: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the config.
+        stats: Score statistics: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the config. "auto" is
+            for `from_config(..., base_model=...)`, `from_pretrained` and `for_pipeline`.
 
     Raises:
         ConfigurationError: An option is unknown, out of range or at odds with another.
@@ -125,7 +126,7 @@ class DEISSNScheduler(NamedSpacing):
         use_dynamic_shifting: bool = False,
         time_shift_type: str = "exponential",
         shift_terminal: float | None = None,
-        stats: ScoreStatistics | str | PathLike[str] | None = None,
+        stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
     ) -> None:
         self._set_up(stats)
 

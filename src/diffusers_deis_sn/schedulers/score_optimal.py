@@ -138,7 +138,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         velocity: str = "sigma",
         normalise: bool = True,
         whole_timesteps: bool = False,
-        stats: ScoreStatistics | str | PathLike[str] | None = None,
+        stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
     ) -> None:
         self._set_up(stats)
 
@@ -274,6 +274,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         super()._adopt(plan, device)
         if not self.options["whole_timesteps"]:
             self.timesteps = self.timesteps.float()  # so that a run planned anew fits in, whatever its times
+            self._grid = self.timesteps
         self._replanned = None
 
     # ----------------------------------------------------------------------------------------- image to image
@@ -300,12 +301,12 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
             return  # nothing to go through: the pipeline's own list stays
         tail = self._legal(model, self.path.run(plan.steps - before, start, self._end(model)))
         head = self._legal(model, self.path.partition(before, self._path_start(model), float(tail[0])))
-        shown = self.timesteps, self.sigmas
+        shown, former = (self.timesteps, self.sigmas), self._former
         self._adopt(self._planned(model, np.append(head[:-1], tail)), self.timesteps.device)
         shown[0].copy_(self.timesteps)
         shown[1].copy_(self.sigmas)
         self.timesteps, self.sigmas = shown
-        self._grid = self.timesteps
+        self._grid, self._former = self.timesteps, former
         self._begin_index = self._replanned = begin
 
     def _begin_step(self, timestep: float | Tensor) -> int:

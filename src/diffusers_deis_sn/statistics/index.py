@@ -90,7 +90,10 @@ def look_up(base_model: str | None, *, index: str | PathLike[str] | None = None,
     known = _index(index if index is not None else os.environ.get(INDEX_VARIABLE), warnings, hub_options)
     found = None
     if model is None:
-        warnings.append("The model's name is not known, so its score statistics cannot be looked up.")
+        warnings.append(
+            "The model's name is not known, so its score statistics cannot be looked up: pass base_model=, or use "
+            "`for_pipeline(pipe)`."
+        )
     elif model not in known.models:
         warnings.append(f"{known.name[0].upper()}{known.name[1:]} names no score statistics of {model!r}.")
     else:

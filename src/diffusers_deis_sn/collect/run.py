@@ -51,7 +51,7 @@ def calibrate(
     known to `tolerance`, which takes a few batches, and on `num_samples` at most.
 
     Args:
-        pipe: Any pipeline of a variance-preserving model; its class and its network need not be known.
+        pipe: Any pipeline of a variance-preserving, EDM or flow-matching model; its class need not be known.
         prompts: What users of the model ask for; required where the pipeline takes a prompt.
         num_samples: Number of samples, at least 2. A pipeline whose batch is fixed by its own arguments (labels,
             embeddings) is called until there are as many.

@@ -27,7 +27,7 @@ class StatisticsOrigin:
         revision: Its commit or branch.
         noise_schedule: What a person calls the noise schedule.
         fingerprint: Its `NoiseSchedule.fingerprint`; what `ScoreStatistics.check` compares.
-        prediction_type: What the network predicts: "epsilon", "v_prediction" or "sample".
+        prediction_type: What the network predicts: "epsilon", "v_prediction", "sample" or "flow_prediction".
         guidance_scale: Scale of classifier-free guidance; the guided output is what was measured.
         sample_shape: Shape of one sample as the scheduler sees it, without the batch.
         dtype: Precision the network ran in, such as "float16".

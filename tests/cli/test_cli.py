@@ -21,19 +21,6 @@ FILE = "score_statistics.safetensors"
 QUICK = ("--num-samples", "3", "--batch-size", "2", "--steps", "3", "--device", "cpu")
 
 
-@pytest.fixture
-def run(capsys):
-    """Runs `deis-sn` and returns (exit code, stdout, stderr)."""
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main([str(one) for one in arguments])
-        shown = capsys.readouterr()
-        return end.value.code, shown.out, shown.err
-
-    return command
-
-
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """A folder with saved pipelines."""

@@ -9,25 +9,11 @@ from pathlib import Path
 import pytest
 
 from diffusers_deis_sn import DEISSNScheduler
-from diffusers_deis_sn.cli.app import main
 from diffusers_deis_sn.statistics import ScoreStatistics
 from records import gaussian_record
 
 FILE = "score_statistics.safetensors"
 MODEL = Path(__file__).resolve().parents[2] / "examples/models/tiny-sd-digits"
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs `deis-sn` and returns (exit code, stdout, stderr)."""
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main([str(one) for one in arguments])
-        shown = capsys.readouterr()
-        return end.value.code, shown.out, shown.err
-
-    return command
 
 
 @pytest.fixture

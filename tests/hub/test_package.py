@@ -259,10 +259,11 @@ def test_a_process_that_the_stand_in_does_not_know_is_refused(saved):
     package(folder, remote_code=True)
 
 
-def test_weights_in_the_scheduler_folder_are_refused(saved):
+@pytest.mark.parametrize("ending", [".safetensors", ".bin", ".onnx", ".pb", ".flashpack"])
+def test_weights_in_the_scheduler_folder_are_refused(saved, ending):
     folder = saved()
-    shutil.copy(folder / SIDE_FILE, folder / "scheduler")
-    refused(PublishError, ["score_statistics.safetensors", "one folder deeper"], package, folder)
+    shutil.copy(folder / SIDE_FILE, folder / f"scheduler/score_statistics{ending}")
+    refused(PublishError, [f"score_statistics{ending}", "one folder deeper"], package, folder)
 
 
 def test_options_that_diffusers_does_not_take_are_refused(saved):

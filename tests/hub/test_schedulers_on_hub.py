@@ -113,7 +113,7 @@ def test_a_scheduler_comes_with_the_statistics_beside_its_config(cls, hub, confi
     for revision in (None, commit):
         loaded = cls.from_pretrained("user/model", subfolder="scheduler", revision=revision)
         assert loaded.statistics == STATS
-        assert loaded.config["_deis_sn"]["stats"] == f"user/model/scheduler@{commit}"
+        assert loaded.config["_deis_sn"]["stats"] == f"user/model/scheduler/score_statistics@{commit}"
     before = len(hub.requests)
     there = EulerDiscreteScheduler.from_config(loaded.config)
     assert cls.from_config(json.loads(there.to_json_string())).statistics == STATS and len(hub.requests) == before

@@ -8,7 +8,7 @@ import pytest
 
 from diffusers_deis_sn.errors import StatisticsAccessError, StatisticsNotFoundError, StatisticsUnreachableError
 from diffusers_deis_sn.statistics import ScoreStatistics
-from diffusers_deis_sn.statistics.source import SIDE_FILE, side_file
+from diffusers_deis_sn.statistics.source import SIDE_FILE, Located, find, side_file
 from fake_hub import TOKEN
 from records import tiny_record
 from refusals import refused
@@ -20,20 +20,23 @@ BESIDE = {**CONFIG, f"scheduler/{SIDE_FILE}": tiny_record().to_bytes()}
 def test_beside_a_local_config(tmp_path):
     assert side_file(tmp_path, "scheduler") is side_file(str(tmp_path), "scheduler") is None
     path = tiny_record().save(tmp_path / "scheduler" / SIDE_FILE)
-    assert side_file(tmp_path, "scheduler") == side_file(tmp_path / "scheduler") == path
+    found = Located(path, str(path.resolve()))
+    assert side_file(tmp_path, "scheduler") == side_file(tmp_path / "scheduler") == found
     (tmp_path / "scheduler" / "scheduler_config.json").write_text("{}")
-    assert side_file(tmp_path / "scheduler" / "scheduler_config.json") == path
+    assert side_file(tmp_path / "scheduler" / "scheduler_config.json") == found
 
 
 @pytest.mark.parametrize("subfolder", ["scheduler", None])
 def test_beside_a_config_on_the_hub(hub, subfolder):
     prefix = f"{subfolder}/" if subfolder else ""
     repo = hub.add_repo("user/repo", {f"{prefix}{SIDE_FILE}": tiny_record().to_bytes()})
-    path = side_file("user/repo", subfolder, revision=repo.head)
-    assert path is not None
-    assert ScoreStatistics.load(path) == tiny_record()
+    found = side_file("user/repo", subfolder, revision=repo.head)
+    assert found is not None
+    assert ScoreStatistics.load(found.path) == tiny_record()
     hub.requests.clear()
-    assert side_file("user/repo", subfolder, revision=repo.head) == path
+    assert side_file("user/repo", subfolder, revision=repo.head) == found
+    assert found.name == f"user/repo/{prefix}score_statistics@{repo.head}"
+    assert find(found.name) == found  # the name finds it again, and that at no request either
     assert hub.requests == []
 
 

@@ -20,6 +20,7 @@ from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.errors import (
     ConfigurationError,
     NoiseScheduleError,
+    StatisticsError,
     StatisticsFormatError,
     StatisticsMismatchError,
     StatisticsNotFoundError,
@@ -244,6 +245,11 @@ def test_refused_statistics_leave_those_in_use(tmp_path):
         with pytest.raises(error):
             scheduler.set_stats(source)
         assert scheduler.statistics is good and scheduler.config["_deis_sn"] == remembered
+
+
+def test_an_option_of_the_hub_that_is_none_is_named(tmp_path):
+    words = ["'localfiles'", "local_files_only"]
+    refused(StatisticsError, words, DEISSNScheduler(**SD_BETAS).set_stats, tmp_path, localfiles=True)
 
 
 def test_a_missing_file_is_named(tmp_path):

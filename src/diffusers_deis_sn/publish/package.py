@@ -20,16 +20,15 @@ from typing import Any
 
 from diffusers_deis_sn.errors import PublishError
 from diffusers_deis_sn.publish.files import write_together
+from diffusers_deis_sn.schedulers._own_config import PRIVATE
 from diffusers_deis_sn.statistics.hub import HubName
 
 OUR_SCHEDULERS = ("DEISSNScheduler", "ScoreOptimalScheduler")
 STAND_IN = "DEISMultistepScheduler"
 SHIM = "deis_sn_scheduler"
 
-# As the schedulers write and read it: ours in a config, and in it the process other than a variance-preserving one.
-PRIVATE = "_deis_sn"
-CLASS, STATS, PROCESS = "class", "stats", "process"
-KNOWN_PROCESSES = ("vp", "flow")  # to the stand-in
+CLASS, STATS, PROCESS = "class", "stats", "process"  # entries of the config's private key
+WEIGHTS = (".safetensors", ".bin", ".onnx", ".pb", ".flashpack")  # by which Diffusers knows a folder of weights
 
 _MODEL_INDEX, _FOLDER, _CONFIG = "model_index.json", "scheduler", "scheduler_config.json"
 _SHIM_TEXT = '''\
@@ -133,7 +132,7 @@ def _our_scheduler(index: dict[str, Any], config: dict[str, Any], root: Path) ->
 
 def _refuse_weights(folder: Path) -> None:
     """Diffusers would take the folder for weights and not download its config; local folders show nothing of it."""
-    weights = sorted(path.name for path in folder.glob("*.safetensors"))
+    weights = sorted(path.name for path in folder.iterdir() if path.suffix in WEIGHTS)
     if weights:
         raise PublishError(
             f"{str(folder / weights[0])!r} would break the pipeline on the Hub: Diffusers takes the folder for one of "
@@ -146,7 +145,7 @@ def _stand_in_config(config: dict[str, Any], private: dict[str, Any], root: Path
     from diffusers import DEISMultistepScheduler
 
     process = private.get(PROCESS, "vp")
-    if process not in KNOWN_PROCESSES:
+    if process != "vp":  # which a flow is too: its own key is one that the stand-in knows
         raise PublishError(
             f"The model in {str(root)!r} has the process {process!r}, which {STAND_IN} of Diffusers does not know: "
             "everybody without this package would get noise. Use the form with code, `--remote-code`."

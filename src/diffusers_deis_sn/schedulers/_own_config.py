@@ -48,19 +48,22 @@ class OwnConfig(ConfigMixin):
         """What the config's private key holds."""
         return _entries(self.config)
 
+    @property
+    def _public(self) -> dict[str, Any]:
+        """The config without the private key, and without the list of what nobody gave."""
+        return {key: value for key, value in self.config.items() if key not in (PRIVATE, DEFAULTED)}
+
     def _set_private(self, **values: Any) -> None:
         """Change entries of the private key; None removes one, and the key goes with its last entry."""
         entries = {key: value for key, value in (self._private | values).items() if value is not None}
-        public = {key: value for key, value in self.config.items() if key != PRIVATE}
-        self._internal_dict = FrozenDict(public | ({PRIVATE: entries} if entries else {}))
+        self._register(self._public, set(self.config.get(DEFAULTED, ())), entries)
 
     def register_to_config(self, **values: Any) -> None:
         """As `ConfigMixin` has it, but what is ours goes under the private key; also the decorator of `__init__`."""
         super().register_to_config(**values)
         defaults = default_options(type(self))
-        public, private = dict(self.config), self._private
-        public.pop(PRIVATE, None)
-        unsaid = set(public.pop(DEFAULTED, ())) - OWN_OPTIONS
+        public, private = self._public, self._private
+        unsaid = set(self.config.get(DEFAULTED, ())) - OWN_OPTIONS
         if DEFAULTED not in values:  # options changed later are said
             unsaid -= values.keys()
         own = {name: public.pop(name) for name in OWN_OPTIONS & values.keys()}
@@ -85,10 +88,9 @@ class OwnConfig(ConfigMixin):
 
     def _keep(self, left: dict[str, Any], others: dict[str, Any]) -> None:
         """Carry along what a config holds for other classes: public keys, and options of this package's other class."""
-        public = {key: value for key, value in self.config.items() if key not in (PRIVATE, DEFAULTED)}
         unsaid = set(self.config.get(DEFAULTED, ())) - left.keys()
         private = {key: value for key, value in others.items() if value is not None}
-        self._register(public | left, unsaid, private | self._private)
+        self._register(self._public | left, unsaid, private | self._private)
 
     def _register(self, public: dict[str, Any], unsaid: set[str], private: dict[str, Any]) -> None:
         """Make this the config. An absent key is left out, for configs are compared with those of other runs."""

@@ -28,6 +28,7 @@ class _WhenImported(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """The module's own spec, which enters this library once it is run; None for all other modules."""
         if fullname != TABLE_MODULE or self._looking:
             return None
         self._looking = True

@@ -18,13 +18,11 @@ from weakref import WeakValueDictionary
 from diffusers_deis_sn.errors import DeisSnError
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger
 from diffusers_deis_sn.schedulers._inheritance import inherited_options
-from diffusers_deis_sn.schedulers._own_config import PRIVATE, OwnConfig, default_options, split
-from diffusers_deis_sn.statistics.format import FILE_NAME
+from diffusers_deis_sn.schedulers._own_config import OwnConfig, default_options, split
 from diffusers_deis_sn.statistics.index import look_up
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.source import find, side_file
+from diffusers_deis_sn.statistics.source import SIDE_FILE, find, side_file
 
-FOLDER = "score_statistics"
 HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
 LOOKING_UP = ("base_model", "index")
 AUTO = "auto"
@@ -223,10 +221,8 @@ class StatisticsHolder(OwnConfig, PlannedScheduler):
         unused.pop("variant", None)  # Modular Diffusers passes it to every component
         revision = where.pop("revision", None)  # of the scheduler's repository; other statistics have their own
         if stats is None and pretrained_model_name_or_path is not None:
-            stats = side_file(pretrained_model_name_or_path, subfolder, revision=commit or revision, **where)
-            if stats is not None and commit is not None and not Path(pretrained_model_name_or_path).exists():
-                # By its name on the Hub, which is remembered; the cache has it now.
-                stats = "/".join([str(pretrained_model_name_or_path), *filter(None, [subfolder])]) + f"@{commit}"
+            beside = side_file(pretrained_model_name_or_path, subfolder, revision=commit or revision, **where)
+            stats = None if beside is None else beside.name  # which is remembered, and in the cache by now
         if stats == AUTO:
             unused.setdefault("base_model", str(pretrained_model_name_or_path))
         return cls.from_config(config, return_unused_kwargs=return_unused_kwargs, stats=stats, **where, **unused)
@@ -243,7 +239,7 @@ class StatisticsHolder(OwnConfig, PlannedScheduler):
             **kwargs: For the upload: `repo_id`, `token`, ... as Diffusers has them.
         """
         # A file of this kind directly beside the config would make Diffusers take the folder for one of weights.
-        beside = Path(save_directory, FOLDER, FILE_NAME)
+        beside = Path(save_directory, SIDE_FILE)
         if self.statistics is None:
             beside.unlink(missing_ok=True)  # what was saved here before would be loaded with this config
         else:
@@ -256,6 +252,3 @@ class StatisticsHolder(OwnConfig, PlannedScheduler):
         name = self._private.get("stats")
         if self.statistics is not None and name is not None:
             SHELF.put(self.statistics, name)
-
-
-__all__ = ["FOLDER", "HUB_OPTIONS", "PRIVATE", "StatisticsHolder"]

@@ -226,7 +226,7 @@ def _path(folder: str | PathLike[str] | None) -> Path | None:
 
 
 def _fetch(name: HubName, file: str, options: HubOptions) -> Path:
-    """`hf_hub_download` with this package's errors, and a second attempt where a connection broke."""
+    """`hf_hub_download` with this package's errors, tried again where a connection broke."""
     from huggingface_hub import hf_hub_download
 
     download = partial(

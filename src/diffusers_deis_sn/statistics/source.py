@@ -51,10 +51,7 @@ def find(
     *,
     subfolder: str | None = None,
     revision: str | None = None,
-    cache_dir: str | PathLike[str] | None = None,
-    token: str | bool | None = None,
-    force_download: bool = False,
-    local_files_only: bool = False,
+    **hub_options: Any,
 ) -> Located:
     """Local file that a name stands for, and a name for it that stays true.
 
@@ -64,16 +61,15 @@ def find(
             taken for a Hub name.
         subfolder: Folder below the one that `source` names.
         revision: Commit, branch or tag, if the name does not say.
-        cache_dir: As for `huggingface_hub.hf_hub_download`, and so are the others.
-        token: The same.
-        force_download: The same.
-        local_files_only: The same; so does the environment variable HF_HUB_OFFLINE.
+        **hub_options: See `statistics.hub.HubOptions`; the environment variable HF_HUB_OFFLINE counts too.
 
     Raises:
+        StatisticsError: An option that is none of those.
         StatisticsNotFoundError: No such file, folder or repository, or one without statistics.
         StatisticsAccessError: The Hub refuses.
         StatisticsUnreachableError: Not cached, and the Hub was not asked, did not answer or failed.
     """
+    options = HubOptions.of(hub_options)
     path = Path(source).expanduser()
     if path.is_file():
         return Located(path, str(path.resolve()))
@@ -88,7 +84,7 @@ def find(
         )
     name = replace(name.below(subfolder or ""), revision=name.revision or revision)
     try:
-        return find_on_hub(name, HubOptions(cache_dir, token, force_download, local_files_only))
+        return find_on_hub(name, options)
     except StatisticsNotFoundError as error:  # for those who meant a folder
         raise type(error)(f"There is no file or folder {source!r} here. {error}") from error.__cause__
 
@@ -107,11 +103,8 @@ def side_file(
     subfolder: str | None = None,
     *,
     revision: str | None = None,
-    cache_dir: str | PathLike[str] | None = None,
-    token: str | bool | None = None,
-    force_download: bool = False,
-    local_files_only: bool = False,
-) -> Path | None:
+    **hub_options: Any,
+) -> Located | None:
     """The statistics that lie beside a scheduler's config, one folder deeper; None where there are none.
 
     To be asked with the commit that the config was loaded from: then the answer, yes or no, comes from the cache, if
@@ -124,12 +117,10 @@ def side_file(
         pretrained: Folder, config file or Hub repository that the scheduler is loaded from.
         subfolder: Folder in it with the config, such as "scheduler".
         revision: Commit, branch or tag of the repository.
-        cache_dir: As for `huggingface_hub.hf_hub_download`, and so are the others.
-        token: The same.
-        force_download: The same.
-        local_files_only: The same.
+        **hub_options: See `statistics.hub.HubOptions`.
 
     Raises:
+        StatisticsError: An option that is none of those.
         StatisticsNotFoundError: There is no such repository or revision.
         StatisticsAccessError: The Hub refuses to say.
         StatisticsUnreachableError: The Hub did not answer or failed, and the cache does not know.
@@ -137,11 +128,14 @@ def side_file(
     path = Path(pretrained).expanduser()
     if path.exists() or not isinstance(pretrained, str):
         beside = (path.parent if path.is_file() else path / (subfolder or "")) / SIDE_FILE
-        return beside if beside.is_file() else None
-    options = HubOptions(cache_dir, token, force_download and not local_files_only, local_files_only)
+        return Located(beside, str(beside.resolve())) if beside.is_file() else None
+    options = HubOptions.of(hub_options)
+    options = replace(options, force_download=options.force_download and not options.local_files_only)
     name = HubName(pretrained, (subfolder or "").strip("/"), revision)
     try:
-        return first_file(name, [SIDE_FILE], options)
+        found = first_file(name, [SIDE_FILE], options)
+        place = name.below(SIDE_FILE.rpartition("/")[0])
+        return Located(found, str(replace(place, revision=commit_of(found) or name.revision)))
     except MissingFileError:
         return None
     except StatisticsUnreachableError as error:

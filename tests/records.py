@@ -22,6 +22,8 @@ def tiny_record() -> ScoreStatistics:
         mean_abs_error=np.array([0.0, 0.125]),
         mean_square=np.array([0.25, 1.0]),
         mean_square_error=np.array([0.5, 0.0625]),
+        mean_abs_data=np.array([0.625, 0.375]),
+        mean_abs_data_error=np.array([0.25, 0.0]),
         num_samples=np.array([4, 6]),
         origin=StatisticsOrigin(
             base_model="someone/some-model",
@@ -39,7 +41,7 @@ def gaussian_record(
 ) -> ScoreStatistics:
     """What measuring data N(0, std^2) would give: r = sqrt(2/pi) rho / sqrt(std^2 + rho^2), m = pi/2 r^2.
 
-    At so many times, or at given ones.
+    The scale of predicted data is std^2 r / rho. At so many times, or at given ones.
     """
     noise = noise or vp_schedule()
     t = np.linspace(4.0, float(noise.time(noise.top)), times) if isinstance(times, int) else times
@@ -52,6 +54,8 @@ def gaussian_record(
         mean_abs_error=0.01 * r,
         mean_square=np.pi / 2.0 * r**2,
         mean_square_error=0.02 * r**2,
+        mean_abs_data=np.sqrt(2.0 / np.pi) * std**2 / np.sqrt(std**2 + rho**2),
+        mean_abs_data_error=0.01 * r,
         num_samples=np.full(len(t), 64),
         origin=StatisticsOrigin(
             base_model="gaussian", noise_schedule=str(noise), fingerprint=noise.fingerprint, prediction_type="epsilon"

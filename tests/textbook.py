@@ -46,11 +46,11 @@ class Textbook:
         return self.process.r(self.process.time(rho))
 
     def area(self, f: Callable[[float], float], top: float, bottom: float) -> float:
-        """int f r drho, or int f d(1 / rho) for data."""
+        """int f r drho, or int f nu d(1 / rho) for data; `r` is nu then."""
         kinks = self.process.kinks()
         if self.integrand == "noise":
             return integral(lambda rho: f(rho) * self.r(rho), top, bottom, kinks)
-        return -integral(lambda rho: f(rho) / rho**2, top, bottom, kinks)
+        return -integral(lambda rho: f(rho) * self.r(rho) / rho**2, top, bottom, kinks)
 
     def weights(self, n: int, nodes: Sequence[int]) -> np.ndarray:
         """Weights of the outputs at the levels `nodes` in the step from level n to n + 1; (len(nodes),)."""
@@ -62,7 +62,7 @@ class Textbook:
     def _weights(self, n: int, nodes: Sequence[int]) -> np.ndarray:
         top, bottom = self.process.levels[n], self.process.levels[n + 1]
         u = [self.process.u(self.process.levels[i]) if len(nodes) > 1 else 0.0 for i in nodes]
-        scale = np.array([self.r(self.process.levels[i]) for i in nodes]) if self.integrand == "noise" else 1.0
+        scale = np.array([self.r(self.process.levels[i]) for i in nodes])
 
         def basis(rho: float, j: int) -> float:
             here = self.process.u(rho) if len(u) > 1 else 0.0  # log rho has no value at zero, and needs none
@@ -71,10 +71,10 @@ class Textbook:
         if self.equal_steps:
             fractions = np.array((MOULTON if nodes[0] == n + 1 else BASHFORTH)[len(nodes) - 1])
             if bottom == 0.0 and self.integrand == "data":
-                return fractions
+                return self.r(0.0) * fractions / scale
             return self.scale(bottom) * self.area(lambda _: 1.0, top, bottom) * fractions / scale
         if bottom == 0.0 and self.integrand == "data":  # d(1 / rho) has all its weight at the end
-            return np.array([basis(0.0, j) for j in range(len(u))])
+            return self.r(0.0) * np.array([basis(0.0, j) for j in range(len(u))]) / scale
         areas = [self.area(lambda rho, j=j: basis(rho, j), top, bottom) for j in range(len(u))]
         return self.scale(bottom) * np.array(areas) / scale
 

@@ -17,7 +17,7 @@ SAMPLES = torch.randn(12, 3, 4, 5, generator=torch.Generator().manual_seed(0), d
 def reduced(*batches: torch.Tensor, index: int = 0, times: int = 1) -> MomentReducer:
     reducer = MomentReducer(times)
     for batch in batches:
-        reducer.add(index, batch)
+        reducer.add(index, batch, 2.0 * batch)
     return reducer
 
 
@@ -30,7 +30,8 @@ def assert_same(a: MomentReducer, b: MomentReducer) -> None:
 def test_means_and_standard_errors_are_those_of_numpy():
     reducer = reduced(SAMPLES)
     values = SAMPLES.numpy().reshape(12, -1)
-    for row, per_sample in enumerate((np.abs(values).mean(1), np.square(values).mean(1))):
+    data = 2.0 * np.abs(values).mean(1)
+    for row, per_sample in enumerate((np.abs(values).mean(1), np.square(values).mean(1), data)):
         assert reducer.mean[row, 0] == pytest.approx(per_sample.mean(), rel=1e-14)
         assert reducer.standard_error[row, 0] == pytest.approx(per_sample.std(ddof=1) / np.sqrt(12), rel=1e-12)
 
@@ -52,10 +53,10 @@ def test_merging_is_adding(cut):
 
 def test_times_are_kept_apart():
     reducer = MomentReducer(3)
-    reducer.add(0, SAMPLES[:2])
-    reducer.add(2, 2.0 * SAMPLES)
+    reducer.add(0, SAMPLES[:2], SAMPLES[:2])
+    reducer.add(2, 2.0 * SAMPLES, 4.0 * SAMPLES)
     assert reducer.count.tolist() == [2, 0, 12]
-    np.testing.assert_allclose(reducer.mean[:, 2], [2.0, 4.0] * reduced(SAMPLES).mean[:, 0])
+    np.testing.assert_allclose(reducer.mean[:, 2], [2.0, 4.0, 2.0] * reduced(SAMPLES).mean[:, 0])
     assert np.isinf(reducer.standard_error[:, 1]).all()
 
 

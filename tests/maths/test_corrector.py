@@ -71,7 +71,7 @@ def assert_same_path(book: Textbook, end: str, order: int, corrector: int, lower
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("integrand", INTEGRANDS)
 def test_a_row_is_the_redone_step_and_the_next_one(integrand, interpolation, corrector, order):
-    book = textbook("to zero", interpolation, integrand, normalised=integrand == "noise")
+    book = textbook("to zero", interpolation, integrand, normalised=True)
     for lower in (False, True):
         assert_same_path(book, "to zero", order, corrector, lower)
 
@@ -80,7 +80,7 @@ def test_a_row_is_the_redone_step_and_the_next_one(integrand, interpolation, cor
 @pytest.mark.parametrize(("order", "corrector"), [(1, 2), (2, 3), (3, 1), (2, 4), (4, 4)])
 @pytest.mark.parametrize("integrand", INTEGRANDS)
 def test_a_run_that_begins_half_way_starts_up_afresh(integrand, order, corrector, start):
-    book = textbook("to sigma_min", "t", integrand, normalised=integrand == "noise")
+    book = textbook("to sigma_min", "t", integrand, normalised=True)
     for lower in (False, True):
         assert_same_path(book, "to sigma_min", order, corrector, lower, start)
 

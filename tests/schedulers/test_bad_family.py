@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from diffusers import DPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler
 
-from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
 from diffusers_deis_sn.errors import ConfigurationError, NoiseScheduleError, StepError
-from diffusers_deis_sn.maths.normaliser import Normaliser
+from diffusers_deis_sn.maths.noise import NoiseSchedule
 from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
-from diffusers_deis_sn.maths.solver import solver_table
 from oracles import SD_BETAS, start_noise, statistics_of
 from records import gaussian_record
 from refusals import refused
@@ -112,11 +112,16 @@ def test_a_config_edited_to_that_is_refused_before_any_step(name):
 
 # ---------------------------------------------------------------------------------------------------------- statistics
 
-DATA_WORDS = ["integrand='data'", "predicted data", "Use integrand='noise'", "stats=False"]
+DATA_WORDS = ["integrand='data'", "predicted data", "`mean_abs_data`", "integrand='noise'", "stats=False"]
 
 
-def test_statistics_for_the_data_form_are_refused_when_they_are_given():
-    stats = gaussian_record(DEISSNScheduler(**SD_BETAS).noise)
+def without_data(noise: NoiseSchedule) -> ScoreStatistics:
+    """Statistics that do not tell the scale of predicted data, as the published ones."""
+    return replace(gaussian_record(noise), mean_abs_data=None, mean_abs_data_error=None)
+
+
+def test_statistics_without_the_scale_of_data_are_refused_for_the_data_form():
+    stats = without_data(DEISSNScheduler(**SD_BETAS).noise)
     refused(ConfigurationError, DATA_WORDS, DEISSNScheduler, **SD_BETAS, integrand="data", stats=stats)
     data = DEISSNScheduler(**SD_BETAS, integrand="data")
     refused(ConfigurationError, DATA_WORDS, data.set_stats, stats)
@@ -128,14 +133,8 @@ def test_statistics_for_the_data_form_are_refused_when_they_are_given():
     refused(ConfigurationError, DATA_WORDS, DEISSNScheduler.from_config, data.config, stats=stats)
 
 
-def test_nor_does_the_solver_take_them():
-    noise = DEISSNScheduler(**SD_BETAS).noise
-    r = Normaliser(np.array([0.0, 999.0]), np.array([0.4, 0.8]))
-    refused(ConfigurationError, DATA_WORDS, solver_table, noise, r, np.array([9.0, 1.0, 0.0]), integrand="data")
-
-
 def test_statistics_that_a_config_remembers_can_be_left_out_for_the_data_form(tmp_path):
-    stats = gaussian_record(DEISSNScheduler(**SD_BETAS).noise)
+    stats = without_data(DEISSNScheduler(**SD_BETAS).noise)
     stats.save(tmp_path)
     config = DEISSNScheduler(**SD_BETAS, stats=str(tmp_path)).config
     refused(ConfigurationError, DATA_WORDS, DEISSNScheduler.from_config, config, integrand="data")
@@ -146,7 +145,7 @@ def test_statistics_that_a_config_remembers_can_be_left_out_for_the_data_form(tm
 
 def test_flat_statistics_do_no_harm_to_the_data_form():
     noise = DEISSNScheduler(**SD_BETAS).noise
-    flat = statistics_of(noise, np.array([0.0, 500.0]), np.full(2, 0.8))
+    flat = replace(statistics_of(noise, np.array([0.0, 500.0]), np.full(2, 0.8)), mean_abs_data=np.full(2, 0.3))
     ends = []
     for stats in (flat, None):
         each = DEISSNScheduler(**SD_BETAS, integrand="data", corrector_order=0, stats=stats)

@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -47,6 +48,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # 
 
 SD = vp_schedule(**SD_BETAS)
 STATS = costed_record(SD)
+DATA_WORDS = ["integrand='data'", "predicted data", "`mean_abs_data`", "stats=False"]
 SCALE = 0.3  # standard deviation of the data of `STATS`
 
 FAMILY: dict[str, dict[str, Any]] = {
@@ -812,7 +814,7 @@ def test_nothing_is_said_with_statistics(caplog, diffusers_log):
         ({"final_sigmas_type": "half"}, ["`final_sigmas_type`", "'half'"]),
         ({"start_time": 0.0}, ["`start_time`", "0.0"]),
         ({"start_time": 0.5, "end_time": 0.6}, ["`end_time`", "0.6"]),
-        ({"integrand": "data"}, ["integrand='data'", "scale"]),
+        ({"integrand": "data", "stats": replace(STATS, mean_abs_data=None, mean_abs_data_error=None)}, DATA_WORDS),
         ({"solver_order": 7}, ["`solver_order`", "7"]),
         ({"process": "flow"}, ["`process`", "'flow'"]),
     ],
@@ -900,12 +902,14 @@ def test_refused_statistics_leave_the_old_ones():
     assert torch.equal(scheduler.timesteps, fresh(5).timesteps)
 
 
-def test_data_forms_take_the_grid_of_statistics_but_not_their_scale():
-    words = ["integrand='data'", "scale"]
-    refused(ConfigurationError, words, set_stats, STATS, integrand="data", normalise=True)
-    scheduler = learned(integrand="data", normalise=False)
-    scheduler.set_timesteps(5)
-    assert torch.equal(scheduler.timesteps, fresh(5).timesteps)
+def test_data_forms_take_the_grid_of_statistics_and_their_scale_of_data_unless_told_not_to():
+    without = replace(STATS, mean_abs_data=None, mean_abs_data_error=None)
+    refused(ConfigurationError, DATA_WORDS, set_stats, without, integrand="data", normalise=True)
+    plain, scaled = (learned(integrand="data", normalise=normalise) for normalise in (False, True))
+    for scheduler in (plain, scaled):
+        scheduler.set_timesteps(5)
+        assert torch.equal(scheduler.timesteps, fresh(5).timesteps)
+    assert plain.normaliser.is_flat and not scaled.normaliser.is_flat
 
 
 def test_runs_beyond_the_measured_levels_are_refused():

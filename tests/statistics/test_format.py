@@ -29,6 +29,8 @@ GOLDEN_TENSORS = (
     ("num_samples", "I64", struct.pack("<2q", 4, 6)),
     ("log_snr", "F64", struct.pack("<2d", 2.0, -1.0)),
     ("mean_abs", "F64", struct.pack("<2d", 0.5, 0.75)),
+    ("mean_abs_data", "F64", struct.pack("<2d", 0.625, 0.375)),
+    ("mean_abs_data_error", "F64", struct.pack("<2d", 0.25, 0.0)),
     ("mean_abs_error", "F64", struct.pack("<2d", 0.0, 0.125)),
     ("mean_square", "F64", struct.pack("<2d", 0.25, 1.0)),
     ("mean_square_error", "F64", struct.pack("<2d", 0.5, 0.0625)),
@@ -235,7 +237,8 @@ def test_a_missing_curve_is_refused(tmp_path, name):
         ("num_samples",),
         ("mean_square_error",),
         ("mean_square", "mean_square_error"),
-        ("mean_abs_error", "mean_square", "mean_square_error", "num_samples"),
+        ("mean_abs_data", "mean_abs_data_error"),
+        ("mean_abs_error", "mean_square", "mean_square_error", "mean_abs_data", "mean_abs_data_error", "num_samples"),
     ],
 )
 def test_what_is_not_known_is_absent_and_read_as_none(tmp_path, names):
@@ -248,6 +251,7 @@ def test_what_is_not_known_is_absent_and_read_as_none(tmp_path, names):
 
 def test_an_error_of_nothing_is_refused(tmp_path):
     assert "`mean_square`, which is None" in refusal(tmp_path, file_with(without("mean_square")))
+    assert "`mean_abs_data`, which is None" in refusal(tmp_path, file_with(without("mean_abs_data")))
 
 
 @pytest.mark.parametrize("name", layout.DTYPES)

@@ -40,7 +40,7 @@ R = {  # read off the published files independently, to three decimals
     "cifar": (0.546, 0.587, 0.608, 0.647, 0.681, 0.714, 0.751, 0.772, 0.792, 0.798),
     "church": (0.580, 0.618, 0.638, 0.675, 0.706, 0.735, 0.764, 0.779, 0.793, 0.798),
 }
-UNKNOWN = ("mean_abs_error", "mean_square", "mean_square_error", "num_samples")
+UNKNOWN = ("mean_abs_error", "mean_square", "mean_square_error", "mean_abs_data", "num_samples")
 
 
 def refusal(path: Path, error: type[DeisSnError] = StatisticsFormatError) -> str:

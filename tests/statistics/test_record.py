@@ -55,7 +55,7 @@ def test_equality_is_bit_for_bit_and_includes_the_origin():
 def test_unknown_curves_are_none_and_part_of_equality():
     record = tiny_record()
     bare = ScoreStatistics(record.timesteps, record.log_snr, record.mean_abs, origin=record.origin)
-    for name in ("mean_abs_error", "mean_square", "mean_square_error", "num_samples"):
+    for name in ("mean_abs_error", "mean_square", "mean_square_error", "mean_abs_data", "num_samples"):
         assert getattr(bare, name) is None
         assert replace(bare, **{name: None}) == bare
     assert bare == copy.deepcopy(bare) == pickle.loads(pickle.dumps(bare))
@@ -127,9 +127,10 @@ def test_text_shows_origin_and_both_ends():
 def test_text_leaves_out_what_is_not_known():
     record = gaussian_record()
     head, table = record.inspect().split("\n\n")
-    assert table.split("\n")[0].count("std. err.") == 2
+    assert table.split("\n")[0].count("std. err.") == 3
     assert "source" not in head
-    bare = replace(record, mean_abs_error=None, mean_square=None, mean_square_error=None, num_samples=None)
+    unknown = ("mean_abs_error", "mean_square", "mean_square_error", "mean_abs_data", "mean_abs_data_error")
+    bare = replace(record, **dict.fromkeys((*unknown, "num_samples")))
     head, table = bare.with_origin(source="somewhere").inspect().split("\n\n")
     assert head.startswith("Score statistics at 50 times, from an unknown number of samples\n")
     assert head.endswith("source               somewhere")
@@ -226,11 +227,12 @@ def records(draw) -> ScoreStatistics:
         "mean_abs_error": curve(0.0, 1.0),
         "mean_square": r**2 + curve(0.0, 9.0),
         "mean_square_error": curve(0.0, 1.0),
+        "mean_abs_data": curve(1e-9, 9.0),
+        "mean_abs_data_error": curve(0.0, 1.0),
         "num_samples": draw(hnp.arrays(np.int64, k, elements=st.integers(1, 2**62))),
     }
     unknown = draw(st.sets(st.sampled_from(list(optional))))
-    if "mean_square" in unknown:
-        unknown.add("mean_square_error")
+    unknown |= {f"{name}_error" for name in ("mean_square", "mean_abs_data") if name in unknown}
     return ScoreStatistics(
         timesteps=np.cumsum(curve(1e-3, 50.0)),
         log_snr=-np.cumsum(curve(1e-3, 5.0)),

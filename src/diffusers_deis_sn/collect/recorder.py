@@ -79,6 +79,7 @@ class RecordingScheduler(DEISSNScheduler):
     _sample_shape: tuple[int, ...] | None = None
     _dtype: torch.dtype | None = None
     _from_data = False
+    _clean: Tensor
     _asking: Generator[Question, Tensor, Costs]
     _asked: Tensor
     _after: Tensor
@@ -228,7 +229,7 @@ class RecordingScheduler(DEISSNScheduler):
             )
 
     def _take_down(self, step: int, epsilon: Tensor) -> None:
-        self._reducer.add(step, epsilon)  # type: ignore[union-attr]
+        self._reducer.add(step, epsilon, self._clean)  # type: ignore[union-attr]
         self._sample_shape = tuple(epsilon.shape[1:])
 
     def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> tuple[Tensor, Raw | None]:
@@ -239,6 +240,10 @@ class RecordingScheduler(DEISSNScheduler):
                 f"The predictor's cost is made of differences of outputs, and {self._dtype} rounds them away. Run the "
                 "pipeline in float32, or leave it out: costs=('corrector',)."
             )
+        # From the output itself: where there is next to no signal, eps does not tell x_0.
+        c, d = self._plan.clean[index]  # type: ignore[union-attr]
+        wide = torch.promote_types(torch.promote_types(model_output.dtype, sample.dtype), torch.float32)
+        self._clean = (model_output.to(wide) * c).add_(sample.to(wide), alpha=d)
         return super()._convert(model_output, sample, index)
 
     def _noised(self, step: int, like: Tensor) -> Tensor:
@@ -276,14 +281,16 @@ class RecordingScheduler(DEISSNScheduler):
                 "least two samples at two times are needed. Did the pipeline call its scheduler?"
             )
         times = np.array(self._times)[visited]
-        (mean_abs, mean_square), errors = reducer.mean[:, visited], reducer.standard_error[:, visited]
+        means, errors = reducer.mean[:, visited], reducer.standard_error[:, visited]
         return ScoreStatistics(
             timesteps=times,
             log_snr=-2.0 * np.log(self.noise.rho(times)),
-            mean_abs=mean_abs,
+            mean_abs=means[0],
             mean_abs_error=errors[0],
-            mean_square=mean_square,
+            mean_square=means[1],
             mean_square_error=errors[1],
+            mean_abs_data=means[2],
+            mean_abs_data_error=errors[2],
             num_samples=reducer.count[visited],
             origin=self._full_origin(),
             costs={name: self._cost(name, visited) for name in self._cost_reducers},

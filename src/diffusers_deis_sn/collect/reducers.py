@@ -71,7 +71,7 @@ class MeanReducer:
 
 
 class MomentReducer(MeanReducer):
-    """Means of |eps| and eps^2 at each planned time, each sample with its mean over components.
+    """Means of |eps|, eps^2 and |x_0| at each planned time, each sample with its mean over components.
 
     Args:
         times: Number of planned times N.
@@ -79,17 +79,18 @@ class MomentReducer(MeanReducer):
 
     def __init__(self, times: int) -> None:
         """Nothing seen yet."""
-        super().__init__(2, times)
+        super().__init__(3, times)
 
-    def add(self, index: int, epsilon: Tensor) -> None:
+    def add(self, index: int, epsilon: Tensor, clean: Tensor) -> None:
         """Take in a batch at one time.
 
         Args:
             index: Which time, 0 to N - 1.
             epsilon: Guided outputs as noise; (B, *event), any device and dtype.
+            clean: The same outputs as clean samples; (B, *event).
 
         Raises:
             CalibrationError: A value that is not finite.
         """
-        values = epsilon.detach().to("cpu").to(torch.float64).reshape(len(epsilon), -1)
-        self.add_samples(index, torch.stack([values.abs().mean(1), values.square().mean(1)]).numpy())
+        noise, data = (one.detach().to("cpu").to(torch.float64).flatten(1) for one in (epsilon, clean))
+        self.add_samples(index, torch.stack([noise.abs().mean(1), noise.square().mean(1), data.abs().mean(1)]).numpy())

@@ -10,9 +10,11 @@ choice), rho, or log rho (what Diffusers has). A constant r is plain DEIS; m = 1
 
 *Data form.* The same ODE reads d(x / sigma) / d(1 / rho) = x_0, so that predicted data may be interpolated instead:
 
-    x_{n+1} = (sigma_{n+1} / sigma_n) x_n + sum_j c_{n,j} x_{0,n-j},  c_{n,j} = sigma_{n+1} int l_{n,j}(u) d(1 / rho)
+    x_{n+1} = (sigma_{n+1} / sigma_n) x_n + sum_j c_{n,j} x_{0,n-j}
+    c_{n,j} = (sigma_{n+1} / nu(t_{n-j})) int nu(t(rho)) l_{n,j}(u(rho)) d(1 / rho)
 
-which for rho_{n+1} = 0 is alpha_{n+1} l_{n,j}(u(0)): all weight of the integral lies at the end.
+with nu(t) = E |x_0| of the predicted data, a normaliser of its own. For rho_{n+1} = 0 all weight of the integral lies
+at the end: c_{n,j} = alpha_{n+1} nu(0) / nu(t_{n-j}) l_{n,j}(u(0)).
 
 *Corrector.* Once the output at rho_n is there, the step that led there is redone with u_n among its nodes, in the same
 integral (Adams-Moulton; the idea is UniPC's, arXiv 2302.04867). The corrected x_n differs from the x_n at hand by a
@@ -68,7 +70,7 @@ def coefficient_table(
 
     Args:
         noise: The process.
-        normaliser: r(t); `Normaliser.flat()` for plain DEIS, and for the data form, which knows no other.
+        normaliser: r(t), or nu(t) for the data form; `Normaliser.flat()` for plain DEIS.
         levels: rho_0 > ... > rho_N >= 0; (N + 1,).
         order: Largest number of outputs combined in a step, 1 to 4.
         interpolation: Variable of the polynomial: "t", "rho" or "log_rho".
@@ -91,7 +93,7 @@ def coefficient_table(
     explicit, implicit = _adams_rows(moments, u, width, order, corrector_order, equal_steps)
     factor = noise.sigma(levels) if integrand == "data" else noise.alpha(levels)
     transfer = factor[1:] / factor[:-1]
-    node_scale = np.ones(steps) if integrand == "data" else normaliser(noise.time(levels[:-1]))
+    node_scale = normaliser(noise.time(levels[:-1]))
     # How far the sample at a call changes that call's output, divided by r.
     sensitivity = 1.0 / (levels[:-1] * noise.alpha(levels[:-1]) * node_scale)
     limit = gain_limit if integrand == "noise" else np.inf
@@ -169,8 +171,8 @@ def _moments(
 ) -> tuple[Array, Array]:
     """Integrals of each step that all coefficients are combinations of, and the width of each step in u.
 
-    With v = (u - u_n) / width_n, a variable of order one: alpha_{n+1} int r v^k drho, or sigma_{n+1} int v^k d(1 / rho)
-    for data; (N, count) and (N,).
+    With v = (u - u_n) / width_n, a variable of order one: alpha_{n+1} int r v^k drho, or sigma_{n+1} int nu v^k
+    d(1 / rho) for data; (N, count) and (N,).
     """
     steps = len(levels) - 1
     gaps = np.abs(np.diff(u))
@@ -180,10 +182,9 @@ def _moments(
         levels, np.concatenate([noise.knots, noise.rho(normaliser.knots)]), log_tail=interpolation == "log_rho"
     )
     v = (_variable(interpolation, noise, rule.nodes) - u[rule.step]) / width[rule.step]
+    density, factor = normaliser(noise.time(rule.nodes)), noise.alpha(levels[1:])
     if integrand == "data":
-        density, factor = -1.0 / rule.nodes**2, noise.sigma(levels[1:])
-    else:
-        density, factor = normaliser(noise.time(rule.nodes)), noise.alpha(levels[1:])
+        density, factor = -density / rule.nodes**2, noise.sigma(levels[1:])
     powers = np.empty((len(v), count))
     powers[:, 0] = density
     for k in range(1, count):
@@ -191,7 +192,7 @@ def _moments(
     moments = factor[:, None] * rule.integrate(powers, steps)
     if integrand == "data" and levels[-1] == 0.0:
         end = (u[-1] - u[-2]) / width[-1] if np.isfinite(u[-1]) else 0.0
-        moments[-1] = noise.alpha(0.0) * end ** np.arange(count)
+        moments[-1] = noise.alpha(0.0) * normaliser(noise.time(0.0)) * end ** np.arange(count)
     return moments, width
 
 

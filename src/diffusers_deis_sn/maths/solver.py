@@ -55,15 +55,6 @@ def check_solver(solver: str, order: int, interpolation: str, integrand: str, co
         )
 
 
-def check_normaliser(normaliser: Normaliser, integrand: str) -> None:
-    """Raise ConfigurationError for score statistics given to the data form."""
-    if integrand == "data" and not normaliser.is_flat:
-        raise ConfigurationError(
-            "Score statistics are the scale of the predicted noise, and integrand='data' interpolates predicted data, "
-            "whose scale they do not tell. Use integrand='noise', or no statistics (stats=False)."
-        )
-
-
 def solver_table(
     noise: NoiseSchedule,
     normaliser: Normaliser,
@@ -76,12 +67,7 @@ def solver_table(
     lower_order_final: bool = False,
     gain_limit: float = float("inf"),
 ) -> CoefficientTable:
-    """The table of a run with any solver; `check_solver` knows which arguments go together.
-
-    Raises:
-        ConfigurationError: Score statistics for the data form.
-    """
-    check_normaliser(normaliser, integrand)
+    """The table of a run with any solver; `check_solver` knows which arguments go together."""
     if solver in TABLEAUX:
         return runge_kutta_table(noise, normaliser, levels, solver)
     return coefficient_table(

@@ -9,7 +9,7 @@ from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
 from diffusers_deis_sn.maths.solver import DEFAULT_ORDER
 from diffusers_deis_sn.maths.spacing import FREE_EXPONENT, INTEGER_SPACINGS
 from diffusers_deis_sn.schedulers._contract import logger
-from diffusers_deis_sn.schedulers._own_config import DEFAULTED, PRIVATE, default_options
+from diffusers_deis_sn.schedulers._own_config import DEFAULTED, PRIVATE, RECIPE_OPTIONS, default_options
 
 SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
 FLAGGED_SPACINGS = ("karras", "exponential", "beta")  # the grids that Diffusers chooses by `use_..._sigmas`
@@ -56,6 +56,7 @@ def inherited_options(
         if "solver" in chosen:
             options.pop("corrector_order", None)
     _choose_grid(cls, options, config, chosen)
+    _choose_recipe(cls, options, config, chosen)
     return options
 
 
@@ -97,6 +98,23 @@ def _choose_grid(cls: type, options: dict[str, Any], config: dict[str, Any], cho
             cls.__name__,
             default,
         )
+
+
+def _choose_recipe(cls: type, options: dict[str, Any], config: dict[str, Any], chosen: dict[str, Any]) -> None:
+    """What the caller chooses holds; what was in another scheduler's config was chosen for that scheduler."""
+    if "recipe" in chosen:
+        return
+    defaults = default_options(cls)
+    named = [name for name in RECIPE_OPTIONS if name in chosen]
+    if named:
+        # Another value than the default says by itself that it was chosen.
+        if "recipe" in options or all(chosen[name] == defaults.get(name) for name in named):
+            options["recipe"] = "fixed"
+    elif PRIVATE not in config:
+        taken = {name: options.get(name, config.get(name)) for name in RECIPE_OPTIONS if name != "timestep_spacing"}
+        taken["timestep_spacing"] = options.get("timestep_spacing")
+        if any(value is not None and value != defaults.get(name, value) for name, value in taken.items()):
+            options["recipe"] = "measured"
 
 
 def is_edm(config: dict[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from torch import Tensor
@@ -40,6 +41,7 @@ class ExponentialIntegrator(SolverOptions):
 
     ignore_for_config: ClassVar[list[str]] = ["stats"]
     _shift = 1.0
+    _replanned: int | None = None  # the call that the run was last planned anew from
 
     def _set_up(self, stats: ScoreStatistics | str | PathLike[str] | bool | None) -> None:
         """What is left of `__init__` once the config is registered.
@@ -82,7 +84,8 @@ class ExponentialIntegrator(SolverOptions):
             device: Where `timesteps` are to lie.
             mu: Shift of flow-matching schedules by resolution, where the config says `use_dynamic_shifting`.
             sigmas: Noise levels sigma / alpha of the calls, falling, used exactly as given; a final zero may be there
-                or not and is no call. Of flow-matching models sigma itself, which is then shifted, as in Diffusers.
+                or not and is no call. Of flow-matching models sigma itself, which is then shifted, as in Diffusers;
+                1, ..., 1 / N in equal steps, which many of their pipelines always pass, chooses nothing but N.
             timesteps: Training times of the calls, falling, used exactly as given. Of flow-matching models together
                 with `sigmas` they are what the network is called with (CogView4).
 
@@ -90,27 +93,102 @@ class ExponentialIntegrator(SolverOptions):
             TimestepsError: None or several of the three ways to choose times, or times that cannot be walked.
             ConfigurationError: `mu` given to a model that is no flow, or missing where it is needed.
         """
-        self._validate()
         noise = self.noise
-        self._shift = self._shift_of(noise, mu)
-        if self.statistics is not None:  # pipelines and users may have edited the config since they were set
+        if timesteps is None and noise.path == "flow" and (number := _equal_sigmas(sigmas)):
+            num_inference_steps, sigmas = number, None
+        before = self._recipe, self._shift
+        try:
+            self._recipe = self._recipe_for(num_inference_steps if sigmas is None and timesteps is None else None)
+            self._shift = self._shift_of(noise, mu)
+            plan = self._checked_plan(noise, num_inference_steps, sigmas, timesteps)
+        except Exception:
+            self._recipe, self._shift = before
+            raise
+        self._adopt(plan, device)
+        self.order = self._calls_per_step
+        if noise.path == "ve":
+            self.init_noise_sigma = _start_scale(plan.levels[0])
+
+    def _checked_plan(
+        self,
+        noise: NoiseSchedule,
+        steps: int | None,
+        sigmas: Sequence[float] | Array | None,
+        timesteps: Sequence[float] | Array | None,
+    ) -> RunPlan:
+        """The run that `set_timesteps` was asked for, with the options as pipelines and users may have edited them."""
+        self._validate()
+        if self.statistics is not None:
             self._check_statistics(self.statistics)
-        levels = self._levels(noise, num_inference_steps, sigmas, timesteps)
+        levels = self._levels(noise, steps, sigmas, timesteps)
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: this is plain DEIS. Measure them with `calibrate`.")
         self._check_start(noise, levels)
         plan = self._planned(noise, levels)
-        if sigmas is not None and timesteps is not None:
-            plan = plan.called_at(timesteps)
-        self._adopt(plan, device)
-        self.order = self._calls_per_step
-        if noise.path == "ve":
-            self.init_noise_sigma = _start_scale(levels[0])
+        return plan.called_at(timesteps) if sigmas is not None and timesteps is not None else plan
 
     def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
         super()._adopt(plan, device)
         self.model_outputs = [None] * plan.table.order
         self._at_hand = 0
+        self._replanned = None
+
+    # ----------------------------------------------------------------------------------------- image to image
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """alpha_t x_0 + sigma_t eps; see `PlannedScheduler.add_noise`.
+
+        Called before the first step of a run that begins later, as image-to-image pipelines do, it plans the run anew:
+        `strength` is a share of the process, and the times of a recipe, or learned ones, are not spaced like shares.
+        The times are changed in place, for the pipeline holds a view of them.
+        """
+        begin = self._later_begin(timesteps)
+        if begin is not None:
+            again = self._plan_from(begin)
+            if again is not None:
+                self._adopt_in_place(again, begin)
+                timesteps = torch.as_tensor(again.times[begin])
+        return super().add_noise(original_samples, noise, timesteps)
+
+    def _later_begin(self, timesteps: Tensor) -> int | None:
+        """The call that a run planned by grids of its own begins with; None if at the first, or if it runs already."""
+        if self._plan is None or self._step_index is not None or not self._replans:
+            return None
+        begin = self._begin_index
+        if begin is None:  # some pipelines cut the list of times and say nothing
+            times = set(torch.as_tensor(timesteps).flatten().tolist())
+            begin = self._plan.index(times.pop()) if len(times) == 1 else None
+        return begin if begin and begin != self._replanned else None
+
+    @property
+    def _replans(self) -> bool:
+        """Whether runs that begin later are planned anew."""
+        return self._recipe is not None
+
+    def _plan_from(self, begin: int) -> RunPlan | None:
+        """The present run as it is to be when it begins at a later call; None to leave it."""
+        steps, self._recipe = self._plan.steps, None  # type: ignore[union-attr]
+        return self._planned(self.noise, self._spaced_levels(self.noise, steps))
+
+    def _adopt_in_place(self, plan: RunPlan, begin: int) -> None:
+        """Make `plan` the current run, in the tensors that the pipeline holds."""
+        shown, former, said = (self.timesteps, self.sigmas), self._former, self._begin_index
+        self._adopt(plan, self.timesteps.device)
+        shown[0].copy_(self.timesteps)
+        shown[1].copy_(self.sigmas)
+        self.timesteps, self.sigmas = shown
+        self._grid, self._former = self.timesteps, former
+        self._begin_index, self._replanned = said, begin
+
+    def _begin_step(self, timestep: float | Tensor) -> int:
+        """As ever; of a run planned anew the first time is read, once, for the pipeline may hold a copy of the old."""
+        first = self._step_index is None
+        n = super()._begin_step(timestep)
+        if first and self._replanned is not None:
+            self._plan.check(n, float(torch.as_tensor(timestep).flatten()[0]))  # type: ignore[union-attr]
+        return n
+
+    # ----------------------------------------------------------------------------------------------------- table
 
     @property
     def _calls_per_step(self) -> int:
@@ -283,16 +361,24 @@ class ExponentialIntegrator(SolverOptions):
         converted = output * a if b == 0.0 else (output * a).add_(x, alpha=b)
         if not self.config["thresholding"]:
             return converted, Raw(model_output, a, b)
-        data = self._private.get("integrand") == "data"
-        alpha, sigma = self._plan.alpha[index], self._plan.sigma[index]  # type: ignore[union-attr]
+        plan: RunPlan = self._plan  # type: ignore[assignment]
+        data, alpha, sigma = plan.integrand == "data", plan.alpha[index], plan.sigma[index]
         if data:
             x0 = converted
         else:
             # From the output itself: where there is next to no signal, eps no longer tells x_0.
-            c, d = self._plan.clean[index]  # type: ignore[union-attr]
+            c, d = plan.clean[index]
             x0 = (output * c).add_(x, alpha=d)
         x0 = threshold(x0, self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"])
         return (x0, None) if data else ((x - alpha * x0) / sigma, Raw(x0, -alpha / sigma, 1.0 / sigma))
+
+
+def _equal_sigmas(sigmas: Sequence[float] | Array | None) -> int | None:
+    """N if these are 1, ..., 1 / N in equal steps, else None."""
+    if sigmas is None or np.ndim(sigmas) != 1 or len(sigmas) == 0:
+        return None
+    given, number = np.asarray(sigmas, dtype=np.float64), len(sigmas)
+    return number if np.allclose(given, np.arange(number, 0, -1) / number, rtol=0.0, atol=1e-6) else None
 
 
 def _start_scale(sigma: float) -> float:

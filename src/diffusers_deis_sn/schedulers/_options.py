@@ -5,6 +5,8 @@ Pipelines replace parts of a config after `__init__`, so nothing here is kept bu
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from diffusers_deis_sn.errors import ConfigurationError
@@ -14,11 +16,13 @@ from diffusers_deis_sn.maths.noise import NoiseSchedule, vp_schedule
 from diffusers_deis_sn.maths.normaliser import Normaliser
 from diffusers_deis_sn.maths.prediction import check_prediction_type
 from diffusers_deis_sn.maths.sigma import SigmaSchedule
-from diffusers_deis_sn.maths.solver import check_normaliser, check_solver
+from diffusers_deis_sn.maths.solver import check_solver
 from diffusers_deis_sn.maths.spacing import is_number
 from diffusers_deis_sn.schedulers._inheritance import SIGMA_OPTIONS
+from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, default_options
 from diffusers_deis_sn.schedulers._saving import StatisticsHolder
 from diffusers_deis_sn.statistics.record import ScoreStatistics
+from diffusers_deis_sn.statistics.trials import Recipe
 
 BETA_KEYS = (
     "num_train_timesteps",
@@ -29,12 +33,42 @@ BETA_KEYS = (
     "rescale_betas_zero_snr",
 )
 PROCESSES = ("vp", "ve", "edm")
+RECIPES = ("measured", "fixed")
 UNKNOWN_GUIDANCE = 7.5  # what Stable Diffusion is called with, and on the safe side for others
 EDM_SIGMA_DATA = 0.5  # Diffusers' default
+TRUSTED = 1.25  # how much more guidance than a recipe was tried with it may be used at
 
 
 class SolverOptions(StatisticsHolder):
     """A scheduler with the options that all solvers share, whatever their time grid."""
+
+    _recipe: Recipe | None = None  # of the current run
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options in use by name; those of the recipe are in the place of the config's where one is followed."""
+        return self._configured if self._recipe is None else self._configured | self._recipe.options()
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe that the current run follows, None where it follows the options."""
+        return self._recipe
+
+    def _recipe_for(self, steps: int | None) -> Recipe | None:
+        """The recipe that was best with so many steps, if recipes are to be followed and were tried on the model."""
+        trials = None if self.statistics is None else self.statistics.trials
+        if trials is None or steps is None or not self._follows_recipes:
+            return None
+        trusted = TRUSTED * (self.statistics.origin.guidance_scale or 1.0)  # type: ignore[union-attr]
+        return trials.best(int(steps)) if (self.options["guidance_scale"] or 0.0) <= trusted else None
+
+    @property
+    def _follows_recipes(self) -> bool:
+        """As the option says; by default where no option that recipes decide was chosen."""
+        chosen, defaults = self._configured, default_options(type(self))
+        if chosen["recipe"] is not None:
+            return bool(chosen["recipe"] == "measured")
+        return all(chosen[name] == defaults[name] for name in RECIPE_OPTIONS if name in defaults)
 
     def _validate(self) -> None:
         """Raise ConfigurationError for an option that is unknown, out of range or at odds with another."""
@@ -46,6 +80,8 @@ class SolverOptions(StatisticsHolder):
             config["integrand"],
             self.corrector_order,
         )
+        if config["recipe"] not in (None, *RECIPES):
+            raise ConfigurationError(f"`recipe` must be one of {', '.join(RECIPES)} or None, got {config['recipe']!r}.")
         self._validate_process()
         if not config["clip_normalizer_steps"] >= 0:
             raise ConfigurationError(
@@ -142,20 +178,28 @@ class SolverOptions(StatisticsHolder):
 
     @property
     def normaliser(self) -> Normaliser:
-        """r(t) of the statistics, flat without."""
+        """r(t) of the statistics, or nu(t) for the data form; flat without."""
         if self.statistics is None or not self._normalises:
             return Normaliser.flat()
         return self._normaliser_of(self.statistics)
 
     def _normaliser_of(self, statistics: ScoreStatistics) -> Normaliser:
         cutoff = float(self.options["clip_normalizer_steps"]) or None
-        return Normaliser(statistics.timesteps, statistics.mean_abs, cutoff)
+        if self.options["integrand"] == "noise":
+            return Normaliser(statistics.timesteps, statistics.mean_abs, cutoff)
+        if statistics.mean_abs_data is None:
+            raise ConfigurationError(
+                "integrand='data' is normalised by the mean magnitude of predicted data, and these statistics do not "
+                "hold it (`mean_abs_data`). Measure them again with `deis-sn calibrate`, or use integrand='noise' or "
+                "no statistics (stats=False)."
+            )
+        return Normaliser(statistics.timesteps, statistics.mean_abs_data, cutoff)
 
     def _check_statistics(self, statistics: ScoreStatistics) -> None:
-        """Also raise ConfigurationError where the config's solver has no use for them."""
+        """Also raise ConfigurationError where they do not tell the scale of what the config's solver integrates."""
         super()._check_statistics(statistics)
         if self._normalises:
-            check_normaliser(self._normaliser_of(statistics), self.options["integrand"])
+            self._normaliser_of(statistics)
 
     @property
     def corrector_order(self) -> int:

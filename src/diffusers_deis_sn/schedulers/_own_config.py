@@ -25,7 +25,25 @@ BOOKKEEPING = (PRIVATE, DEFAULTED, "_class_name", "_diffusers_version")
 OWN_OPTIONS = frozenset(
     "solver corrector_order corrector_gain guidance_scale interpolation integrand grid_exponent start_time end_time "
     "clip_normalizer_steps process sigma_min sigma_max sigma_data shift_terminal cost velocity normalise "
-    "whole_timesteps".split()
+    "whole_timesteps recipe".split()
+)
+# What recipes decide, where nobody else does.
+RECIPE_OPTIONS = (
+    "solver",
+    "solver_order",
+    "interpolation",
+    "integrand",
+    "corrector_order",
+    "corrector_gain",
+    "lower_order_final",
+    "timestep_spacing",
+    "grid_exponent",
+    "start_time",
+    "end_time",
+    "final_sigmas_type",
+    "use_karras_sigmas",
+    "use_exponential_sigmas",
+    "use_beta_sigmas",
 )
 # Diffusers' DEIS writes these into its files, its only choice, and DPM++ then breaks over them.
 DEIS_ALONE = (("algorithm_type", "deis"), ("solver_type", "logrho"))
@@ -38,7 +56,12 @@ class OwnConfig(ConfigMixin):
 
     @property
     def options(self) -> dict[str, Any]:
-        """All options in use by name: those of the public config, and the scheduler's own."""
+        """All options in use by name."""
+        return self._configured
+
+    @property
+    def _configured(self) -> dict[str, Any]:
+        """All options of the config by name: those of the public config, and the scheduler's own."""
         defaults = default_options(type(self))
         known = {name: self.config[name] for name in defaults if name in self.config and name not in OWN_OPTIONS}
         return defaults | known | {name: value for name, value in self._private.items() if name in defaults}

@@ -43,6 +43,7 @@ class RunPlan:
         clean: The same of the predicted clean sample.
         needs: Which call of its step a call is: one for the first, with which a run may begin; (C,).
         table: The solver's coefficients.
+        integrand: What the solver integrates, "noise" or "data".
     """
 
     times: tuple[float, ...]
@@ -55,6 +56,7 @@ class RunPlan:
     clean: tuple[tuple[float, float], ...]
     needs: tuple[int, ...]
     table: CoefficientTable
+    integrand: str = "noise"
 
     def __len__(self) -> int:
         """Number of network calls."""
@@ -167,4 +169,5 @@ def make_plan(
         clean=tuple(output_map("data", prediction_type, a, s, sigma_data) for a, s in calls),
         needs=tuple(needs.tolist()),
         table=table,
+        integrand=integrand,
     )

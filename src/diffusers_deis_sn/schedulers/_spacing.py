@@ -18,6 +18,8 @@ class NamedSpacing(ExponentialIntegrator):
 
         The public config may hold another class's `timestep_spacing`, for the way back to it.
         """
+        if self._recipe is not None:
+            return self._recipe.timestep_spacing
         return next(iter(self._flagged), self._own_spacing)
 
     @property

@@ -71,6 +71,9 @@ class DEISSNScheduler(NamedSpacing):
         use_dynamic_shifting: Whether the shift is that of the resolution, which pipelines pass as `mu`.
         time_shift_type: Whether that shift is e^mu, "exponential", or mu, "linear".
         shift_terminal: sigma of the last call, to which shifted grids are stretched.
+        recipe: "measured" to follow, in each run, the recipe that came nearest in so many steps when recipes were tried
+            on the model; "fixed" for the options as they are. None is "measured" where no option of a recipe (solver,
+            order, corrector, grid, ends) was chosen. Runs with `timesteps=` or `sigmas=` follow the options.
         stats: Score statistics: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the config. "auto" is
             for `from_config(..., base_model=...)`, `from_pretrained` and `for_pipeline`.
 
@@ -126,6 +129,7 @@ class DEISSNScheduler(NamedSpacing):
         use_dynamic_shifting: bool = False,
         time_shift_type: str = "exponential",
         shift_terminal: float | None = None,
+        recipe: str | None = None,
         stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
     ) -> None:
         self._set_up(stats)

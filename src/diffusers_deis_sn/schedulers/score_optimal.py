@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers.configuration_utils import register_to_config
-from torch import Tensor
 
 from diffusers_deis_sn.errors import ConfigurationError, ScheduleError
 from diffusers_deis_sn.maths.coefficients import starts_from_noise
@@ -82,6 +81,9 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         velocity: v in the cost's factor v^2: "sigma" (rho, the paper's), "vp_sigma" (the noise scale of x_t) or "unit".
         normalise: Whether outputs are divided by r(t), as `DEISSNScheduler` does with statistics.
         whole_timesteps: Round the grid to distinct whole training times, for networks that take no others.
+        recipe: "measured" to follow, in each run, the recipe that came nearest in so many steps when recipes were tried
+            on the model; "fixed" for the options as they are. None is "measured" where no option of a recipe (solver,
+            order, corrector, grid, ends) was chosen. Runs with `timesteps=` or `sigmas=` follow the options.
         stats: Score statistics with costs: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the
             config. Without, this is plain DEIS on uniform times, and says so in the log.
 
@@ -97,7 +99,6 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
     """
 
     _learned = False
-    _replanned: int | None = None  # the call that the run was last planned anew from
 
     @register_to_config
     def __init__(
@@ -138,6 +139,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         velocity: str = "sigma",
         normalise: bool = True,
         whole_timesteps: bool = False,
+        recipe: str | None = None,
         stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
     ) -> None:
         self._set_up(stats)
@@ -189,11 +191,6 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
 
     def _check_statistics(self, statistics: ScoreStatistics) -> None:
         """Also raise MissingCostError or ScheduleError where no grid can be learned from them."""
-        if self._normalises and self.options["integrand"] == "data":
-            raise ConfigurationError(
-                "Score statistics are the scale of the predicted noise, and integrand='data' interpolates predicted "
-                "data, whose scale they do not tell. Use normalise=False, or integrand='noise'."
-            )
         super()._check_statistics(statistics)
         start, top = self._path_start(self.noise), float(self._path_of(statistics).levels[-1])
         if start > top * (1.0 + ENDS):
@@ -254,7 +251,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         return noise.top if tau == 1.0 else float(noise.level(tau))
 
     def _end(self, noise: NoiseSchedule) -> float:
-        return end_level(noise, self.config["final_sigmas_type"], self.options["end_time"])
+        return end_level(noise, self.options["final_sigmas_type"], self.options["end_time"])
 
     def _legal(self, noise: NoiseSchedule, levels: Array) -> Array:
         """The levels as they are, or at distinct whole times."""
@@ -275,47 +272,25 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         if not self.options["whole_timesteps"]:
             self.timesteps = self.timesteps.float()  # so that a run planned anew fits in, whatever its times
             self._grid = self.timesteps
-        self._replanned = None
 
     # ----------------------------------------------------------------------------------------- image to image
 
-    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """alpha_t x_0 + sigma_t eps, as `DEISSNScheduler` has it.
+    @property
+    def _replans(self) -> bool:
+        return self._learned and self._begin_index is not None
 
-        Called between `set_begin_index` and the first step, as image-to-image pipelines do, it plans the run anew from
-        the share of the process that is left. The times are changed in place, for the pipeline holds a view of them.
-        """
-        begin = self._begin_index
-        if begin and begin != self._replanned and self._step_index is None and self._learned:
-            self._replan(begin)
-        return super().add_noise(original_samples, noise, timesteps)
-
-    def _replan(self, begin: int) -> None:
-        """Let the steps from call `begin` on have equal cost, from the share of the process that they are."""
+    def _plan_from(self, begin: int) -> RunPlan | None:
+        """Steps of equal cost from call `begin` on, from the share of the process that they are."""
         plan, model = self._plan, self.noise
         if plan is None or not 0 < begin < len(plan) or not plan.starts[begin]:
-            return  # `step` will say so
+            return None  # `step` will say so
         before = sum(plan.starts[:begin])
         start = self._start_level(model, 1.0 - before / plan.steps)
         if start <= max(self.path.levels[0], self._end(model)):
-            return  # nothing to go through: the pipeline's own list stays
+            return None  # nothing to go through: the pipeline's own list stays
         tail = self._legal(model, self.path.run(plan.steps - before, start, self._end(model)))
         head = self._legal(model, self.path.partition(before, self._path_start(model), float(tail[0])))
-        shown, former = (self.timesteps, self.sigmas), self._former
-        self._adopt(self._planned(model, np.append(head[:-1], tail)), self.timesteps.device)
-        shown[0].copy_(self.timesteps)
-        shown[1].copy_(self.sigmas)
-        self.timesteps, self.sigmas = shown
-        self._grid, self._former = self.timesteps, former
-        self._begin_index = self._replanned = begin
-
-    def _begin_step(self, timestep: float | Tensor) -> int:
-        """As ever; of a run planned anew the first time is read, once, for the pipeline may hold a copy of the old."""
-        first = self._step_index is None
-        n = super()._begin_step(timestep)
-        if first and self._replanned is not None:
-            self._plan.check(n, float(torch.as_tensor(timestep).flatten()[0]))  # type: ignore[union-attr]
-        return n
+        return self._planned(model, np.append(head[:-1], tail))
 
 
 # sigma / alpha above which a run from noise alone spends no step: the noisiest level of EDM, arXiv 2206.00364, table 1

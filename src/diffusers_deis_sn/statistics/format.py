@@ -1,8 +1,9 @@
 """The layout of `score_statistics.safetensors`, and nobody else knows it; its specification is stats/README.md.
 
-A safetensors file of three to seven curves, two more tensors for each cost, and one metadata key, `score_statistics`,
-whose value is sorted, compact JSON: `{"costs": {...}, "format_version": 1, "origin": {...}}`. One key only, because
-safetensors writes several in random order, and equal statistics shall be equal bytes. Nothing is ever unpickled.
+A safetensors file of three to nine curves, two more tensors for each cost, three for trials, and one metadata key,
+`score_statistics`, whose value is sorted, compact JSON: `{"costs": {...}, "format_version": 1, "origin": {...}, ...}`.
+One key only, because safetensors writes several in random order, and equal statistics shall be equal bytes. Nothing is
+ever unpickled.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from safetensors import numpy as safetensors_numpy
 from diffusers_deis_sn.errors import StatisticsError, StatisticsFormatError
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
+from diffusers_deis_sn.statistics.trials import TABLES, Recipe, Trials
 
 FILE_NAME = "score_statistics.safetensors"
 FORMAT_VERSION = 1
@@ -39,9 +41,13 @@ DTYPES = {
     "mean_abs_error": "F64",
     "mean_square": "F64",
     "mean_square_error": "F64",
+    "mean_abs_data": "F64",
+    "mean_abs_data_error": "F64",
     "num_samples": "I64",
 }
 COST_TENSORS = {name: (f"{name}_cost", f"{name}_cost_error") for name in COST_ORDERS}  # one row of K - 1 numbers each
+TRIAL_TENSORS = {name: f"trial_{name}" for name in TABLES}  # each one row for each recipe
+MOST_TRIED = 1000  # recipes, or numbers of calls
 VELOCITY = "sigma"  # v of the costs in a file; others follow from it
 _NUMPY = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 
@@ -67,19 +73,31 @@ class Content:
         curves: Arrays named in `DTYPES`, each (K,).
         origin: Where they come from.
         costs: For each cost its `values` and `error`, (K - 1,), its `order` and its `num_samples`.
+        trials: Recipes as JSON has them, `calls`, `num_samples` and the three tables; None where none were made.
     """
 
     curves: Curves
     origin: StatisticsOrigin
     costs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trials: dict[str, Any] | None = None
 
     def local_costs(self) -> dict[str, LocalCost]:
         """The costs as values. Raises StatisticsError where they are none."""
         return {name: LocalCost(**facts) for name, facts in self.costs.items()}
 
+    def tried(self) -> Trials | None:
+        """The trials as a value. Raises StatisticsError where they are none."""
+        if self.trials is None:
+            return None
+        recipes = tuple(Recipe.from_dict(facts) for facts in self.trials["recipes"])
+        return Trials(**(self.trials | {"recipes": recipes, "calls": tuple(self.trials["calls"])}))
+
 
 def encode(
-    curves: Mapping[str, NDArray[Any]], origin: StatisticsOrigin, costs: Mapping[str, LocalCost] | None = None
+    curves: Mapping[str, NDArray[Any]],
+    origin: StatisticsOrigin,
+    costs: Mapping[str, LocalCost] | None = None,
+    trials: Trials | None = None,
 ) -> bytes:
     """Bytes of a file; equal input gives equal bytes.
 
@@ -87,6 +105,7 @@ def encode(
         curves: Arrays named in `DTYPES`, each (K,); those of `REQUIRED` at least.
         origin: Where they come from.
         costs: Local costs by name, each of K - 1 intervals.
+        trials: Recipes tried on the model.
     """
     payload: dict[str, Any] = {"format_version": FORMAT_VERSION, "origin": origin.as_dict()}
     tensors = {name: np.ascontiguousarray(curve, dtype=_NUMPY[DTYPES[name]]) for name, curve in curves.items()}
@@ -94,6 +113,10 @@ def encode(
         facts = {"num_samples": cost.num_samples, "order": cost.order, "velocity": VELOCITY}
         payload.setdefault("costs", {})[name] = facts
         tensors |= zip(COST_TENSORS[name], (cost.values, cost.error), strict=True)
+    if trials is not None:
+        recipes = [one.as_dict() for one in trials.recipes]
+        payload["trials"] = {"calls": trials.calls, "num_samples": trials.num_samples, "recipes": recipes}
+        tensors |= {tensor: getattr(trials, name) for name, tensor in TRIAL_TENSORS.items()}
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return safetensors_numpy.save(tensors, metadata={METADATA_KEY: text})
 
@@ -112,15 +135,16 @@ def decode(data: bytes, place: str) -> Content:
     """
     header = _header(data, place)
     payload = _payload(header.pop("__metadata__", None), place)
-    origin, facts = _origin(payload, place), _cost_facts(payload, place)
-    _check_tensors(header, facts, place)
+    origin, facts, tried = _origin(payload, place), _cost_facts(payload, place), _trial_facts(payload, place)
+    _check_tensors(header, facts, tried, place)
     try:
         curves = dict(safetensors_numpy.load(data))
         costs = {
             name: entry | dict(zip(("values", "error"), map(curves.pop, COST_TENSORS[name]), strict=True))
             for name, entry in facts.items()
         }
-        return Content(curves, origin, costs)
+        tables = {name: curves.pop(tensor) for name, tensor in TRIAL_TENSORS.items()} if tried else {}
+        return Content(curves, origin, costs, tried | tables if tried else None)
     except (SafetensorError, ValueError, TypeError) as error:
         _refuse(place, f"is truncated or damaged: {error}", _MEASURE)
 
@@ -215,11 +239,29 @@ def _cost_facts(payload: dict[str, Any], place: str) -> dict[str, dict[str, Any]
     }
 
 
-def _check_tensors(header: dict[str, Any], costs: Mapping[str, Any], place: str) -> None:
-    """The required tensors, perhaps others that are known, and those of the costs, of the right dtypes and lengths."""
+def _trial_facts(payload: dict[str, Any], place: str) -> dict[str, Any] | None:
+    """Recipes, numbers of calls and number of samples of the trials, where there are any."""
+    facts = payload.get("trials")
+    if facts is None:
+        return None
+    wanted = {"calls": list, "num_samples": int, "recipes": list}
+    if not isinstance(facts, dict) or not all(isinstance(facts.get(key), kind) for key, kind in wanted.items()):
+        _refuse(place, "has `trials` in its metadata without `calls`, `num_samples` or `recipes`", _MEASURE)
+    if max(len(facts["calls"]), len(facts["recipes"])) > MOST_TRIED:
+        _refuse(place, f"has more than {MOST_TRIED} recipes or numbers of calls in its `trials`", _MEASURE)
+    if not all(isinstance(recipe, dict) for recipe in facts["recipes"]):
+        _refuse(place, "has `recipes` in its metadata that are not JSON objects", _MEASURE)
+    return {key: facts[key] for key in wanted}
+
+
+def _check_tensors(
+    header: dict[str, Any], costs: Mapping[str, Any], trials: Mapping[str, Any] | None, place: str
+) -> None:
+    """The required tensors, perhaps others that are known, and those of costs and trials, of the right shapes."""
     of_costs = {name for cost in costs for name in COST_TENSORS[cost]}
-    missing = sorted((set(REQUIRED) | of_costs) - header.keys())
-    extra = sorted(header.keys() - DTYPES.keys() - of_costs)
+    of_trials = set(TRIAL_TENSORS.values()) if trials else set()
+    missing = sorted((set(REQUIRED) | of_costs | of_trials) - header.keys())
+    extra = sorted(header.keys() - DTYPES.keys() - of_costs - of_trials)
     if missing:
         _refuse(place, f"lacks the tensors {missing}", _MEASURE)
     if extra:
@@ -233,6 +275,10 @@ def _check_tensors(header: dict[str, Any], costs: Mapping[str, Any], place: str)
         wanted = length if name in DTYPES or type(length) is not int else length - 1
         if found != (dtype, [wanted]):
             _refuse(place, f"has {name!r} as {found[0]} {shape}, and it must be {dtype} [{wanted or 'K'}]", _MEASURE)
+    for name in sorted(of_trials):
+        entry, shape = header[name], [len(trials["recipes"]), len(trials["calls"])]  # type: ignore[index]
+        if not isinstance(entry, dict) or (entry.get("dtype"), entry.get("shape")) != ("F64", shape):
+            _refuse(place, f"has {name!r} that is not F64 {shape}, a number a recipe and number of calls", _MEASURE)
 
 
 def _json(text: bytes | str) -> Any:

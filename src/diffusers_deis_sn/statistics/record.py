@@ -4,10 +4,11 @@ At each measured time t, over sampled x_t and the d components of the guided net
 
     r(t) = E[ 1/d sum_i |eps_i| ]        `mean_abs`, the normaliser of DEIS-SN (Xia et al., arXiv 2311.00157)
     m(t) = E[ 1/d sum_i eps_i^2 ]        `mean_square`, never below r^2
+    nu(t) = E[ 1/d sum_i |x0_i| ]        `mean_abs_data`, of the clean sample that the output predicts
 
-Pure noise has r = sqrt(2/pi) = .798 and m = 1; towards clean data both fall. Only r is needed to sample; where m, the
-standard errors or the number of samples are not known, they are None. A record may also hold the costs that time grids
-are learned from (`statistics.cost`).
+Pure noise has r = sqrt(2/pi) = .798 and m = 1; towards clean data both fall. Only r is needed to sample; where m, nu,
+the standard errors or the number of samples are not known, they are None. A record may also hold the costs that time
+grids are learned from (`statistics.cost`), and what recipes left that were tried on the model (`statistics.trials`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.report import report
 from diffusers_deis_sn.statistics.source import destination, locate
+from diffusers_deis_sn.statistics.trials import Trials
 
 if TYPE_CHECKING:
     from diffusers_deis_sn.publish.push import Published
@@ -57,9 +59,12 @@ class ScoreStatistics:
         mean_abs_error: Standard error of r(t) over the samples; None, here and below, where it is not known.
         mean_square: m(t) >= r(t)^2.
         mean_square_error: Standard error of m(t) over the samples; only together with `mean_square`.
+        mean_abs_data: nu(t), positive; the normaliser of the data form (`maths.coefficients`).
+        mean_abs_data_error: Standard error of nu(t) over the samples; only together with `mean_abs_data`.
         num_samples: Number of samples behind each time, at least 1; int64.
         origin: Model, noise schedule and settings of the measurement.
-        costs: Local costs by name, "corrector" and "predictor", each of the K - 1 intervals between the times.
+        costs: Local costs by name, of `statistics.cost.COST_ORDERS`, each of the K - 1 intervals between the times.
+        trials: Recipes that were tried on the model.
 
     Raises:
         StatisticsError: Arrays that break a rule above.
@@ -71,9 +76,12 @@ class ScoreStatistics:
     mean_abs_error: NDArray[np.float64] | None = None
     mean_square: NDArray[np.float64] | None = None
     mean_square_error: NDArray[np.float64] | None = None
+    mean_abs_data: NDArray[np.float64] | None = None
+    mean_abs_data_error: NDArray[np.float64] | None = None
     num_samples: NDArray[np.int64] | None = None
     origin: StatisticsOrigin = field(default_factory=StatisticsOrigin)
     costs: Mapping[str, LocalCost] = field(default_factory=dict)
+    trials: Trials | None = None
 
     def __post_init__(self) -> None:
         for name in layout.DTYPES:
@@ -84,6 +92,8 @@ class ScoreStatistics:
         self._check_shapes()
         self._check_values()
         self._check_costs()
+        if self.trials is not None and not isinstance(self.trials, Trials):
+            raise StatisticsError(f"`trials` must be Trials or None, got {type(self.trials).__name__}.")
         object.__setattr__(self, "costs", MappingProxyType(dict(self.costs)))
 
     def _check_shapes(self) -> None:
@@ -91,8 +101,9 @@ class ScoreStatistics:
         _demand(length >= 2, "timesteps", "needs at least two times", length)
         for name, values in self._known().items():
             _demand(values.shape == (length,), name, f"must have the shape ({length},) of `timesteps`", values.shape)
-        if self.mean_square_error is not None and self.mean_square is None:
-            raise StatisticsError("`mean_square_error` is that of `mean_square`, which is None. Give both or none.")
+        for name in ("mean_square", "mean_abs_data"):
+            if getattr(self, f"{name}_error") is not None and getattr(self, name) is None:
+                raise StatisticsError(f"`{name}_error` is that of `{name}`, which is None. Give both or none.")
 
     def _check_values(self) -> None:
         _demand_each(np.diff(self.timesteps) > 0.0, "timesteps", "must increase, cleanest first", self.timesteps)
@@ -103,9 +114,12 @@ class ScoreStatistics:
             "mean_square": (self.mean_abs**2 * (1.0 - 1e-6), "must be at least mean_abs squared"),
             "mean_abs_error": (0.0, "must not be negative"),
             "mean_square_error": (0.0, "must not be negative"),
+            "mean_abs_data_error": (0.0, "must not be negative"),
             "num_samples": (1, "must be at least 1"),
         }
         known = self._known()
+        if self.mean_abs_data is not None:
+            _demand_each(self.mean_abs_data > 0.0, "mean_abs_data", "must be positive", self.mean_abs_data)
         for name, (least, rule) in floors.items():
             if name in known:
                 _demand_each(known[name] >= least, name, rule, known[name])
@@ -133,7 +147,8 @@ class ScoreStatistics:
         if not isinstance(other, ScoreStatistics):
             return NotImplemented
         curves = [{name: values.tobytes() for name, values in one._known().items()} for one in (self, other)]
-        return (self.origin, dict(self.costs)) == (other.origin, dict(other.costs)) and curves[0] == curves[1]
+        facts = [(one.origin, dict(one.costs), one.trials) for one in (self, other)]
+        return facts[0] == facts[1] and curves[0] == curves[1]
 
     def __hash__(self) -> int:
         return hash(self.timesteps.tobytes() + self.mean_abs.tobytes())
@@ -150,7 +165,8 @@ class ScoreStatistics:
 
     def __reduce__(self) -> tuple[Callable[..., ScoreStatistics], tuple[Any, ...]]:
         """Copies and pickles are built anew: NumPy's own would be writeable."""
-        return type(self), (*(getattr(self, one.name) for one in fields(self)[:-1]), dict(self.costs))
+        values = {one.name: getattr(self, one.name) for one in fields(self)} | {"costs": dict(self.costs)}
+        return type(self), tuple(values.values())
 
     def with_origin(self, **facts: Any) -> ScoreStatistics:
         """The same curves with some facts of the origin replaced. Raises StatisticsError for a fact of wrong type."""
@@ -159,6 +175,10 @@ class ScoreStatistics:
     def with_costs(self, **costs: LocalCost) -> ScoreStatistics:
         """The same record with these costs added or replaced. Raises StatisticsError for costs that do not fit."""
         return replace(self, costs={**self.costs, **costs})
+
+    def with_trials(self, trials: Trials | None) -> ScoreStatistics:
+        """The same record with these trials. Raises StatisticsError for what is none."""
+        return replace(self, trials=trials)
 
     def cost(self, name: str) -> LocalCost:
         """The cost of this name.
@@ -215,7 +235,7 @@ class ScoreStatistics:
 
     def to_bytes(self) -> bytes:
         """Content of the file; equal records give equal bytes."""
-        return layout.encode(self._known(), self.origin, self.costs)
+        return layout.encode(self._known(), self.origin, self.costs, self.trials)
 
     def save(self, target: str | PathLike[str]) -> Path:
         """Write the file in one piece: when anything fails, an older file stays as it was and nothing else is left.
@@ -260,7 +280,8 @@ class ScoreStatistics:
         path = locate(source, **hub_options)
         content = layout.read(path)
         try:
-            return cls(**content.curves, origin=content.origin, costs=content.local_costs())
+            costs, trials = content.local_costs(), content.tried()
+            return cls(**content.curves, origin=content.origin, costs=costs, trials=trials)
         except StatisticsError as error:
             raise StatisticsFormatError(
                 f"{str(path)!r} contradicts itself: {error} Measure again with `deis-sn calibrate`."

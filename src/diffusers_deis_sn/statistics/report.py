@@ -17,6 +17,8 @@ COLUMNS = (  # curve, title, width, format
     ("mean_abs_error", "std. err.", 9, ".2g"),
     ("mean_square", "E eps^2", 10, ".5f"),
     ("mean_square_error", "std. err.", 9, ".2g"),
+    ("mean_abs_data", "nu = E|x0|", 11, ".5f"),
+    ("mean_abs_data_error", "std. err.", 9, ".2g"),
 )
 
 

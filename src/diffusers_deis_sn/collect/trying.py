@@ -1,0 +1,118 @@
+"""Recipes tried on a pipeline: each draws the same few samples, and is held against a fine run of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from diffusers_deis_sn.collect.calls import PipelineCalls
+from diffusers_deis_sn.errors import DeisSnError
+from diffusers_deis_sn.schedulers._integrator import Raw
+from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+from diffusers_deis_sn.statistics.trials import TABLES, Recipe, Trials
+
+logger = logging.getLogger("diffusers_deis_sn")
+
+CALLS = (4, 6, 8, 12, 20)
+FINE_CALLS = 80
+FINE = Recipe("noise", 2, 3, 0.375, "power_t", 2.0)
+
+
+class FinishingScheduler(DEISSNScheduler):
+    """A scheduler that keeps where its runs end: `ends`, float32 on the CPU, a batch each."""
+
+    _silent = True
+    ends: list[Tensor]
+
+    def _advance(self, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
+        result = super()._advance(row, output, sample, raw)
+        if self._plan is not None and row == len(self._plan) - 1:
+            self.ends.append(result.detach().to("cpu", torch.float32))
+        return result
+
+
+@dataclass
+class Trier:
+    """Draws the same samples through a pipeline with one recipe after another.
+
+    Args:
+        pipe: The pipeline; its scheduler is replaced for each run, and is the caller's to put back.
+        config: Of the model's scheduler.
+        statistics: Of the model.
+        calls: How to call the pipeline.
+        samples: Number of samples.
+        batch_size: Number of samples drawn at once.
+        on_call: Told after each run of a batch how many network calls a sample had, times the samples.
+    """
+
+    pipe: Any
+    config: Mapping[str, Any]
+    statistics: ScoreStatistics
+    calls: PipelineCalls
+    samples: int
+    batch_size: int
+    on_call: Callable[[int], None]
+
+    def ends(self, recipe: Recipe, steps: int) -> Tensor:
+        """Where all samples end; (samples, *event).
+
+        Raises:
+            ConfigurationError: A recipe that the process does not have.
+        """
+        scheduler = FinishingScheduler.from_config(
+            self.config, stats=self.statistics, recipe="fixed", **recipe.options()
+        )
+        scheduler.ends, drawn = [], 0
+        self.pipe.scheduler = scheduler
+        calls = replace(self.calls, fixed={**self.calls.fixed, "num_inference_steps": steps})
+        while drawn < self.samples:
+            self.pipe(**calls.arguments(drawn, min(self.batch_size, self.samples - drawn)))
+            count = len(scheduler.ends[-1])
+            self.on_call(count * steps)
+            drawn += count
+        return torch.cat(scheduler.ends)[: self.samples]
+
+    def tried(self, recipes: Sequence[Recipe], numbers: Sequence[int]) -> Trials | None:
+        """All recipes with all numbers of calls; those that the process does not have are left out."""
+        fine = self.ends(FINE, FINE_CALLS)
+        rows: dict[Recipe, list[tuple[float, float, float]]] = {}
+        for recipe in recipes:
+            try:
+                rows[recipe] = [distances(self.ends(recipe, steps), fine) for steps in numbers]
+            except DeisSnError as error:
+                logger.info("Not tried: %s. %s", recipe, error)
+        if not rows:
+            return None
+        tables: NDArray[np.float64] = np.array(list(rows.values())).transpose(2, 0, 1)
+        return Trials(tuple(rows), tuple(numbers), **dict(zip(TABLES, tables, strict=True)), num_samples=len(fine))
+
+
+def distances(ends: Tensor, fine: Tensor) -> tuple[float, float, float]:
+    """Error, RMS and grain as in `statistics.trials`; `LOST` where ends are not finite."""
+    each = (ends - fine).flatten(1).double().square().mean(1)
+    if not bool(torch.isfinite(each).all()):
+        return LOST, LOST, LOST
+    each = each.clamp_min(TINY)
+    band = finest_band(fine)
+    grain = 1.0 if band is None or band <= TINY else float(finest_band(ends) / band)  # type: ignore[operator]
+    return float(each.log().mean().mul(0.5).exp()), float(each.mean().sqrt()), grain
+
+
+LOST, TINY = 1e30, 1e-30
+
+
+def finest_band(samples: Tensor) -> float | None:
+    """Mean square of what 2x2 means leave out; None of samples without two even axes of space."""
+    if samples.ndim < 4 or samples.shape[-1] % 2 or samples.shape[-2] % 2:
+        return None
+    flat = samples.reshape(-1, 1, *samples.shape[-2:]).double()
+    return float((flat - functional.interpolate(functional.avg_pool2d(flat, 2), scale_factor=2.0)).square().mean())

@@ -1,0 +1,182 @@
+"""Recipes that were tried on a model: how far the samples of each end from those of a fine run, by network calls.
+
+No solver, limit and grid is the best of every network: a correction that is safe on one leaves grain on another, and a
+grid that suits ten calls wastes five. So `calibrate` lets a handful of recipes draw the same few samples, which costs
+less than the rest of the measurement, and a scheduler takes the recipe that came nearest for its number of calls.
+
+For sample s with end x_s, and x*_s that of the fine run, d components each and e_s = (|x_s - x*_s|^2 / d)^(1/2):
+
+    error = exp(mean_s log e_s)        geometric mean, which a few samples that end elsewhere do not decide
+    rms   = (mean_s e_s^2)^(1/2)
+    grain = energy of the finest band of all ends, over that of the fine run's
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffusers_deis_sn.errors import StatisticsError
+
+TABLES = ("error", "rms", "grain")
+MOST_GRAIN = 1.05  # of the fine run's finest band: more than that is seen as grain
+GRAIN_WEIGHT = 2.0  # how many times the logarithm of grain beyond that counts, against that of the error
+RMS_WEIGHT = 0.5  # likewise of the RMS: a geometric mean alone would let a few samples be lost
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way through a run, as options of a scheduler by their names there.
+
+    Args:
+        integrand: What is interpolated, "noise" or "data".
+        solver_order: Number of outputs combined in a step, 1 to 4.
+        corrector_order: Number of outputs with which each step is redone, 0 to 4.
+        corrector_gain: Limit on a correction's gain at guidance 1; None for no limit.
+        timestep_spacing: Name of the grid.
+        grid_exponent: Its exponent, where it has one.
+        start_time: Where the run starts, as a fraction of the process.
+        final_sigmas_type: Where it ends, "zero" or "sigma_min".
+
+    Raises:
+        StatisticsError: A value of another type, or out of range.
+    """
+
+    integrand: str = "noise"
+    solver_order: int = 2
+    corrector_order: int = 0
+    corrector_gain: float | None = None
+    timestep_spacing: str = "trailing"
+    grid_exponent: float | None = None
+    start_time: float = 1.0
+    final_sigmas_type: str = "zero"
+
+    def __post_init__(self) -> None:
+        for name, sound in _RULES.items():
+            if not sound(getattr(self, name)):
+                raise StatisticsError(f"`{name}` of a recipe cannot be {getattr(self, name)!r}.")
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Recipe:
+        """The recipe of `as_dict`. Raises StatisticsError for names it does not have, or values that are none."""
+        unknown = sorted(set(facts) - {one.name for one in fields(cls)})
+        if unknown:
+            raise StatisticsError(f"A recipe has no {', '.join(unknown)}.")
+        return cls(**facts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What differs from the defaults, for a file."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(type(self), name)}
+
+    def options(self) -> dict[str, Any]:
+        """Options of a scheduler."""
+        gain = NO_LIMIT if self.corrector_gain is None else self.corrector_gain
+        return asdict(self) | {"corrector_gain": gain}
+
+    def __str__(self) -> str:
+        grid = self.timestep_spacing + (f" {self.grid_exponent:g}" if self.grid_exponent else "")
+        limit = "" if self.corrector_gain is None or not self.corrector_order else f", gain {self.corrector_gain:g}"
+        start = "" if self.start_time == 1.0 else f" from {self.start_time:g}"
+        end = "" if self.final_sigmas_type == "zero" else f" to {self.final_sigmas_type}"
+        return f"{self.integrand} {self.solver_order}+{self.corrector_order}{limit}, {grid}{start}{end}"
+
+
+NO_LIMIT = 1e6  # a gain that no correction reaches
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+_RULES: dict[str, Callable[[Any], bool]] = {
+    "integrand": lambda value: value in ("noise", "data"),
+    "solver_order": lambda value: type(value) is int and 1 <= value <= 4,
+    "corrector_order": lambda value: type(value) is int and 0 <= value <= 4,
+    "corrector_gain": lambda value: value is None or (_number(value) and value >= 0.0),
+    "timestep_spacing": lambda value: isinstance(value, str) and value.isidentifier() and len(value) < 40,
+    "grid_exponent": lambda value: value is None or (_number(value) and value > 0.0),
+    "start_time": lambda value: _number(value) and 0.0 < value <= 1.0,
+    "final_sigmas_type": lambda value: value in ("zero", "sigma_min"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """What each recipe left of the distance to the fine run, for some numbers of network calls.
+
+    Args:
+        recipes: The R recipes.
+        calls: Numbers of calls, rising; C of them.
+        error: Geometric mean over the samples of their RMS distance to the fine run, positive; (R, C).
+        rms: Root of the mean square distance, at least `error`; (R, C).
+        grain: Energy of the finest band over the fine run's; one where samples have no such band; (R, C).
+        num_samples: Number of samples.
+
+    Raises:
+        StatisticsError: No recipe, calls that do not rise, or arrays that break a rule above.
+    """
+
+    recipes: tuple[Recipe, ...]
+    calls: tuple[int, ...]
+    error: NDArray[np.float64]
+    rms: NDArray[np.float64]
+    grain: NDArray[np.float64]
+    num_samples: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recipes", tuple(self.recipes))
+        object.__setattr__(self, "calls", tuple(self.calls))
+        if not self.recipes or not all(isinstance(one, Recipe) for one in self.recipes):
+            raise StatisticsError("Trials need at least one Recipe.")
+        whole = all(type(n) is int and n >= 1 for n in self.calls)
+        if not self.calls or not whole or list(self.calls) != sorted(set(self.calls)):
+            raise StatisticsError(f"`calls` of trials must be rising whole numbers above zero, got {self.calls}.")
+        if type(self.num_samples) is not int or self.num_samples < 1:
+            raise StatisticsError(f"`num_samples` of trials must be a whole number above zero, got {self.num_samples}.")
+        for name in TABLES:
+            object.__setattr__(self, name, self._checked(name))
+
+    def _checked(self, name: str) -> NDArray[np.float64]:
+        """A read-only copy of a table."""
+        table = np.array(getattr(self, name), dtype=np.float64)
+        shape = (len(self.recipes), len(self.calls))
+        if table.shape != shape:
+            raise StatisticsError(
+                f"`{name}` of trials needs a number for each recipe and number of calls, {shape}, got {table.shape}."
+            )
+        if not np.all(np.isfinite(table) & (table >= 0.0)):
+            raise StatisticsError(f"`{name}` of trials must be finite and not negative.")
+        table.flags.writeable = False
+        return table
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Trials):
+            return NotImplemented
+        same = (self.recipes, self.calls, self.num_samples) == (other.recipes, other.calls, other.num_samples)
+        return same and all(getattr(self, name).tobytes() == getattr(other, name).tobytes() for name in TABLES)
+
+    def __hash__(self) -> int:
+        return hash((self.recipes, self.calls, self.error.tobytes()))
+
+    def __reduce__(self) -> tuple[type[Trials], tuple[Any, ...]]:
+        """Copies and pickles are built anew: NumPy's own would be writeable."""
+        return type(self), tuple(getattr(self, one.name) for one in fields(self))
+
+    def best(self, calls: int) -> Recipe:
+        """The recipe for a number of calls: least error, with a share of the RMS, and no grain.
+
+        Between numbers that were tried the tables are interpolated as powers of the number of calls; beyond, the
+        nearest number decides.
+        """
+        error, rms, grain = (np.log(self._at(getattr(self, name), calls)) for name in TABLES)
+        score = error + RMS_WEIGHT * (rms - error) + GRAIN_WEIGHT * np.maximum(grain - np.log(MOST_GRAIN), 0.0)
+        return self.recipes[int(np.argmin(score))]
+
+    def _at(self, table: NDArray[np.float64], calls: int) -> NDArray[np.float64]:
+        """A table at any number of calls; (R,)."""
+        logs = np.log(np.maximum(table, np.finfo(np.float64).tiny))
+        return np.exp([np.interp(np.log(calls), np.log(self.calls), row) for row in logs])

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from diffusers_deis_sn.cli import publishing
-from diffusers_deis_sn.cli.choices import Cost, End, Form, Picture, Precision, Velocity
+from diffusers_deis_sn.cli.choices import Cost, End, Form, Picture, Precision, Probed, Velocity
 from diffusers_deis_sn.errors import CalibrationError, DeisSnError
 
 app = typer.Typer(
@@ -72,7 +72,7 @@ def calibrate(
     revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of a Hub model.")] = None,
     licence: Annotated[str | None, typer.Option(help="Licence of the statistics, for the record.")] = None,
     cost: Annotated[
-        list[Cost] | None,
+        list[Probed] | None,
         typer.Option(
             help="Measure this cost too, for learned time grids; once for each. Twice the calls, or 16 times."
         ),
@@ -135,18 +135,20 @@ def schedule(
     file: Annotated[str, typer.Argument(help="Statistics with costs: a file, a folder or a Hub name.")],
     steps: Annotated[int, typer.Option(help="Number of network calls.")] = 10,
     form: Annotated[Form, typer.Option("--format", help="Program that the lists are for.")] = Form.diffusers,
-    cost: Annotated[Cost, typer.Option(help="Cost that all steps shall share equally.")] = Cost.corrector,
+    cost: Annotated[Cost | None, typer.Option(help="Cost that all steps shall share; the solver's if known.")] = None,
     velocity: Annotated[Velocity, typer.Option(help="Velocity v(sigma) in the cost.")] = Velocity.sigma,
     end: Annotated[End, typer.Option(help="End of the run: clean data, or the cleanest measured level.")] = End.zero,
 ) -> None:
     """Print the time grid of equal cost, as plain lists for Diffusers, ComfyUI, AUTOMATIC1111 or Forge."""
     from diffusers_deis_sn.optimise.export import schedule_summary, schedule_text
+    from diffusers_deis_sn.statistics.cost import preferred_cost
     from diffusers_deis_sn.statistics.record import ScoreStatistics
 
     statistics = ScoreStatistics.load(file)
-    text = schedule_text(statistics, steps, form.value, cost.value, velocity.value, end.value)
+    chosen = cost.value if cost else preferred_cost(statistics.costs, velocity.value)
+    text = schedule_text(statistics, steps, form.value, chosen, velocity.value, end.value)
     # On stderr, so that stdout is the lists alone and can be piped.
-    typer.echo(schedule_summary(statistics, steps, cost.value, velocity.value), err=True)
+    typer.echo(schedule_summary(statistics, steps, chosen, velocity.value), err=True)
     typer.echo(text)
 
 
@@ -158,7 +160,9 @@ def plot(
     ] = None,
     figure: Annotated[Picture, typer.Option(help="What to draw; a schedule needs costs.")] = Picture.normaliser,
     steps: Annotated[int, typer.Option(help="Network calls of the schedule.")] = 10,
-    cost: Annotated[Cost, typer.Option(help="Cost that the schedule is learned from.")] = Cost.corrector,
+    cost: Annotated[
+        Cost | None, typer.Option(help="Cost that the schedule is learned from; the solver's if known.")
+    ] = None,
     velocity: Annotated[Velocity, typer.Option(help="v(sigma) of the cost; the paper's is sigma.")] = Velocity.sigma,
 ) -> None:
     """Draw the normaliser r(t), or local costs, the path they add up to and the schedule learned from it."""
@@ -170,7 +174,7 @@ def plot(
     if figure is Picture.normaliser:
         drawn = normaliser_figure(statistics)
     else:
-        drawn = schedule_figure(statistics, steps, cost.value, velocity.value)
+        drawn = schedule_figure(statistics, steps, cost.value if cost else None, velocity.value)
     if path.suffix.removeprefix(".").lower() not in drawn.canvas.get_supported_filetypes():
         raise DeisSnError(f"{str(path)!r} is not the name of a picture. Use one that ends in .png, .svg or .pdf.")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,14 @@ class Cost(str, Enum):
 
     corrector = "corrector"
     predictor = "predictor"
+    solver = "solver"
+
+
+class Probed(str, Enum):
+    """Costs that take network calls of their own to measure."""
+
+    corrector = "corrector"
+    predictor = "predictor"
 
 
 class Velocity(str, Enum):

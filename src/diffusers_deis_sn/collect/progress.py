@@ -13,19 +13,20 @@ _BAR = "{l_bar}{bar}| {n:.1f}/{total} samples [{elapsed}<{remaining}]"
 
 
 @contextmanager
-def meter(progress: bool | Progress, total: int) -> Iterator[Callable[[float], None]]:
+def meter(progress: bool | Progress, total: int, title: str = "Calibrating") -> Iterator[Callable[[float], None]]:
     """A function to be told how many samples are drawn, which may be a fraction.
 
     Args:
         progress: True for a bar with the time that remains, False for nothing, or the caller's own function.
         total: How many there will be.
+        title: What stands beside the bar.
     """
     if callable(progress):
         yield lambda done: progress(min(done, total), total)
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=total, desc="Calibrating", bar_format=_BAR, disable=not progress) as bar:
+    with tqdm(total=total, desc=title, bar_format=_BAR, disable=not progress) as bar:
 
         def report(done: float) -> None:
             bar.update(min(done, total) - bar.n)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffusers_deis_sn._version import __version__
+from diffusers_deis_sn.collect.bends import Bends, solver_cost
 from diffusers_deis_sn.collect.probing import Costs, ProbeGroup
 from diffusers_deis_sn.collect.reducers import MeanReducer, MomentReducer
 from diffusers_deis_sn.errors import CalibrationError
@@ -22,7 +23,7 @@ from diffusers_deis_sn.optimise.costs import Question
 from diffusers_deis_sn.schedulers._integrator import Raw
 from diffusers_deis_sn.schedulers._plan import RunPlan, make_plan
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
-from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -46,6 +47,7 @@ MEASURING_OPTIONS: dict[str, Any] = {
 SOLVER = "DEIS order {solver_order} in {interpolation}, {timestep_spacing}, by the cleanest level, to sigma zero"
 NOISED_DATA = "noised data at the times of a {timestep_spacing} run, and at the cleanest level"
 WIDEST = 3.0  # ratio of neighbouring levels between which a cost is still local: its length is then a fifth too long
+HALF_NORMAL = (2.0 / np.pi) ** 0.5  # mean magnitude of a normal number of deviation one
 HALF_PRECISION = (torch.float16, torch.bfloat16)
 
 
@@ -73,6 +75,8 @@ class RecordingScheduler(DEISSNScheduler):
     on_step: Callable[[float], None] | None = None
     _reducer: MomentReducer | None = None
     _cost_reducers: dict[str, MeanReducer]
+    _bends: Bends
+    _squares: MeanReducer
     _times: tuple[float, ...] = ()
     _fine = False
     _group = ProbeGroup(())
@@ -95,10 +99,8 @@ class RecordingScheduler(DEISSNScheduler):
             ConfigurationError: A model of a process that is not supported.
         """
         for name in (costs,) if isinstance(costs, str) else costs:
-            if isinstance(costs, str) or name not in COST_ORDERS:
-                raise CalibrationError(
-                    f"`costs` may hold {' and '.join(COST_ORDERS)}, got {name!r}. Give a tuple of names."
-                )
+            if isinstance(costs, str) or name not in PROBED:
+                raise CalibrationError(f"`costs` may hold {' and '.join(PROBED)}, got {name!r}. Give a tuple of names.")
         recorder: RecordingScheduler = cls.from_config(config, stats=False, **MEASURING_OPTIONS)
         recorder.origin = origin
         recorder.costs = tuple(dict.fromkeys(costs))
@@ -148,12 +150,13 @@ class RecordingScheduler(DEISSNScheduler):
         """Make `plan` the current run. Raises CalibrationError for other times than those of the runs before."""
         times = tuple(time for time, starts in zip(plan.times, plan.starts, strict=True) if starts)
         if self._reducer is None:
-            self._times, self._reducer = times, MomentReducer(len(times))
+            self._times, self._reducer, self._squares = times, MomentReducer(len(times)), MeanReducer(1, len(times))
         elif times != self._times:
             raise CalibrationError(
                 f"All runs of one recording must have the same times: the first had {_span(self._times)}, this one "
                 f"has {_span(times)}. Call the pipeline with one `num_inference_steps`, or record anew."
             )
+        self._bends = Bends()
         for name in self.costs:
             self._cost_reducers.setdefault(name, MeanReducer(1, len(times) - 1))
         super()._adopt(plan, device)
@@ -230,6 +233,11 @@ class RecordingScheduler(DEISSNScheduler):
 
     def _take_down(self, step: int, epsilon: Tensor) -> None:
         self._reducer.add(step, epsilon, self._clean)  # type: ignore[union-attr]
+        if self.data is None:  # else neighbouring samples have nothing to do with each other
+            level = self._plan.levels[step * self._calls_per_step]  # type: ignore[union-attr]
+            squares = self._bends.square(float(self.noise.progress(level)), self._clean)
+            if squares is not None:
+                self._squares.add_samples(step, squares[None])
         self._sample_shape = tuple(epsilon.shape[1:])
 
     def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> tuple[Tensor, Raw | None]:
@@ -293,8 +301,19 @@ class RecordingScheduler(DEISSNScheduler):
             mean_abs_data_error=errors[2],
             num_samples=reducer.count[visited],
             origin=self._full_origin(),
-            costs={name: self._cost(name, visited) for name in self._cost_reducers},
+            costs={name: self._cost(name, visited) for name in self._cost_reducers} | self._solver_cost(visited),
         )
+
+    def _solver_cost(self, visited: np.ndarray) -> dict[str, LocalCost]:
+        """The cost that is seen along the trajectories, if there were any."""
+        levels = self.noise.rho(np.array(self._times)[visited])
+        reducer, entered = self._squares, visited[:-1]
+        seen = reducer.count[entered] >= 2
+        squares, errors = (np.where(seen, row[0, entered], np.nan) for row in (reducer.mean, reducer.standard_error))
+        data_scale = float(self._reducer.mean[2, visited[0]] / HALF_NORMAL)  # type: ignore[union-attr]
+        progress, count = self.noise.progress(levels), int(reducer.count.max())
+        cost = solver_cost(squares, errors, levels, progress, data_scale, count)
+        return {} if cost is None else {"solver": cost}
 
     def _cost(self, name: str, visited: np.ndarray) -> LocalCost:
         """A cost of the intervals between the visited times, cleanest first."""

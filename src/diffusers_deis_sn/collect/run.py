@@ -14,6 +14,7 @@ from torch import Tensor
 from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.progress import Progress, meter, silenced
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
+from diffusers_deis_sn.collect.trying import CALLS, FINE_CALLS, MENU, Trier
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin, hash_prompts
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -21,6 +22,7 @@ from diffusers_deis_sn.statistics.record import ScoreStatistics
 logger = logging.getLogger("diffusers_deis_sn")
 
 FEWEST = 8  # samples before a standard error is believed
+TRIAL_CALLS = len(MENU) * sum(CALLS) + FINE_CALLS
 
 
 def calibrate(
@@ -36,6 +38,7 @@ def calibrate(
     licence: str | None = None,
     costs: Sequence[str] = (),
     tolerance: float = 0.02,
+    trials: int = 8,
     data: Tensor | None = None,
     progress: bool | Progress = True,
     **pipeline_kwargs: Any,
@@ -44,6 +47,10 @@ def calibrate(
 
     Sample i starts from seed + i and has prompt i (in turn), so the result does not depend on `batch_size` but for
     rounding. The pipeline's scheduler is put back whatever happens. Memory does not grow with `num_samples`.
+
+    Afterwards a handful of recipes (solver, corrector, limit, grid) draw the first `trials` samples in 4 to 20 steps,
+    and are held against a fine run of the same samples. `DEISSNScheduler` takes the one that came nearest for its
+    number of steps. This takes `TRIAL_CALLS` network calls a sample.
 
     With `costs` the record also serves `ScoreOptimalScheduler`. Each step is then followed by network calls on the same
     sample at the time of the next step (one for the "corrector" cost), or on samples near it (fifteen for
@@ -63,6 +70,8 @@ def calibrate(
         licence: Licence of the statistics, for the record.
         costs: Costs to be measured as well: "corrector", "predictor", both or none.
         tolerance: Relative standard error of the path's length at which a cost counts as measured; 0 for all samples.
+        trials: Number of samples on which recipes are tried, at most `num_samples`; 0 for none. Pipelines whose samples
+            do not depend on a generator alone have none.
         data: Clean samples as the scheduler sees them (latents of latent models), to be noised at every time instead of
             going along trajectories; (M, *event). Sample i uses number i, in turn.
         progress: True for a progress bar, False for none, or a function of samples drawn and samples in all.
@@ -77,9 +86,10 @@ def calibrate(
             predictor's cost in half precision.
         ConfigurationError: A model of a process that is not supported.
     """
-    _check_numbers(num_samples, num_inference_steps, batch_size, seed)
+    _check_numbers(num_samples, num_inference_steps, batch_size, seed, trials)
     _check_tolerance(tolerance)
     _check_data(data)
+    config = getattr(getattr(pipe, "scheduler", None), "config", None)
     calls = plan_calls(pipe, prompts, num_inference_steps, seed, pipeline_kwargs)
     record = recording(
         pipe,
@@ -107,7 +117,12 @@ def calibrate(
                 )
             report(recorder.num_samples)
         _tell_missed(recorder, tolerance)
-        return recorder.measured()
+        statistics = recorder.measured()
+        if not trials or "generator" not in calls.takes:
+            return statistics
+        with meter(progress, trials, "Trying recipes") as report:
+            trier = Trier(pipe, config or {}, statistics, calls, min(trials, num_samples), batch_size, report)
+            return statistics.with_trials(trier.tried(MENU, CALLS))
 
 
 @contextmanager
@@ -168,12 +183,13 @@ def recording(
         pipe.scheduler = scheduler
 
 
-def _check_numbers(num_samples: int, num_inference_steps: int, batch_size: int, seed: int) -> None:
+def _check_numbers(num_samples: int, num_inference_steps: int, batch_size: int, seed: int, trials: int) -> None:
     limits = (
         ("num_samples", num_samples, 2),  # one sample has no standard error
         ("num_inference_steps", num_inference_steps, 2),
         ("batch_size", batch_size, 1),
         ("seed", seed, 0),
+        ("trials", trials, 0),
     )
     for name, value, least in limits:
         if not isinstance(value, int) or isinstance(value, bool) or value < least:

@@ -15,19 +15,29 @@ from torch.nn import functional
 
 from diffusers_deis_sn.collect.calls import PipelineCalls
 from diffusers_deis_sn.errors import DeisSnError
-from diffusers_deis_sn.schedulers._integrator import Raw
+from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
+from diffusers_deis_sn.maths.spacing import whole_levels
+from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator, Raw
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
+from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.trials import TABLES, Recipe, Trials
+from diffusers_deis_sn.statistics.trials import LEARNED, TABLES, Recipe, Trials
 
 logger = logging.getLogger("diffusers_deis_sn")
 
-CALLS = (4, 6, 8, 12, 20)
+CALLS = (4, 6, 8, 12, 20)  # numbers of network calls that recipes are tried with; between them is interpolated
 FINE_CALLS = 80
 FINE = Recipe("noise", 2, 3, 0.375, "power_t", 2.0)
+MENU = (
+    *(Recipe("noise", 2, 4, gain, "power_t", k) for gain in (0.1875, 0.375, 0.75, None) for k in (1.0, 1.5, 2.0)),
+    *(Recipe("data", 2, 2, None, "power_t", k) for k in (1.5, 2.0, 2.5)),
+    Recipe("data", 3, 3, None, "power_t", 2.0),
+    *(Recipe("noise", 2, 4, gain, LEARNED) for gain in (0.375, 0.75, None)),
+    Recipe("data", 2, 2, None, LEARNED),
+)
 
 
-class FinishingScheduler(DEISSNScheduler):
+class Finishing(ExponentialIntegrator):
     """A scheduler that keeps where its runs end: `ends`, float32 on the CPU, a batch each."""
 
     _silent = True
@@ -38,6 +48,22 @@ class FinishingScheduler(DEISSNScheduler):
         if self._plan is not None and row == len(self._plan) - 1:
             self.ends.append(result.detach().to("cpu", torch.float32))
         return result
+
+
+class FinishingScheduler(Finishing, DEISSNScheduler):
+    """One with grids that have names."""
+
+
+class LearnedScheduler(Finishing, ScoreOptimalScheduler):
+    """One with the learned grid."""
+
+
+class FineScheduler(FinishingScheduler):
+    """One whose calls are at whole training times where there are any: some networks know no others."""
+
+    def _spaced_levels(self, noise: NoiseSchedule, steps: int) -> Array:
+        levels = super()._spaced_levels(noise, steps)
+        return whole_levels(noise, levels) if isinstance(noise, TableSchedule) else levels
 
 
 @dataclass
@@ -51,7 +77,7 @@ class Trier:
         calls: How to call the pipeline.
         samples: Number of samples.
         batch_size: Number of samples drawn at once.
-        on_call: Told after each run of a batch how many network calls a sample had, times the samples.
+        report: Told after each run how many samples are through with everything, a fraction.
     """
 
     pipe: Any
@@ -60,30 +86,38 @@ class Trier:
     calls: PipelineCalls
     samples: int
     batch_size: int
-    on_call: Callable[[int], None]
+    report: Callable[[float], None]
+    done: int = 0
+    planned: int = 1
 
-    def ends(self, recipe: Recipe, steps: int) -> Tensor:
+    def ends(self, recipe: Recipe, steps: int, kind: type[Finishing] | None = None) -> Tensor:
         """Where all samples end; (samples, *event).
 
         Raises:
             ConfigurationError: A recipe that the process does not have.
         """
-        scheduler = FinishingScheduler.from_config(
-            self.config, stats=self.statistics, recipe="fixed", **recipe.options()
-        )
+        options = recipe.options()
+        if recipe.learned:  # which is no option
+            options = {
+                name: value for name, value in options.items() if name not in ("timestep_spacing", "grid_exponent")
+            }
+        kind = kind or (LearnedScheduler if recipe.learned else FinishingScheduler)
+        scheduler = kind.from_config(dict(self.config), stats=self.statistics, recipe="fixed", **options)
         scheduler.ends, drawn = [], 0
         self.pipe.scheduler = scheduler
         calls = replace(self.calls, fixed={**self.calls.fixed, "num_inference_steps": steps})
         while drawn < self.samples:
             self.pipe(**calls.arguments(drawn, min(self.batch_size, self.samples - drawn)))
             count = len(scheduler.ends[-1])
-            self.on_call(count * steps)
             drawn += count
+            self.done += count * steps
+            self.report(self.done / self.planned)
         return torch.cat(scheduler.ends)[: self.samples]
 
     def tried(self, recipes: Sequence[Recipe], numbers: Sequence[int]) -> Trials | None:
         """All recipes with all numbers of calls; those that the process does not have are left out."""
-        fine = self.ends(FINE, FINE_CALLS)
+        self.done, self.planned = 0, len(recipes) * sum(numbers) + FINE_CALLS
+        fine = self.ends(FINE, FINE_CALLS, FineScheduler)
         rows: dict[Recipe, list[tuple[float, float, float]]] = {}
         for recipe in recipes:
             try:

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from diffusers_deis_sn.errors import ScheduleError
 from diffusers_deis_sn.optimise.path import Array
-from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
 
 Epsilon = Callable[[Tensor, Any], Tensor]
 """eps(y, sigma): noise predicted for samples y (B, *event) = x / alpha at the level sigma, a number or 0-d tensor."""
@@ -249,8 +249,8 @@ def schedule_costs(
     levels = np.asarray(levels, dtype=np.float64)
     if levels.ndim != 1 or len(levels) < 2 or np.any(np.diff(levels) >= 0.0) or not 0.0 < levels[-1] < np.inf:
         raise ScheduleError(f"The levels of a schedule are positive and fall, at least two of them, got {levels}.")
-    if cost not in COST_ORDERS:
-        raise ScheduleError(f"`cost` must be one of {', '.join(COST_ORDERS)}, got {cost!r}.")
+    if cost not in PROBED:
+        raise ScheduleError(f"`cost` must be one of {', '.join(PROBED)}, got {cost!r}.")
     function = {"corrector": corrector_cost, "predictor": predictor_cost}[cost]
     means, errors, number = [], [], 0
     for sigma, entered in zip(levels[:-1].tolist(), levels[1:].tolist(), strict=True):

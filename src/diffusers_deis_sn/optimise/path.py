@@ -107,13 +107,16 @@ class SchedulePath:
 
     @classmethod
     def of(cls, statistics: ScoreStatistics, cost: str = "corrector", velocity: str = "sigma") -> SchedulePath:
-        """The path of a model, from the cost of this name in its statistics.
+        """The path of a model, from the cost of this name in its statistics; the solver's cost knows no velocity.
 
         Raises:
             MissingCostError: The cost is not in the file.
             ScheduleError: See the class.
         """
         local = statistics.cost(cost)
+        check_velocity(velocity)
+        if cost == "solver":  # the velocity is that of a Langevin corrector
+            velocity = "sigma"
         return cls.from_costs(np.exp(-0.5 * statistics.log_snr), local.values, local.order, velocity)
 
     # ------------------------------------------------------------------------------------------------- measures

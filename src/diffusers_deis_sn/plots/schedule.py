@@ -9,21 +9,21 @@ import numpy as np
 from diffusers_deis_sn.optimise.export import cost_with_velocity, in_whole_times, learned_levels
 from diffusers_deis_sn.optimise.path import Array, SchedulePath
 from diffusers_deis_sn.plots.figures import BAND, title
-from diffusers_deis_sn.plots.style import BLUE, INK, MUTED, ORANGE, house_style, panels
-from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
+from diffusers_deis_sn.plots.style import BLUE, GREEN, INK, MUTED, ORANGE, house_style, panels
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost, preferred_cost
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"corrector": BLUE, "predictor": ORANGE}
+COLOURS = {"corrector": BLUE, "predictor": ORANGE, "solver": GREEN}
 KARRAS = 7.0
 STRETCHES = 60  # at most so many points a curve: single intervals of a fine measurement are noise
 
 
 def schedule_figure(
-    statistics: ScoreStatistics, steps: int = 10, cost: str = "corrector", velocity: str = "sigma"
+    statistics: ScoreStatistics, steps: int = 10, cost: str | None = None, velocity: str = "sigma"
 ) -> Figure:
     """Local cost, the length it adds up to, and the levels of a run beside those of three named grids.
 
@@ -35,7 +35,7 @@ def schedule_figure(
     Args:
         statistics: A record with costs.
         steps: Number of network calls of the schedules; they end at zero.
-        cost: The cost that is drawn first and whose schedule is marked on the path.
+        cost: The cost that is drawn first and whose schedule is marked on the path; `preferred_cost` if None.
         velocity: v of the costs.
 
     Returns:
@@ -47,6 +47,7 @@ def schedule_figure(
         ScheduleError: Costs that are no path, or an unknown velocity.
         TimestepsError: No step.
     """
+    cost = cost or preferred_cost(statistics.costs, velocity)
     chosen = learned_levels(statistics, steps, cost, velocity)[:-1]
     names = [cost, *(name for name in COST_ORDERS if name in statistics.costs and name != cost)]
     paths = {name: SchedulePath.of(statistics, name, velocity) for name in names}

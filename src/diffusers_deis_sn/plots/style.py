@@ -15,6 +15,7 @@ INK = "#22262b"
 MUTED = "#7a828c"
 BLUE = "#1f5fa8"
 ORANGE = "#c8611a"
+GREEN = "#2b8a5a"
 
 _SETTINGS: dict[Any, Any] = {
     "font.size": 9.0,

@@ -10,7 +10,6 @@ from diffusers_deis_sn.plots.schedule import schedule_figure
 from diffusers_deis_sn.plots.style import png
 from diffusers_deis_sn.publish.card import card
 from diffusers_deis_sn.publish.files import write_together
-from diffusers_deis_sn.statistics.cost import COST_ORDERS
 from diffusers_deis_sn.statistics.format import FILE_NAME
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -43,8 +42,7 @@ def content(
     if NORMALISER not in files:
         files[NORMALISER] = png(normaliser_figure(statistics))
     if SCHEDULE not in files and statistics.costs:
-        cost = next(one for one in COST_ORDERS if one in statistics.costs)
-        files[SCHEDULE] = png(schedule_figure(statistics, cost=cost))
+        files[SCHEDULE] = png(schedule_figure(statistics))
     if CARD not in files:
         figures = [figure for figure in (NORMALISER, SCHEDULE) if figure in files]
         files[CARD] = card(statistics, name, model=model, figures=figures, notes=notes).encode()

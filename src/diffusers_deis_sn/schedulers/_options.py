@@ -35,6 +35,7 @@ BETA_KEYS = (
 PROCESSES = ("vp", "ve", "edm")
 RECIPES = ("measured", "fixed")
 UNKNOWN_GUIDANCE = 7.5  # what Stable Diffusion is called with, and on the safe side for others
+LEAST_GUIDANCE = 2.0  # that a correction's gain is divided by
 EDM_SIGMA_DATA = 0.5  # Diffusers' default
 TRUSTED = 1.25  # how much more guidance than a recipe was tried with it may be used at
 
@@ -43,6 +44,7 @@ class SolverOptions(StatisticsHolder):
     """A scheduler with the options that all solvers share, whatever their time grid."""
 
     _recipe: Recipe | None = None  # of the current run
+    _learns_grid = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -56,11 +58,12 @@ class SolverOptions(StatisticsHolder):
 
     def _recipe_for(self, steps: int | None) -> Recipe | None:
         """The recipe that was best with so many steps, if recipes are to be followed and were tried on the model."""
-        trials = None if self.statistics is None else self.statistics.trials
-        if trials is None or steps is None or not self._follows_recipes:
+        statistics = self.statistics
+        if statistics is None or statistics.trials is None or not is_number(steps) or not self._follows_recipes:
             return None
-        trusted = TRUSTED * (self.statistics.origin.guidance_scale or 1.0)  # type: ignore[union-attr]
-        return trials.best(int(steps)) if (self.options["guidance_scale"] or 0.0) <= trusted else None
+        if (self._configured["guidance_scale"] or 0.0) > TRUSTED * (statistics.origin.guidance_scale or 1.0):
+            return None
+        return statistics.trials.best(max(int(steps), 1), self._learns_grid)  # type: ignore[arg-type]
 
     @property
     def _follows_recipes(self) -> bool:
@@ -212,8 +215,14 @@ class SolverOptions(StatisticsHolder):
 
     @property
     def gain_limit(self) -> float:
-        """`corrector_gain` divided by the guidance, which multiplies how far an output moves with its sample."""
+        """`corrector_gain` divided by the guidance, which multiplies how far an output moves with its sample.
+
+        Never by less than two: in directions of pure noise, where d eps / d y = 1 / rho in any network, a chain of large
+        steps passes errors on, the correction with one sign and the next extrapolation with the other.
+        """
         guidance = self.options["guidance_scale"]
         if guidance is None and self.statistics is not None:
             guidance = self.statistics.origin.guidance_scale
-        return float(self.options["corrector_gain"]) / max(1.0, UNKNOWN_GUIDANCE if guidance is None else guidance)
+        return float(self.options["corrector_gain"]) / max(
+            LEAST_GUIDANCE, UNKNOWN_GUIDANCE if guidance is None else guidance
+        )

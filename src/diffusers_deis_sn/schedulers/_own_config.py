@@ -44,6 +44,9 @@ RECIPE_OPTIONS = (
     "use_karras_sigmas",
     "use_exponential_sigmas",
     "use_beta_sigmas",
+    "cost",
+    "velocity",
+    "normalise",
 )
 # Diffusers' DEIS writes these into its files, its only choice, and DPM++ then breaks over them.
 DEIS_ALONE = (("algorithm_type", "deis"), ("solver_type", "logrho"))

@@ -18,7 +18,7 @@ from diffusers_deis_sn.optimise.path import ENDS, SchedulePath, check_velocity
 from diffusers_deis_sn.schedulers._contract import logger
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
 from diffusers_deis_sn.schedulers._plan import RunPlan
-from diffusers_deis_sn.statistics.cost import COST_ORDERS
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, preferred_cost
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 
@@ -27,11 +27,12 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
 
         Lambda(rho_n) = Lambda(rho_0) - n / N (Lambda(rho_0) - Lambda(rho_N)),    Lambda' = delta(rho)^(1/p)
 
-    where L ~ delta |drho|^p is what a small step costs: the corrector's cost (p = 2), how far the score of the same
-    sample moves, or the predictor's (p = 4), how wrong the distribution is after an Euler step. One measurement,
-    `calibrate(..., costs=("corrector",))`, gives the grid of any number of steps. In a run to clean data the last step
-    goes on from the cleanest measured level, where the path ends, to zero. In a run from noise alone (flow-matching
-    models) the first step enters the path, which is that below sigma / alpha = 80.
+    where L ~ delta |drho|^p is what a small step costs: the solver's cost (p = 6), how wrong the sample is after a step
+    of order two and still is in the end; or those of the paper, the corrector's (p = 2), how far the score of the same
+    sample moves, and the predictor's (p = 4), how wrong the distribution is after an Euler step. The solver's is part
+    of every measurement, the others of `calibrate(..., costs=("corrector",))`; any gives grids of any number of steps.
+    In a run to clean data the last step goes on from the cleanest measured level, where the path ends, to zero. In a
+    run from noise alone (flow-matching models) the first step enters the path, which is that below sigma / alpha = 80.
 
     In image-to-image pipelines a run starts at the share `strength` of the process, as with "trailing" times, and its
     steps have equal cost from there on: the grid is planned anew when the pipeline adds its noise.
@@ -49,8 +50,8 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         corrector_order: Number of outputs, the newest among them, with which each step is redone once the network has
             been called at its end; 1 to 4, 0 for none. Costs no call. Multistep solvers only. None is what measured
             best: 4 for "multistep" with statistics; 0 for other solvers, and without statistics for plain DEIS.
-        corrector_gain: Largest factor by which a correction may pass an error on, at guidance 1; divided by the
-            guidance where there is more. Corrections of larger steps are scaled down to it. Very large for no limit.
+        corrector_gain: Largest factor by which a correction may pass an error on, times the guidance, or two where there
+            is less. Corrections of larger steps are scaled down to it. Very large for no limit.
         guidance_scale: Guidance that the pipeline is called with; that of the statistics if None, or else 7.5.
         prediction_type: What the network predicts: "epsilon", "v_prediction", "sample" or "flow_prediction".
         interpolation: Variable u of the polynomial: "t" (the papers' tAB), "rho" (rhoAB) or "log_rho" (what
@@ -77,7 +78,8 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         use_dynamic_shifting: Whether the shift is that of the resolution, which pipelines pass as `mu`.
         time_shift_type: Whether that shift is e^mu, "exponential", or mu, "linear".
         shift_terminal: sigma of the last call, to which shifted grids are stretched.
-        cost: Which cost makes the grid, "corrector" or "predictor".
+        cost: Which cost makes the grid: "solver", "corrector" or "predictor"; if None the solver's, or of statistics
+            without it the corrector's, or the predictor's.
         velocity: v in the cost's factor v^2: "sigma" (rho, the paper's), "vp_sigma" (the noise scale of x_t) or "unit".
         normalise: Whether outputs are divided by r(t), as `DEISSNScheduler` does with statistics.
         whole_timesteps: Round the grid to distinct whole training times, for networks that take no others.
@@ -99,6 +101,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
     """
 
     _learned = False
+    _learns_grid = True
 
     @register_to_config
     def __init__(
@@ -135,7 +138,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         use_dynamic_shifting: bool = False,
         time_shift_type: str = "exponential",
         shift_terminal: float | None = None,
-        cost: str = "corrector",
+        cost: str | None = None,
         velocity: str = "sigma",
         normalise: bool = True,
         whole_timesteps: bool = False,
@@ -166,8 +169,8 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
     def _validate(self) -> None:
         super()._validate()
         config = self.options
-        if config["cost"] not in COST_ORDERS:
-            raise ConfigurationError(f"`cost` must be one of {', '.join(COST_ORDERS)}, got {config['cost']!r}.")
+        if config["cost"] not in (None, *COST_ORDERS):
+            raise ConfigurationError(f"`cost` must be one of {', '.join(COST_ORDERS)} or None, got {config['cost']!r}.")
         check_velocity(config["velocity"])
         check_ends(config["final_sigmas_type"], config["start_time"], config["end_time"])
         for name in ("normalise", "whole_timesteps"):
@@ -200,7 +203,8 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
             )
 
     def _path_of(self, statistics: ScoreStatistics) -> SchedulePath:
-        key = (statistics, self.options["cost"], self.options["velocity"])
+        velocity = self.options["velocity"]
+        key = (statistics, self.options["cost"] or preferred_cost(statistics.costs, velocity), velocity)
         if getattr(self, "_path", (None, None))[0] != key:
             self._path = (key, SchedulePath.of(*key))
         return self._path[1]
@@ -284,6 +288,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         plan, model = self._plan, self.noise
         if plan is None or not 0 < begin < len(plan) or not plan.starts[begin]:
             return None  # `step` will say so
+        self._recipe = None
         before = sum(plan.starts[:begin])
         start = self._start_level(model, 1.0 - before / plan.steps)
         if start <= max(self.path.levels[0], self._end(model)):

@@ -8,10 +8,21 @@ every process is variance exploding with sigma = rho, with velocity v(rho') = rh
 
 where s = -eps / rho is the score. Both are at least zero, and L ~ delta(rho) |rho' - rho|^p for small steps, with the
 local order p = 2 for L_c and 4 for L_p. The length of a step is therefore L^(1/p), and lengths add up along a path.
+
+These two ask what a step does to the distribution, and know nothing of the solver. The third asks what a solver that
+extrapolates x_0 through two outputs gets wrong, and how much of that is left at the end:
+
+    "solver"     L_s = c^2 / (c^2 + rho'^2) (1 - rho' / rho)^2 (tau - tau')^4 E | d^2 x_0 / d tau^2 |^2 / d
+
+of order p = 6. In the data form (`maths.coefficients`) an error of x_0 over a step moves y by rho' int d(1 / rho) =
+1 - rho' / rho of it; and a displacement of y at the level rho' shrinks by c / (c^2 + rho'^2)^(1/2) on the way to clean
+data of standard deviation c, exactly so on Gaussian data. Errors of a run add up, so that equal lengths L^(1/6), each
+the cube root of an error, leave the least of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +31,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from diffusers_deis_sn.errors import StatisticsError
 
-COST_ORDERS = {"corrector": 2, "predictor": 4}
+COST_ORDERS = {"corrector": 2, "predictor": 4, "solver": 6}
 """The costs that can be measured, and their local order p."""
+PROBED = ("corrector", "predictor")
+"""Those that take network calls of their own; the solver's is seen along any trajectory."""
+
+
+def preferred_cost(costs: Iterable[str], velocity: str = "sigma") -> str:
+    """The cost that a grid is learned from where nobody chose one: the solver's, if it is there.
+
+    Another velocity than sigma is a wish about the paper's costs.
+    """
+    names = ("solver", *PROBED) if velocity == "sigma" else PROBED
+    return next((name for name in names if name in set(costs)), names[0])
 
 
 @dataclass(frozen=True, eq=False)

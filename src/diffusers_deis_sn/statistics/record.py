@@ -32,7 +32,7 @@ from diffusers_deis_sn.errors import (
 )
 from diffusers_deis_sn.maths.noise import NoiseSchedule
 from diffusers_deis_sn.statistics import format as layout
-from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.report import report
 from diffusers_deis_sn.statistics.source import destination, locate
@@ -188,10 +188,10 @@ class ScoreStatistics:
         """
         if name not in self.costs:
             have = " and ".join(self.costs) or "none"
+            probe = f" --cost {name}" if name in PROBED else ""
             raise MissingCostError(
                 f"These statistics have no {name!r} cost (they have {have}), and the time grid is learned from it. "
-                f"Measure it with `deis-sn calibrate MODEL --cost {name if name in COST_ORDERS else 'corrector'} "
-                "-o FOLDER`."
+                f"Measure it with `deis-sn calibrate MODEL{probe} -o FOLDER`."
             )
         return self.costs[name]
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from diffusers_deis_sn.errors import StatisticsError
 
+LEARNED = "learned"  # the grid of equal cost, which has no name of Diffusers
 TABLES = ("error", "rms", "grain")
 MOST_GRAIN = 1.05  # of the fine run's finest band: more than that is seen as grain
 GRAIN_WEIGHT = 2.0  # how many times the logarithm of grain beyond that counts, against that of the error
@@ -36,8 +37,8 @@ class Recipe:
         integrand: What is interpolated, "noise" or "data".
         solver_order: Number of outputs combined in a step, 1 to 4.
         corrector_order: Number of outputs with which each step is redone, 0 to 4.
-        corrector_gain: Limit on a correction's gain at guidance 1; None for no limit.
-        timestep_spacing: Name of the grid.
+        corrector_gain: `corrector_gain`; None for no limit.
+        timestep_spacing: Name of the grid, or "learned".
         grid_exponent: Its exponent, where it has one.
         start_time: Where the run starts, as a fraction of the process.
         final_sigmas_type: Where it ends, "zero" or "sigma_min".
@@ -59,6 +60,11 @@ class Recipe:
         for name, sound in _RULES.items():
             if not sound(getattr(self, name)):
                 raise StatisticsError(f"`{name}` of a recipe cannot be {getattr(self, name)!r}.")
+
+    @property
+    def learned(self) -> bool:
+        """Whether the grid is that of `ScoreOptimalScheduler`."""
+        return self.timestep_spacing == LEARNED
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Recipe:
@@ -166,15 +172,22 @@ class Trials:
         """Copies and pickles are built anew: NumPy's own would be writeable."""
         return type(self), tuple(getattr(self, one.name) for one in fields(self))
 
-    def best(self, calls: int) -> Recipe:
+    def best(self, calls: int, learned: bool = False) -> Recipe | None:
         """The recipe for a number of calls: least error, with a share of the RMS, and no grain.
 
         Between numbers that were tried the tables are interpolated as powers of the number of calls; beyond, the
         nearest number decides.
+
+        Args:
+            calls: How many network calls the run makes.
+            learned: Whether the recipe is to have the learned grid, or one with a name. None if no such was tried.
         """
+        among = np.array([recipe.learned == learned for recipe in self.recipes])
+        if not among.any():
+            return None
         error, rms, grain = (np.log(self._at(getattr(self, name), calls)) for name in TABLES)
         score = error + RMS_WEIGHT * (rms - error) + GRAIN_WEIGHT * np.maximum(grain - np.log(MOST_GRAIN), 0.0)
-        return self.recipes[int(np.argmin(score))]
+        return self.recipes[int(np.argmin(np.where(among, score, np.inf)))]
 
     def _at(self, table: NDArray[np.float64], calls: int) -> NDArray[np.float64]:
         """A table at any number of calls; (R,)."""

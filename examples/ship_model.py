@@ -26,15 +26,15 @@ FINAL = "prompt accuracy, 50 DDIM steps, guidance 3"
 
 
 def canvas(width: float, height: float) -> Figure:
+    """A figure of so many inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def draw_training(log: dict[str, Any], path: Path) -> None:
-    """Loss against minutes for the three stages."""
+def draw_training(log: dict[str, Any], titles: dict[str, str], path: Path) -> None:
+    """Loss against minutes for the three stages, under their titles."""
     figure = canvas(10.5, 3.0)
-    titles = {"judge": "judge", "vae": "autoencoder", "unet": "text encoder and U-Net"}
     for axes, (stage, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         _, seconds, loss = zip(*log[stage]["curve"], strict=True)
         axes.plot([s / 60 for s in seconds], loss, color="#1f4e79", linewidth=1.6)
@@ -76,6 +76,7 @@ def write_slow_tokenizer(folder: Path) -> None:
 
 
 def parameters(folder: Path) -> int:
+    """Number of weights in a folder."""
     total = 0
     for file in folder.glob("*.safetensors"):
         with safe_open(file, "pt") as tensors:
@@ -84,8 +85,13 @@ def parameters(folder: Path) -> int:
     return total
 
 
+def megabytes(folder: Path) -> float:
+    """Size of a pipeline's folder without pictures and card."""
+    return sum(file.stat().st_size for file in folder.rglob("*.*") if file.suffix not in (".png", ".md")) / 1e6
+
+
 def card(log: dict[str, Any], folder: Path) -> str:
-    size = sum(file.stat().st_size for file in folder.rglob("*.*") if file.suffix not in (".png", ".md")) / 1e6
+    size = megabytes(folder)
     parts = {name: f"{parameters(folder / name) / 1e6:.2f} M" for name in ("text_encoder", "unet", "vae")}
     final, vae, judge, setting = log[FINAL], log["vae"], log["judge"], log["setting"]
     minutes = {stage: log[stage]["curve"][-1][1] / 60 for stage in ("judge", "vae", "unet")}
@@ -153,7 +159,8 @@ def main() -> None:
     (MODELS / "digit-judge").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run / "judge.safetensors", MODELS / "digit-judge/judge.safetensors")
     (target / "training.json").write_text(json.dumps(log, indent=1) + "\n")
-    draw_training(log, target / "training.png")
+    titles = {"judge": "judge", "vae": "autoencoder", "unet": "text encoder and U-Net"}
+    draw_training(log, titles, target / "training.png")
     pipe = DiffusionPipeline.from_pretrained(target)
     pipe.set_progress_bar_config(disable=True)
     draw_samples(pipe, target / "samples.png")

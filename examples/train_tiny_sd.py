@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +24,15 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
-from diffusers.training_utils import EMAModel, compute_snr
+from diffusers.training_utils import compute_snr
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from tiny_digits import COLOURS, DIGITS, GROUNDS, Judge, Labels, draw_colours, draw_prompts, render, to_tensor
+from trainer import Trainer, add_loop_arguments, device_name, record
 
 MAX_TOKENS = 16
 TEXT_WIDTH = 96
@@ -84,94 +80,6 @@ def load_mnist_split(split: str) -> Mnist:
     table = pyarrow.parquet.read_table(path).to_pydict()
     strokes = np.stack([np.asarray(Image.open(io.BytesIO(row["bytes"]))) for row in table["image"]])
     return Mnist(torch.from_numpy(strokes), torch.tensor(table["label"]))
-
-
-# ------------------------------------------------------------------------------------------------------------- loop
-
-
-class Trainer:
-    """One training stage under accelerate: warm-up and cosine decay, EMA, progress bar, checkpoints, resumption."""
-
-    def __init__(self, name: str, model: nn.Module, options: argparse.Namespace, steps: int, rate: float) -> None:
-        self.name, self.steps, self.folder = name, steps, options.output / "checkpoints" / name
-        self.minutes = getattr(options, f"{name}_minutes", None)
-        self.accelerator = Accelerator(mixed_precision=options.mixed_precision, cpu=options.cpu)
-        # ATen's fused attention has a slow half-precision backward on CPUs; the plain one is three times as fast there.
-        for module in model.modules():
-            if hasattr(module, "set_attn_processor") and self.accelerator.device.type == "cpu":
-                module.set_attn_processor(AttnProcessor())
-        self.raw = model.to(memory_format=torch.channels_last)
-        optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
-        self.count, self.spent, self.share, self.curve = 0, 0.0, 0.0, []
-        schedule = LambdaLR(optimiser, lambda _: min(1.0, self.count / 100 + 0.01) * (0.02 + 0.98 * self.decay()))
-        self.ema = EMAModel(model.parameters(), decay=0.999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
-        self.ema.to(self.accelerator.device)
-        self.model, self.optimiser, self.schedule = self.accelerator.prepare(model, optimiser, schedule)
-        self.accelerator.register_for_checkpointing(self, self.ema)
-        if (self.folder / "complete").exists():
-            self.accelerator.load_state(str(self.folder))
-            self.decay()
-
-    def decay(self) -> float:
-        """Cosine from one to zero over the stage: over its steps, or over its minutes where those run out first."""
-        done = self.count / self.steps
-        if self.minutes:
-            done = max(done, self.spent / (60.0 * self.minutes))
-        self.share = min(1.0, done)
-        return 0.5 * (1.0 + math.cos(math.pi * self.share))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"count": self.count, "spent": self.spent, "curve": self.curve}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.count, self.spent, self.curve = state["count"], state["spent"], state["curve"]
-
-    def save(self) -> None:
-        """Write a checkpoint; the mark that makes it valid comes last."""
-        (self.folder / "complete").unlink(missing_ok=True)
-        self.accelerator.save_state(str(self.folder), safe_serialization=True)
-        (self.folder / "complete").touch()
-
-    def run(self, loss_of_step: Any, report: Any = None, every: int = 500) -> None:
-        """Minimise `loss_of_step(step)`; leaves the averaged weights in the model."""
-        bar = tqdm(total=100, desc=self.name, unit="%", initial=int(100 * self.share))
-        self.model.train()
-        mean = None
-        while self.share < 1.0:
-            start = time.perf_counter()
-            with self.accelerator.autocast():
-                loss = loss_of_step(self.count)
-            self.accelerator.backward(loss)
-            self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
-            self.optimiser.step()
-            self.schedule.step()
-            self.optimiser.zero_grad(set_to_none=True)
-            self.ema.step(self.raw.parameters())
-            self.count += 1
-            self.spent += time.perf_counter() - start
-            mean = loss.item() if mean is None else 0.99 * mean + 0.01 * loss.item()
-            bar.update(int(100 * self.share) - bar.n)
-            bar.set_postfix_str(f"step {self.count}, loss {mean:.4f}", refresh=False)
-            if self.count % 50 == 0:
-                self.curve.append((self.count, round(self.spent, 1), mean))
-            if self.count % every == 0:
-                self.save()
-                if report is not None:
-                    self.averaged(report)
-        self.save()
-        bar.close()
-        self.ema.copy_to(self.raw.parameters())
-        self.raw.to(memory_format=torch.contiguous_format).eval()
-
-    def averaged(self, report: Any) -> None:
-        """Call `report(step)` with the averaged weights in the model."""
-        self.ema.store(self.raw.parameters())
-        self.ema.copy_to(self.raw.parameters())
-        self.raw.eval()
-        with torch.no_grad():
-            report(self.count)
-        self.raw.train()
-        self.ema.restore(self.raw.parameters())
 
 
 # ----------------------------------------------------------------------------------------------------------- stages
@@ -256,7 +164,8 @@ def train_autoencoder(train: Mnist, test: Mnist, judge: Judge, options: argparse
 def encode(vae: AutoencoderKL, data: Mnist, number: int, options: argparse.Namespace) -> tuple[Tensor, Labels]:
     """Latents (N, 4, 8, 8), not scaled, of random pictures, and what they show."""
     device, parts, generator = next(vae.parameters()).device, [], torch.Generator().manual_seed(4)
-    accelerator = Accelerator(mixed_precision=options.mixed_precision, cpu=options.cpu)
+    precision = "no" if options.mixed_precision == "auto" else options.mixed_precision
+    accelerator = Accelerator(mixed_precision=precision, cpu=options.cpu)
     for _ in tqdm(range(-(-number // 500)), desc="latents", disable=number < 10_000):
         picture, _, labels = data.batch(500, generator)
         with accelerator.autocast():
@@ -386,14 +295,6 @@ def prompt_accuracy(pipe: Any, judge: Judge, number: int, steps: int, guidance: 
     }
 
 
-def record(options: argparse.Namespace, stage: str, values: dict[str, Any]) -> None:
-    """Add a stage's figures to `training.json`."""
-    path = options.output / "training.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    log = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(log | {stage: values}, indent=1))
-
-
 def export(pipe: StableDiffusionPipeline, folder: Path) -> None:
     """Write the pipeline, weights in half precision except the text encoder's, which Transformers would not widen."""
     for module in (pipe.unet, pipe.vae):
@@ -407,9 +308,7 @@ def export(pipe: StableDiffusionPipeline, folder: Path) -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist", type=Path, help="local npz with x_train, y_train, x_test, y_test; else from the Hub")
-    parser.add_argument("--output", type=Path, required=True, help="folder for checkpoints, figures and the pipeline")
-    parser.add_argument("--mixed-precision", default="bf16", choices=("no", "bf16", "fp16"))
-    parser.add_argument("--cpu", action="store_true", help="stay on the CPU even where there is a GPU")
+    add_loop_arguments(parser, precision="bf16")
     parser.add_argument("--judge-steps", type=int, default=1500)
     parser.add_argument("--vae-steps", type=int, default=6000)
     parser.add_argument("--vae-minutes", type=float, default=None, help="end this stage, annealed, after so long")
@@ -426,10 +325,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     set_seed(0)
-    accelerator = Accelerator(mixed_precision=options.mixed_precision, cpu=options.cpu)
-    gpu = torch.cuda.get_device_name() if accelerator.device.type == "cuda" else None
-    device = gpu or f"{os.cpu_count()} CPU cores"
-    setting = {"device": device, "precision": options.mixed_precision}
+    setting = {"device": device_name(options), "precision": options.mixed_precision}
     record(options, "setting", setting | {"batch": options.batch, "prompts": options.prompts})
     train, test = load_mnist(options.mnist)
     judge = train_judge(train, test, options)

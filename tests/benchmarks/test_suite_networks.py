@@ -189,9 +189,7 @@ def trained(checkpoint: Path, cut_at: int | None = None) -> tuple[dict[str, torc
         clean, kinds = data.batch(8, generator)
         return network(clean, torch.full((8,), 500.0), kinds).square().sub(0.5).square().mean()
 
-    run = training.train(
-        network, loss, training.Budget(1.0, 4), checkpoint, name="test", rate=1e-3, precision="no", every=2
-    )
+    run = training.train(network, loss, 4, checkpoint, name="test", rate=1e-3, precision="no", every=2)
     return network.state_dict(), run
 
 

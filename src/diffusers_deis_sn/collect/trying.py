@@ -27,12 +27,12 @@ logger = logging.getLogger("diffusers_deis_sn")
 
 CALLS = (4, 6, 8, 12, 20)  # numbers of network calls that recipes are tried with; between them is interpolated
 FINE_CALLS = 80
-FINE = Recipe("noise", 2, 3, 0.375, "power_t", 2.0)
+FINE = Recipe("noise", 2, 3, 0.75, "power_t", 2.0)
 MENU = (
-    *(Recipe("noise", 2, 4, gain, "power_t", k) for gain in (0.1875, 0.375, 0.75, None) for k in (1.0, 1.5, 2.0)),
+    *(Recipe("noise", 2, 4, gain, "power_t", k) for gain in (0.375, 0.75, 1.5, None) for k in (1.0, 1.5, 2.0)),
     *(Recipe("data", 2, 2, None, "power_t", k) for k in (1.5, 2.0, 2.5)),
     Recipe("data", 3, 3, None, "power_t", 2.0),
-    *(Recipe("noise", 2, 4, gain, LEARNED) for gain in (0.375, 0.75, None)),
+    *(Recipe("noise", 2, 4, gain, LEARNED) for gain in (0.75, 1.5, None)),
     Recipe("data", 2, 2, None, LEARNED),
 )
 

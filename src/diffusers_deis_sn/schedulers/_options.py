@@ -217,12 +217,11 @@ class SolverOptions(StatisticsHolder):
     def gain_limit(self) -> float:
         """`corrector_gain` divided by the guidance, which multiplies how far an output moves with its sample.
 
-        Never by less than two: in directions of pure noise, where d eps / d y = 1 / rho in any network, a chain of large
-        steps passes errors on, the correction with one sign and the next extrapolation with the other.
+        Never by less than two: in directions of pure noise, where d eps / d y = 1 / rho in any network, a chain of
+        large steps passes errors on, the correction with one sign and the next extrapolation with the other.
         """
         guidance = self.options["guidance_scale"]
         if guidance is None and self.statistics is not None:
             guidance = self.statistics.origin.guidance_scale
-        return float(self.options["corrector_gain"]) / max(
-            LEAST_GUIDANCE, UNKNOWN_GUIDANCE if guidance is None else guidance
-        )
+        guidance = UNKNOWN_GUIDANCE if guidance is None else guidance
+        return float(self.options["corrector_gain"]) / max(LEAST_GUIDANCE, guidance)

@@ -50,8 +50,8 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         corrector_order: Number of outputs, the newest among them, with which each step is redone once the network has
             been called at its end; 1 to 4, 0 for none. Costs no call. Multistep solvers only. None is what measured
             best: 4 for "multistep" with statistics; 0 for other solvers, and without statistics for plain DEIS.
-        corrector_gain: Largest factor by which a correction may pass an error on, times the guidance, or two where there
-            is less. Corrections of larger steps are scaled down to it. Very large for no limit.
+        corrector_gain: Largest factor by which a correction may pass an error on, times the guidance, or two where
+            there is less. Corrections of larger steps are scaled down to it. Very large for no limit.
         guidance_scale: Guidance that the pipeline is called with; that of the statistics if None, or else 7.5.
         prediction_type: What the network predicts: "epsilon", "v_prediction", "sample" or "flow_prediction".
         interpolation: Variable u of the polynomial: "t" (the papers' tAB), "rho" (rhoAB) or "log_rho" (what

@@ -53,7 +53,7 @@ def measure(pipe: Any, prompts: int) -> list[dict[str, Any]]:
         reference, _ = bench.latents(rival, REFERENCE_STEPS)
         for name, options in CHOICES.items():
             for steps in STEPS:
-                extra = {"stats": STATISTICS, "guidance_scale": guidance, **options}
+                extra = {"stats": STATISTICS, "guidance_scale": guidance, "recipe": "fixed", **options}
                 scheduler = DEISSNScheduler.from_config(config, **extra)
                 latents, _ = bench.latents(scheduler, steps)
                 rms = (latents - reference).square().mean().sqrt().item()

@@ -75,8 +75,12 @@ class Mixture:
         weights = torch.softmax(-distance / (2.0 * variance), dim=1)
         return (sigma * (flat - alpha * weights @ centres) / variance).reshape(x.shape)
 
-    def flow(self, x: Tensor, start: float, steps: int = 75, near_zero: float = 1e-3) -> Tensor:
-        """The probability-flow ODE dy/drho = eps from level `start` to clean data, by Runge-Kutta in log rho."""
+    def flow(self, x: Tensor, start: float, steps: int = 75, near_zero: float = 1e-3, left: float = 0.5) -> Tensor:
+        """The probability-flow ODE dy/drho = eps from level `start` to clean data, by Runge-Kutta in log rho.
+
+        From the level `near_zero` on in one step, which takes off `left` of the noise that is predicted there: half,
+        for eps is proportional to rho near zero; or, as any sampler whose last call is there, all of it.
+        """
 
         def slope(y: Tensor, s: float) -> Tensor:
             rho = float(np.exp(s))
@@ -90,7 +94,7 @@ class Mixture:
             k3 = slope(y + 0.5 * h * k2, s + 0.5 * h)
             k4 = slope(y + h * k3, s + h)
             y, s = y + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4), s + h
-        return y - 0.5 * slope(y, s)  # what is left: eps is proportional to rho near zero
+        return y - left * slope(y, s)
 
 
 @cache

@@ -12,13 +12,13 @@ from diffusers_deis_sn.maths.spacing import FINAL_SIGMAS
 from diffusers_deis_sn.optimise.export import FORMATS, learned_levels, schedule_summary, schedule_text
 from diffusers_deis_sn.optimise.path import VELOCITIES
 from diffusers_deis_sn.statistics import ScoreStatistics
-from diffusers_deis_sn.statistics.cost import COST_ORDERS
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED
 from diffusers_deis_sn.statistics.origin import hash_prompts
 from records import costed_record, gaussian_record, tiny_record, write_published
 from tiny_pipelines import BUILDERS
 
 FILE = "score_statistics.safetensors"
-QUICK = ("--num-samples", "3", "--batch-size", "2", "--steps", "3", "--device", "cpu")
+QUICK = ("--num-samples", "3", "--batch-size", "2", "--steps", "3", "--trials", "0", "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,41 @@ def test_calibrate_writes_a_file_and_says_where(run, models, tmp_path):
     assert (origin.base_model, origin.guidance_scale, origin.licence, origin.seed) == ("sd", 3.0, "MIT", 4)
     assert origin.prompts_hash == hash_prompts(["a red seven", "a blue two"])
     assert origin.dtype == "float32"
+
+
+def test_calibrate_tries_recipes_on_so_many_samples_and_inspect_tells_the_best(run, models, tmp_path, monkeypatch):
+    from diffusers_deis_sn.collect import run as running
+
+    monkeypatch.setattr(running, "MENU", running.MENU[:2])
+    monkeypatch.setattr(running, "CALLS", (2, 4))
+    options = ("calibrate", models / "ddpm", *QUICK, "-o")
+    code, _, progress = run(*options, tmp_path / "tried", "--trials", "2")
+    assert code == 0 and "Trying recipes" in progress and "2.0/2 samples" in progress
+    trials = ScoreStatistics.load(tmp_path / "tried").trials
+    assert (trials.num_samples, trials.calls, trials.recipes) == (2, (2, 4), running.MENU)
+    shown = run("inspect", tmp_path / "tried")[1]
+    for calls in (2, 4):
+        (first, error), (second, other) = trials.ranking(calls)
+        assert f"best in {calls} calls" in shown
+        assert f"{first}, error {error:.3g}; second {second}, error {other:.3g}\n" in shown
+    assert run(*options, tmp_path / "bare")[0] == 0
+    assert ScoreStatistics.load(tmp_path / "bare").trials is None
+    code, _, error = run(*options, tmp_path / "wrong", "--trials", "-1")
+    assert code == 2
+    assert_one_line(error.splitlines(keepends=True)[-1], "`trials` must be a whole number, 0 or more, got -1")
+
+
+def test_recipes_are_tried_unless_that_is_declined(run, models, tmp_path, monkeypatch):
+    asked = []
+
+    def measure(*_, **options):
+        asked.append(options["trials"])
+        return gaussian_record()
+
+    monkeypatch.setattr("diffusers_deis_sn.collect.run.calibrate", measure)
+    for options in ((), ("--trials", "0"), ("--trials", "3")):
+        assert run("calibrate", models / "ddpm", "--device", "cpu", "-o", tmp_path / "out", *options)[0] == 0
+    assert asked == [8, 0, 3]
 
 
 def test_calibrate_in_the_precision_asked_for(run, models, tmp_path):
@@ -117,6 +152,8 @@ def test_calibrate_refuses_bad_input_in_one_line(run, models, tmp_path):
         line = error.splitlines(keepends=True)[-1]  # progress bars of the loading come before
         assert_one_line(line, fragment)
         assert "Traceback" not in error
+    # Costs that take calls of their own are asked for; the solver's is part of every measurement.
+    assert run("calibrate", models / "ddpm", *QUICK, "--cost", "solver", "-o", out)[:2] == (2, "")
     assert not out.exists()
 
 
@@ -216,6 +253,7 @@ def test_schedule_has_every_option_of_the_library(run, tmp_path):
     [
         (choices.Form, FORMATS),
         (choices.Cost, COST_ORDERS),
+        (choices.Probed, PROBED),
         (choices.Velocity, VELOCITIES),
         (choices.End, FINAL_SIGMAS),
     ],
@@ -228,7 +266,8 @@ def test_schedule_refuses_bad_input_in_one_line(run, tmp_path):
     costed_record().save(tmp_path / "costed")
     gaussian_record().save(tmp_path / "bare")
     cases = (
-        ((tmp_path / "bare",), "deis-sn calibrate MODEL --cost corrector"),
+        ((tmp_path / "bare",), "no 'solver' cost (they have none)"),
+        ((tmp_path / "bare", "--cost", "corrector"), "deis-sn calibrate MODEL --cost corrector"),
         ((tmp_path / "bare", "--cost", "predictor"), "no 'predictor' cost"),
         ((tmp_path / "costed", "--steps", "0"), "at least 1, got 0"),
         ((tmp_path / "costed", "--steps", "997"), "996 whole training times"),
@@ -275,7 +314,7 @@ def test_plot_of_a_schedule_has_its_options_and_needs_its_cost(run, tmp_path, mo
     assert drawn == [(record, 4, "predictor", "unit")]
     code, text, error = run("plot", tmp_path / "bare", *options)
     assert (code, text) == (2, "")
-    assert_one_line(error, "--cost corrector")
+    assert_one_line(error, "deis-sn calibrate MODEL -o FOLDER")
     assert_one_line(run("plot", tmp_path / "costed", "--figure", "schedule", "--steps", "0")[2], "at least 1")
 
 

@@ -20,7 +20,7 @@ from diffusers_deis_sn.statistics.origin import hash_prompts
 from tiny_pipelines import BUILDERS
 
 PROMPTS = ["a red seven", "a blue two", "a green four"]
-QUICK = {"num_samples": 4, "num_inference_steps": 4, "batch_size": 2, "progress": False}
+QUICK = {"num_samples": 4, "num_inference_steps": 4, "batch_size": 2, "trials": 0, "progress": False}
 
 
 class GaussianPipeline:
@@ -55,7 +55,7 @@ class GaussianPipeline:
 
 @pytest.fixture(scope="module")
 def gaussian() -> ScoreStatistics:
-    return calibrate(GaussianPipeline(), num_samples=20, batch_size=8, progress=False)
+    return calibrate(GaussianPipeline(), num_samples=20, batch_size=8, trials=0, progress=False)
 
 
 # ------------------------------------------------------------------------------------------------------- the numbers
@@ -84,7 +84,7 @@ def test_the_fine_trailing_grid_and_the_cleanest_level_are_measured(gaussian):
 
 def test_v_prediction_of_the_same_data_has_the_same_epsilon(gaussian):
     pipe = GaussianPipeline(prediction_type="v_prediction")
-    statistics = calibrate(pipe, num_samples=20, batch_size=8, progress=False)
+    statistics = calibrate(pipe, num_samples=20, batch_size=8, trials=0, progress=False)
     np.testing.assert_allclose(statistics.mean_abs, gaussian.mean_abs, rtol=1e-5)
     assert statistics.origin.prediction_type == "v_prediction"
 
@@ -318,6 +318,10 @@ def test_less_than_two_samples_make_no_statistics(calls):
         ("num_inference_steps", 1),
         ("seed", -1),
         ("seed", None),
+        ("trials", -1),
+        ("trials", 2.5),
+        ("trials", True),
+        ("trials", None),
     ],
 )
 def test_bad_numbers_are_refused_before_anything_is_called(name, value):
@@ -400,7 +404,7 @@ def test_the_statistics_of_a_flow_are_those_of_its_data():
     """r = sqrt(2 / pi) rho / sqrt(0.25 + rho^2) along the flow, to the clean end and from noise alone."""
     pipe = GaussianFlowPipeline()
     before = pipe.scheduler
-    stats = calibrate(pipe, num_samples=64, num_inference_steps=60, batch_size=16, progress=False)
+    stats = calibrate(pipe, num_samples=64, num_inference_steps=60, batch_size=16, trials=0, progress=False)
     assert pipe.scheduler is before
     assert (stats.timesteps[-1], stats.timesteps[0]) == (1000.0, 1.0)
     rho = np.exp(-0.5 * stats.log_snr)
@@ -412,7 +416,7 @@ def test_the_statistics_of_a_flow_are_those_of_its_data():
 
 def test_costs_of_a_flow_make_grids_from_noise_alone():
     pipe = GaussianFlowPipeline()
-    stats = calibrate(pipe, num_samples=16, num_inference_steps=60, progress=False, costs=("corrector",))
+    stats = calibrate(pipe, num_samples=16, num_inference_steps=60, trials=0, progress=False, costs=("corrector",))
     scheduler = ScoreOptimalScheduler.from_config(pipe.scheduler.config, stats=stats)
     scheduler.set_timesteps(8)
     assert scheduler.sigmas[0] == 1.0 and scheduler.sigmas[-1] == 0.0 and len(scheduler.timesteps) == 8

@@ -20,6 +20,7 @@ from textbook import BASHFORTH, MOULTON, Textbook, walk
 pytestmark = pytest.mark.filterwarnings("ignore::scipy.integrate.IntegrationWarning")  # of accuracy out of reach
 
 FLAT = Normaliser.flat()
+DDPM = vp_schedule()
 SD = vp_schedule(**SD_BETAS)
 EDM = SigmaSchedule()
 BETAS = np.random.default_rng(1).uniform(0.01, 0.3, 25)  # few, so that every kink of t(rho) is a large one
@@ -256,3 +257,45 @@ def test_ipndm_knows_no_variable_of_interpolation(integrand, interpolation):
         coefficient_table(SD, FLAT, levels, 3, u, integrand=integrand, equal_steps=True) for u in ("t", interpolation)
     )
     assert np.allclose(one.weights, other.weights, rtol=1e-9, atol=1e-12)
+
+
+# ----------------------------------------------------------------------------------- errors in directions of pure noise
+
+
+def growth(steps: int, k: float, integrand: str, limit: float = np.inf, corrector: int = 4) -> float:
+    """The most by which a chain of steps enlarges an error in a direction of pure noise, relative to sigma.
+
+    There eps = x / sigma in any network: data do not reach into that direction. Exact steps keep x / sigma.
+    """
+    levels = spaced_levels(DDPM, steps, "power_t", "zero", exponent=k)
+    table = coefficient_table(
+        DDPM, FLAT, levels, 2, "t", True, integrand=integrand, corrector_order=corrector, gain_limit=limit
+    )
+    sigma, largest = DDPM.sigma(levels), 0.0
+    for place in range(steps):
+        x, history = 0.0, []
+        for n in range(steps):
+            x += sigma[n] if n == place else 0.0
+            output = x / sigma[n] if integrand == "noise" else 0.0  # x_0 does not see the error
+            history = [output, *history][: table.order]
+            row = table.rows[len(history) - 1][n]
+            x = table.transfers[n] * x + sum(w * f for w, f in zip(row, history, strict=False))
+            if place <= n < steps - 1:
+                largest = max(largest, abs(x) / sigma[n + 1])
+    return largest
+
+
+@pytest.mark.parametrize("steps", [4, 5, 6, 8])
+@pytest.mark.parametrize("k", [1.0, 1.5])
+def test_a_limited_corrector_does_not_enlarge_errors_of_pure_noise_and_a_free_one_does(steps, k):
+    assert growth(steps, k, "noise") > 20.0  # seen as grain
+    assert growth(steps, k, "noise", limit=0.375) < 2.0
+
+
+@pytest.mark.parametrize("steps", [4, 8, 20])
+def test_the_data_form_needs_no_limit_for_that(steps):
+    assert growth(steps, 1.5, "data") == pytest.approx(1.0, abs=1e-9)
+
+
+def test_long_runs_need_none_either():
+    assert growth(50, 1.0, "noise") < 1.25

@@ -290,4 +290,6 @@ def test_options_that_name_nothing_are_refused(error, options, words):
 
 def test_statistics_without_costs_say_how_to_measure_them():
     for function in (schedule_text, schedule_summary, learned_levels):
-        refused(MissingCostError, ["deis-sn calibrate MODEL --cost corrector"], function, gaussian_record(), 10)
+        refused(MissingCostError, ["'solver' cost", "deis-sn calibrate MODEL -o"], function, gaussian_record(), 10)
+        command = "deis-sn calibrate MODEL --cost corrector"
+        refused(MissingCostError, [command], function, gaussian_record(), 10, cost="corrector")

@@ -126,7 +126,8 @@ def test_parts_between_other_ends_are_equal_too(path, steps, end, start):
 @given(paths(free=0.3), st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20))
 def test_position_undoes_level(path, shares):
     positions = np.array(shares) * path.path_length
-    assert path.position(path.level(positions)) == pytest.approx(positions, abs=1e-10 * path.path_length)
+    # Where the cubic of log sigma is flat, at an end, its last digits tell a position no better than that.
+    assert path.position(path.level(positions)) == pytest.approx(positions, abs=1e-8 * path.path_length)
 
 
 @given(paths(free=0.3), st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20))

@@ -52,7 +52,7 @@ def test_a_saved_pipeline_comes_back_with_its_statistics(family: str, tmp_path: 
     pipe, arguments = BUILDERS[family]()
     prompts = ["x", "y"] if "prompt" in arguments else None
     extra = {key: value for key, value in arguments.items() if key in ("image", "strength", "height", "width")}
-    statistics = calibrate(pipe, prompts, num_samples=2, num_inference_steps=8, progress=False, **extra)
+    statistics = calibrate(pipe, prompts, num_samples=2, num_inference_steps=8, trials=0, progress=False, **extra)
     pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats=statistics, timestep_spacing="quadratic")
     before = call(pipe, arguments, 4)
     pipe.save_pretrained(tmp_path)
@@ -65,7 +65,9 @@ def test_a_saved_pipeline_comes_back_with_its_statistics(family: str, tmp_path: 
 
 def test_a_saved_pipeline_loads_in_a_fresh_process(tmp_path: Path) -> None:
     pipe, _ = BUILDERS["sd"]()
-    statistics = calibrate(pipe, ["x"], num_samples=2, num_inference_steps=4, progress=False, guidance_scale=2.0)
+    statistics = calibrate(
+        pipe, ["x"], num_samples=2, num_inference_steps=4, trials=0, progress=False, guidance_scale=2.0
+    )
     pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats=statistics)
     pipe.save_pretrained(tmp_path)
     code = (
@@ -124,7 +126,7 @@ def test_the_shipped_statistics_are_those_of_the_shipped_model(shipped: Any) -> 
     scheduler = DEISSNScheduler.from_config(shipped.scheduler.config, stats=statistics)
     assert statistics.origin.fingerprint == scheduler.noise.fingerprint
     settings = {"num_samples": 16, "batch_size": 16, "num_inference_steps": 40, "guidance_scale": 3.0}
-    again = calibrate(shipped, PROMPTS, progress=False, **settings)
+    again = calibrate(shipped, PROMPTS, trials=0, progress=False, **settings)
     expected = np.interp(again.timesteps, statistics.timesteps, statistics.mean_abs)
     error = np.interp(again.timesteps, statistics.timesteps, statistics.mean_abs_error)
     # Other prompts, other noise, a coarser trajectory: within a few standard errors and 3 %. At t = 0 a sample that

@@ -183,7 +183,8 @@ def test_the_settings_of_the_caller_are_untouched():
 
 
 def test_what_cannot_be_drawn_is_refused():
-    refused(MissingCostError, ["no 'corrector' cost"], schedule_figure, gaussian_record())
+    refused(MissingCostError, ["no 'solver' cost"], schedule_figure, gaussian_record())
+    refused(MissingCostError, ["no 'corrector' cost"], schedule_figure, gaussian_record(), cost="corrector")
     refused(MissingCostError, ["no 'energy' cost"], schedule_figure, costed_record(), cost="energy")
     refused(TimestepsError, ["at least 1"], schedule_figure, costed_record(), 0)
     refused(ScheduleError, ["`velocity`", "'light'"], schedule_figure, costed_record(), velocity="light")

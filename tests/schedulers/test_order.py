@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.maths.coefficients import INTERPOLATIONS
 from diffusers_deis_sn.maths.noise import vp_schedule
-from oracles import SD_BETAS, Gaussian, rms, start_noise, statistics_of
+from oracles import SD_BETAS, Gaussian, called_levels, rms, start_noise, statistics_of
 
 START, END = 1.0, 0.05
 
@@ -62,23 +64,27 @@ def test_a_run_that_starts_itself_tends_to_order_two(order, interpolation):
 # ------------------------------------------------------------------------------------------- score normalisation
 
 DATA = Gaussian(vp_schedule(**SD_BETAS))
+CENTRED = Gaussian(DATA.noise, mean=0.0)
 
 
-def distance(stats, steps: int, order: int, interpolation: str = "t", **options) -> float:
+def distance(stats, steps: int, order: int, interpolation: str = "t", data: Gaussian = DATA, **options) -> float:
     """RMS distance to the exact flow after a run down to the cleanest training time."""
     options = {"final_sigmas_type": "sigma_min", "timestep_spacing": "quadratic", "lower_order_final": False, **options}
     scheduler = DEISSNScheduler(**SD_BETAS, solver_order=order, interpolation=interpolation, stats=stats, **options)
     scheduler.set_timesteps(steps)
-    levels = [*(DATA.noise.rho(scheduler.timesteps.double().numpy())), float(DATA.noise.rho(0.0))]
+    levels = [*called_levels(scheduler), data.noise.bottom]
     start = x = start_noise(32)
     for level, t in zip(levels, scheduler.timesteps, strict=False):
-        x = scheduler.step(DATA.epsilon_at(x, level), t, x).prev_sample
-    return rms(x, DATA.flow(start, levels[0], levels[-1]))
+        x = scheduler.step(data.epsilon_at(x, level), t, x).prev_sample
+    return rms(x, data.flow(start, levels[0], levels[-1]))
 
 
 def exact_r(per_time: int):
     times = np.arange(0.0, 999.0 + 0.5 / per_time, 1.0 / per_time)
-    return statistics_of(DATA.noise, times, DATA.r(DATA.noise.rho(times)))
+    rho = DATA.noise.rho(times)
+    # Of centred data: E |x_0| of the prediction x_0 = std^2 / (std^2 + rho^2) y, y of deviation (std^2 + rho^2)^(1/2).
+    nu = np.sqrt(2.0 / np.pi) * DATA.std**2 / np.sqrt(DATA.std**2 + rho**2)
+    return replace(statistics_of(DATA.noise, times, DATA.r(rho)), mean_abs_data=nu)
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
@@ -88,6 +94,33 @@ def test_with_the_exact_r_gaussian_data_are_solved_exactly(interpolation, order,
     normalised = distance(exact_r(per_time=8), steps, order, interpolation)
     assert normalised < 1e-5
     assert normalised < 0.03 * distance(None, steps, order, interpolation)
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("steps", "spacing"), [(1, "trailing"), (5, "quadratic"), (7, "log_snr"), (10, "karras"), (12, "trailing")]
+)
+@pytest.mark.parametrize("corrector_order", [0, 3])
+def test_with_the_exact_nu_so_are_centred_data_in_the_data_form(corrector_order, steps, spacing, order, interpolation):
+    """x_0 = nu(t) times what does not change along the flow, and nu is integrated exactly."""
+    options = {"integrand": "data", "timestep_spacing": spacing, "corrector_order": corrector_order}
+    normalised = distance(exact_r(8), steps, order, interpolation, CENTRED, **options)
+    assert normalised < 2e-5
+    assert normalised < 0.03 * distance(None, steps, order, interpolation, CENTRED, **options)
+
+
+def test_only_ratios_of_nu_matter():
+    record = exact_r(1)
+    scaled = replace(record, mean_abs_data=0.01 * record.mean_abs_data)
+    one, other = (distance(stats, 6, 3, data=CENTRED, integrand="data") for stats in (record, scaled))
+    assert one == pytest.approx(other, rel=1e-6)
+
+
+def test_the_data_form_is_not_divided_by_what_belongs_to_noise():
+    record = exact_r(8)
+    other = replace(record, mean_abs=0.5 + 0.0 * record.mean_abs, mean_square=None, mean_square_error=None)
+    assert distance(other, 6, 2, data=CENTRED, integrand="data") < 2e-5
 
 
 def test_what_is_left_is_the_table_of_r():

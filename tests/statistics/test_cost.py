@@ -15,7 +15,7 @@ from scipy.integrate import quad
 
 from diffusers_deis_sn.errors import MissingCostError, StatisticsError
 from diffusers_deis_sn.statistics import ScoreStatistics
-from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost, path_uncertainty
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost, path_uncertainty, preferred_cost
 from oracles import gaussian_corrector_length
 from records import costed_record, gaussian_costs, gaussian_record, tiny_record
 from refusals import refused
@@ -102,7 +102,7 @@ def test_uncertainty_is_the_change_of_the_length_when_all_costs_err_together(val
     assert LocalCost(values, error, order, 2).uncertainty == path_uncertainty(values, error, order)
 
 
-@pytest.mark.parametrize("name", sorted(COST_ORDERS))
+@pytest.mark.parametrize("name", ["corrector", "predictor"])
 @pytest.mark.parametrize("together", [True, False])
 def test_uncertainty_bounds_the_scatter_of_the_length_and_is_it_when_errors_go_together(name, together):
     cost = gaussian_costs(gaussian_record(times=30).log_snr)[name]
@@ -142,6 +142,23 @@ def test_costs_of_gaussian_data_add_up_to_the_length_in_closed_form():
     }
     for name, cost in record.costs.items():
         assert np.sum(cost.values ** (1.0 / cost.order)) == pytest.approx(exact[name], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("have", "velocity", "expected"),
+    [
+        (("corrector", "predictor", "solver"), "sigma", "solver"),
+        (("solver",), "sigma", "solver"),
+        (("predictor", "corrector"), "sigma", "corrector"),
+        (("predictor",), "sigma", "predictor"),
+        (("corrector", "predictor", "solver"), "unit", "corrector"),  # the solver's knows no velocity
+        (("predictor", "solver"), "vp_sigma", "predictor"),
+        ((), "sigma", "solver"),  # what every measurement has
+        (("solver",), "unit", "corrector"),
+    ],
+)
+def test_the_cost_that_nobody_chose(have, velocity, expected):
+    assert preferred_cost(have, velocity) == preferred_cost(dict.fromkeys(have), velocity) == expected
 
 
 # ---------------------------------------------------------------------------------------------------------- a record
@@ -200,13 +217,19 @@ def test_a_missing_cost_names_itself_what_there_is_and_how_to_get_it():
     refused(MissingCostError, words, tiny_record().cost, "predictor")
     one = gaussian_record(times=3).with_costs(corrector=small_cost())
     refused(MissingCostError, ["no 'predictor' cost", "they have corrector"], one.cost, "predictor")
-    words = ["no 'energy' cost", "they have corrector and predictor", "--cost corrector"]
+    words = ["no 'solver' cost", "they have corrector and predictor", "`deis-sn calibrate MODEL -o FOLDER`"]
+    refused(MissingCostError, words, costed_record().cost, "solver")  # which every measurement has
+    words = [
+        "no 'energy' cost",
+        "they have corrector and predictor",
+        "There are the costs corrector, predictor, solver",
+    ]
     refused(MissingCostError, words, costed_record().cost, "energy")
     assert issubclass(MissingCostError, StatisticsError)
 
 
 @given(
-    hnp.arrays(np.float64, (4, 5), elements=st.floats(0.0, 1e300)),
+    hnp.arrays(np.float64, (2 * len(COST_ORDERS), 5), elements=st.floats(0.0, 1e300)),
     st.integers(1, 9),
     st.integers(1, 2**62),
     st.sets(st.sampled_from(sorted(COST_ORDERS))),

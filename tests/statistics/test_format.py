@@ -17,6 +17,7 @@ from diffusers_deis_sn.errors import StatisticsFormatError
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics import format as layout
 from diffusers_deis_sn.statistics.cost import LocalCost
+from diffusers_deis_sn.statistics.trials import Recipe, Trials
 from records import costed_record, gaussian_record, tiny_record
 
 GOLDEN_METADATA = (
@@ -38,7 +39,8 @@ GOLDEN_TENSORS = (
 )
 GOLDEN_COSTS = (
     '{"corrector":{"num_samples":12,"order":2,"velocity":"sigma"},'
-    '"predictor":{"num_samples":8,"order":4,"velocity":"sigma"}}'
+    '"predictor":{"num_samples":8,"order":4,"velocity":"sigma"},'
+    '"solver":{"num_samples":6,"order":6,"velocity":"sigma"}}'
 )
 COSTED_METADATA = '{"costs":' + GOLDEN_COSTS + "," + GOLDEN_METADATA[1:]
 COSTED_TENSORS = (  # in the order of safetensors, by the width of the dtype and then by name
@@ -48,24 +50,38 @@ COSTED_TENSORS = (  # in the order of safetensors, by the width of the dtype and
     *GOLDEN_TENSORS[1:-1],
     ("predictor_cost", "F64", struct.pack("<d", 0.25)),
     ("predictor_cost_error", "F64", struct.pack("<d", 0.0)),
+    ("solver_cost", "F64", struct.pack("<d", 0.375)),
+    ("solver_cost_error", "F64", struct.pack("<d", 0.0625)),
     GOLDEN_TENSORS[-1],
+)
+GOLDEN_TRIALS = (
+    '{"calls":[4,8,20],"num_samples":3,"recipes":[{"corrector_order":2,"grid_exponent":1.5,"integrand":"data",'
+    '"solver_order":3,"timestep_spacing":"power_t"},{"corrector_gain":0.375,"corrector_order":4,'
+    '"final_sigmas_type":"sigma_min","start_time":0.875,"timestep_spacing":"learned"}]}'
+)
+TRIED_METADATA = GOLDEN_METADATA[:-1] + ',"trials":' + GOLDEN_TRIALS + "}"
+TRIED_TENSORS = (
+    *GOLDEN_TENSORS,
+    ("trial_error", "F64", struct.pack("<6d", 0.5, 0.25, 0.125, 0.625, 0.375, 0.0625), [2, 3]),
+    ("trial_grain", "F64", struct.pack("<6d", 1.0, 1.25, 0.0, 0.875, 1.0, 1.5), [2, 3]),
+    ("trial_rms", "F64", struct.pack("<6d", 0.75, 0.25, 0.25, 0.75, 0.5, 0.125), [2, 3]),
 )
 
 
-def assemble(metadata: object = GOLDEN_METADATA, tensors: tuple = GOLDEN_TENSORS, shape: list[int] | None = None):
+def assemble(metadata: object = GOLDEN_METADATA, tensors: tuple = GOLDEN_TENSORS) -> bytes:
     """A file made with json and struct alone: the length of a header, the header padded to eight bytes, the numbers."""
     header = {"__metadata__": {"score_statistics": metadata}} if metadata is not None else {}
     offset = 0
-    for name, dtype, data in tensors:
+    for name, dtype, data, *of_two_axes in tensors:
         header[name] = {
             "dtype": dtype,
-            "shape": shape or [len(data) // 8],
+            "shape": of_two_axes[0] if of_two_axes else [len(data) // 8],
             "data_offsets": [offset, offset + len(data)],
         }
         offset += len(data)
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors)
+    return struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data, *_ in tensors)
 
 
 def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
@@ -79,18 +95,51 @@ def file_with(tensors: dict[str, np.ndarray], metadata: str = GOLDEN_METADATA) -
 
 def costed_tiny_record() -> ScoreStatistics:
     return tiny_record().with_costs(
-        predictor=LocalCost([0.25], [0.0], 4, 8), corrector=LocalCost([0.5], [0.125], 2, 12)
+        predictor=LocalCost([0.25], [0.0], 4, 8),
+        solver=LocalCost([0.375], [0.0625], 6, 6),
+        corrector=LocalCost([0.5], [0.125], 2, 12),
     )
 
 
+def tried_tiny_record() -> ScoreStatistics:
+    return tiny_record().with_trials(
+        Trials(
+            recipes=(
+                Recipe("data", 3, 2, None, "power_t", 1.5),
+                Recipe("noise", 2, 4, 0.375, "learned", start_time=0.875, final_sigmas_type="sigma_min"),
+            ),
+            calls=(4, 8, 20),
+            error=[[0.5, 0.25, 0.125], [0.625, 0.375, 0.0625]],
+            rms=[[0.75, 0.25, 0.25], [0.75, 0.5, 0.125]],
+            grain=[[1.0, 1.25, 0.0], [0.875, 1.0, 1.5]],
+            num_samples=3,
+        )
+    )
+
+
+def trial_arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
+    """All tensors of a file with trials."""
+    trials = tried_tiny_record().trials
+    tables = {f"trial_{name}": np.array(getattr(trials, name)) for name in ("error", "rms", "grain")}
+    return arrays(**tables) | changes
+
+
+def trial_metadata(**facts: object) -> str:
+    """Metadata of a file with trials, with some facts of theirs replaced."""
+    payload = json.loads(TRIED_METADATA)
+    payload["trials"] |= facts
+    return json.dumps(payload)
+
+
 def cost_arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
-    """All tensors of a file with both costs."""
+    """All tensors of a file with all costs."""
     costs = {"corrector_cost": 0.5, "corrector_cost_error": 0.125, "predictor_cost": 0.25, "predictor_cost_error": 0.0}
+    costs |= {"solver_cost": 0.375, "solver_cost_error": 0.0625}
     return arrays(**{name: np.array([value]) for name, value in costs.items()}) | changes
 
 
 def cost_metadata(**facts: object) -> str:
-    """Metadata of a file with both costs, with facts of the corrector's replaced."""
+    """Metadata of a file with all costs, with facts of the corrector's replaced."""
     payload = json.loads(COSTED_METADATA)
     payload["costs"]["corrector"] |= facts
     return json.dumps(payload)
@@ -313,7 +362,7 @@ def test_a_file_with_costs_assembled_by_hand_is_read(tmp_path):
     assert (corrector.order, corrector.num_samples, predictor.order, predictor.num_samples) == (2, 12, 4, 8)
 
 
-@pytest.mark.parametrize("name", ["corrector", "predictor"])
+@pytest.mark.parametrize("name", ["corrector", "predictor", "solver"])
 def test_one_cost_alone_is_read(tmp_path, name):
     record = tiny_record().with_costs(**{name: costed_tiny_record().cost(name)})
     record.save(tmp_path)
@@ -348,7 +397,7 @@ def test_a_foreign_cost_is_refused(tmp_path):
     payload["costs"]["energy"] = payload["costs"]["corrector"]
     tensors = cost_arrays(energy_cost=np.ones(1), energy_cost_error=np.ones(1))
     message = refusal(tmp_path, file_with(tensors, json.dumps(payload)))
-    assert "a cost 'energy'" in message and "corrector, predictor" in message
+    assert "a cost 'energy'" in message and "corrector, predictor, solver" in message
 
 
 @pytest.mark.parametrize("velocity", ["unit", "vp_sigma", "Sigma", "", None, 1])
@@ -362,7 +411,7 @@ def test_a_cost_without_a_velocity_is_refused(tmp_path):
     assert "velocity None" in refusal(tmp_path, file_with(cost_arrays(), metadata))
 
 
-@pytest.mark.parametrize("name", ["corrector_cost", "corrector_cost_error", "predictor_cost", "predictor_cost_error"])
+@pytest.mark.parametrize("name", [name for name, *_ in COSTED_TENSORS if "_cost" in name])
 class TestEachCostTensor:
     def test_is_there(self, tmp_path, name):
         tensors = {one: values for one, values in cost_arrays().items() if one != name}
@@ -402,3 +451,139 @@ def test_an_order_or_count_that_is_none_is_refused(tmp_path, name, value):
 def test_a_truncated_file_with_costs_is_refused(length):
     with pytest.raises(StatisticsFormatError, match=r"not a whole safetensors file|truncated"):
         layout.decode(assemble(COSTED_METADATA, COSTED_TENSORS)[:length], "here")
+
+
+# -------------------------------------------------------------------------------------------------------------- trials
+
+
+def test_bytes_of_trials_are_those_of_the_specification():
+    assert tried_tiny_record().to_bytes() == assemble(TRIED_METADATA, TRIED_TENSORS)
+
+
+def test_a_file_with_trials_assembled_by_hand_is_read(tmp_path):
+    (tmp_path / "by-hand.safetensors").write_bytes(assemble(TRIED_METADATA, TRIED_TENSORS))
+    record = ScoreStatistics.load(tmp_path / "by-hand.safetensors")
+    assert record == tried_tiny_record() and record != tiny_record()
+    assert record.trials.best(8) == Recipe("data", 3, 2, None, "power_t", 1.5)
+    assert record.trials.error[1].tolist() == [0.625, 0.375, 0.0625]
+
+
+def test_costs_and_trials_go_together(tmp_path):
+    record = costed_tiny_record().with_trials(tried_tiny_record().trials)
+    record.save(tmp_path)
+    assert ScoreStatistics.load(tmp_path) == record
+    assert record.with_trials(None) == costed_tiny_record() and b"trial" not in costed_tiny_record().to_bytes()
+
+
+def test_equal_recipes_are_equal_bytes_however_their_numbers_were_written():
+    one, other = (
+        Recipe("noise", 2, 4, gain, "power_t", exponent, start)
+        for gain, exponent, start in ((1, 2, 1), (1.0, np.float64(2.0), 1.0))
+    )
+    tables = dict.fromkeys(("error", "rms", "grain"), np.ones((1, 1)))
+    records = [tiny_record().with_trials(Trials((recipe,), (5,), **tables, num_samples=2)) for recipe in (one, other)]
+    assert records[0] == records[1] and records[0].to_bytes() == records[1].to_bytes()
+
+
+def test_facts_of_trials_that_are_not_known_are_ignored(tmp_path):
+    (tmp_path / "later.safetensors").write_bytes(file_with(trial_arrays(), trial_metadata(invented_later=[1])))
+    assert ScoreStatistics.load(tmp_path / "later.safetensors") == tried_tiny_record()
+
+
+@pytest.mark.parametrize("name", ["trial_error", "trial_rms", "trial_grain"])
+class TestEachTrialTensor:
+    def test_is_there(self, tmp_path, name):
+        tensors = {one: values for one, values in trial_arrays().items() if one != name}
+        assert f"lacks the tensors ['{name}']" in refusal(tmp_path, file_with(tensors, TRIED_METADATA))
+
+    def test_belongs_to_trials_in_the_metadata(self, tmp_path, name):
+        assert f"'{name}'" in refusal(tmp_path, file_with(arrays(**{name: np.ones((2, 3))})))
+
+    def test_has_a_number_for_each_recipe_and_number_of_calls(self, tmp_path, name):
+        for wrong in (np.ones((3, 2)), np.ones((2, 2)), np.ones(6), np.ones((2, 3), np.float32)):
+            message = refusal(tmp_path, file_with(trial_arrays(**{name: wrong}), TRIED_METADATA))
+            assert f"'{name}'" in message and "F64 [2, 3]" in message
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -1e-9])
+    def test_is_finite_and_not_negative(self, tmp_path, name, value):
+        tables = trial_arrays()
+        tables[name][1, 1] = value
+        message = refusal(tmp_path, file_with(tables, TRIED_METADATA))
+        assert f"`{name.removeprefix('trial_')}` of trials must be finite and not negative" in message
+
+
+def test_errors_that_no_run_leaves_are_refused(tmp_path):
+    tables = trial_arrays()
+    tables["trial_error"][0, 2] = 0.0
+    assert "`error` of trials must be positive" in refusal(tmp_path, file_with(tables, TRIED_METADATA))
+    tables = trial_arrays()
+    tables["trial_rms"][1, 0] = 0.5  # below the geometric mean of the same numbers
+    assert "`rms` of trials must be at least `error`" in refusal(tmp_path, file_with(tables, TRIED_METADATA))
+
+
+@pytest.mark.parametrize("trials", [[], 3, "trials", {}, {"calls": [4], "recipes": [{}]}])
+def test_trials_that_lack_a_fact_are_refused(tmp_path, trials):
+    metadata = json.dumps(json.loads(GOLDEN_METADATA) | {"trials": trials})
+    assert "`trials` in its metadata without" in refusal(tmp_path, file_with(arrays(), metadata))
+
+
+@pytest.mark.parametrize(
+    ("facts", "rule"),
+    [
+        ({"calls": [4, 4, 8]}, "`calls` of trials must be rising whole numbers"),
+        ({"calls": [20, 8, 4]}, "`calls` of trials must be rising whole numbers"),
+        ({"calls": [4.0, 8, 20]}, "`calls` of trials must be rising whole numbers"),
+        ({"calls": [0, 8, 20]}, "`calls` of trials must be rising whole numbers"),
+        ({"calls": [4, 8, 10**400]}, "`calls` of trials must be rising whole numbers"),
+        ({"calls": [4, 8, True]}, "`calls` of trials must be rising whole numbers"),
+        ({"num_samples": 0}, "`num_samples` of trials must be a whole number above zero"),
+        ({"num_samples": True}, "`num_samples` of trials must be a whole number above zero"),
+        ({"num_samples": 2.0}, "without `calls`, `num_samples` or `recipes`"),
+        ({"recipes": [{}, None]}, "`recipes` in its metadata that are not JSON objects"),
+        ({"recipes": [{}, {"order": 2}]}, "A recipe has no order"),
+        ({"calls": list(range(1, 1002))}, "more than 1000"),
+        ({"recipes": [{}] * 1001}, "more than 1000"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_trials_that_make_no_sense_are_refused(tmp_path, facts, rule):
+    assert rule in refusal(tmp_path, file_with(trial_arrays(), trial_metadata(**facts)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("integrand", "score"),
+        ("integrand", ["data"]),
+        ("solver_order", 5),
+        ("solver_order", 2.0),
+        ("corrector_order", True),
+        ("corrector_gain", -0.1),
+        ("corrector_gain", 10**400),
+        ("timestep_spacing", "../grid"),
+        ("timestep_spacing", "golden"),
+        ("timestep_spacing", None),
+        ("grid_exponent", 0.0),
+        ("grid_exponent", 1000.0),
+        ("start_time", 1.5),
+        ("final_sigmas_type", "never"),
+    ],
+)
+def test_a_recipe_that_is_none_is_refused(tmp_path, name, value):
+    metadata = trial_metadata(recipes=[{}, {name: value}])
+    assert f"`{name}` of a recipe cannot be {value!r}"[:60] in refusal(tmp_path, file_with(trial_arrays(), metadata))
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [{"timestep_spacing": "trailing", "grid_exponent": 2.0}, {"timestep_spacing": "leading", "start_time": 0.5}],
+)
+def test_a_recipe_that_no_run_can_follow_is_refused(tmp_path, recipe):
+    metadata = trial_metadata(recipes=[{}, recipe])
+    assert "no run can follow" in refusal(tmp_path, file_with(trial_arrays(), metadata))
+
+
+@pytest.mark.parametrize("length", range(0, len(assemble(TRIED_METADATA, TRIED_TENSORS)), 13))
+def test_a_truncated_file_with_trials_is_refused(length):
+    with pytest.raises(StatisticsFormatError, match=r"not a whole safetensors file|truncated"):
+        layout.decode(assemble(TRIED_METADATA, TRIED_TENSORS)[:length], "here")

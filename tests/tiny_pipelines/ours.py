@@ -66,11 +66,11 @@ def with_one_output(name: str, family: Family) -> Any:
 def upstream(family: Family, plan: Any) -> Any:
     """Diffusers' own solver of first order for the model of a family, at the times of one of our schedulers' plan.
 
-    Where a pipeline gives the sigmas, at times of its own making.
+    Where a pipeline gives the sigmas and ours has taken them, at times of its own making.
     """
     room = studio(family.builder)
     config = room.config
-    if family.given_sigmas:
+    if family.given_sigmas and not plan._learned:
         return type(room.own).from_config(config)
     if family.process == "edm":
         return EulerAt.of(config, plan.sigmas.tolist())

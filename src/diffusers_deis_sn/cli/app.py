@@ -80,6 +80,9 @@ def calibrate(
     tolerance: Annotated[
         float, typer.Option(help="Relative error of the path's length at which a cost counts as measured.")
     ] = 0.02,
+    trials: Annotated[
+        int, typer.Option(help="Samples on which recipes for 4 to 20 steps are tried at the end; 0 for none.")
+    ] = 8,
 ) -> None:
     """Measure the score statistics of a model and write score_statistics.safetensors."""
     from diffusers_deis_sn.collect.run import calibrate as measure
@@ -88,7 +91,7 @@ def calibrate(
     destination(output)  # a bad name is better known now than after the measurement
     texts = _read_prompts(prompts)
     pipe = _load_pipeline(model, device, dtype, revision)
-    options: dict[str, Any] = {"costs": [one.value for one in cost or ()], "tolerance": tolerance}
+    options: dict[str, Any] = {"costs": [one.value for one in cost or ()], "tolerance": tolerance, "trials": trials}
     if guidance_scale is not None:
         options["guidance_scale"] = guidance_scale
     statistics = measure(

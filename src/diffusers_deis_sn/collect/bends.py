@@ -5,6 +5,8 @@ The formula is in `statistics.cost`. No network call is made for it: the outputs
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -16,35 +18,55 @@ OF_TAU = 0.3  # as a share of tau, for near clean data all happens on this scale
 IN_TAU = 0.04  # and no more than that: steps of twenty calls are as wide
 
 
+@dataclass(frozen=True)
+class Point:
+    """An output of a run: number of its step, tau, and the clean samples predicted there, (B, *event)."""
+
+    step: int
+    tau: float
+    clean: Tensor
+
+
 class Bends:
     """d^2 x_0 / d tau^2 along one run, by differences over its outputs so far."""
 
     def __init__(self) -> None:
         """No outputs yet."""
-        self._points: list[tuple[float, Tensor]] = []
+        self._points: list[Point] = []
+        self._told = -1
 
-    def square(self, tau: float, clean: Tensor) -> NDArray[np.float64] | None:
-        """Mean square of the second derivative over the components; (B,). None while there are too few points.
+    def square(self, step: int, tau: float, clean: Tensor) -> tuple[int, NDArray[np.float64]] | None:
+        """Mean square of the second derivative over the components, at the middle one of three points of the run.
 
         Args:
-            tau: Progress of the level, falling from call to call.
+            step: Number of the step, rising.
+            tau: Progress of the level, falling.
             clean: The clean samples predicted there; (B, *event).
-        """
-        apart, here = min(IN_TAU, OF_TAU * tau), (tau, clean.detach().float())
-        middle = self._before(tau, apart)
-        first = None if middle is None else self._before(middle[0], apart)
-        if not self._points or self._points[-1][0] - tau >= 0.5 * apart:
-            # Three reaches back there is nothing that a later difference would want.
-            self._points = [*(one for one in self._points if one[0] - tau <= 4.0 * IN_TAU), here]
-        if middle is None or first is None:
-            return None
-        newer, older = ((b[1] - a[1]) / (b[0] - a[0]) for a, b in ((middle, here), (first, middle)))
-        bend = (newer - older) * (2.0 / (tau - first[0]))
-        return np.asarray(bend.flatten(1).double().square().mean(1).cpu())
 
-    def _before(self, tau: float, apart: float) -> tuple[float, Tensor] | None:
+        Returns:
+            Number of the middle point's step, and (B,). None while there are too few points, or if it was told before.
+        """
+        apart, here = min(IN_TAU, OF_TAU * tau), Point(step, tau, clean.detach().float())
+        middle = self._before(tau, apart)
+        first = None if middle is None else self._before(middle.tau, min(IN_TAU, OF_TAU * middle.tau))
+        self._keep(here, first, apart)
+        if middle is None or first is None or middle.step <= self._told:
+            return None
+        self._told = middle.step
+        newer, older = ((b.clean - a.clean) / (b.tau - a.tau) for a, b in ((middle, here), (first, middle)))
+        bend = (newer - older) * (2.0 / (tau - first.tau))
+        return middle.step, np.asarray(bend.flatten(1).double().square().mean(1).cpu())
+
+    def _before(self, tau: float, apart: float) -> Point | None:
         """The last point at least so far before."""
-        return next((one for one in reversed(self._points) if one[0] - tau >= apart), None)
+        return next((one for one in reversed(self._points) if one.tau - tau >= apart), None)
+
+    def _keep(self, here: Point, first: Point | None, apart: float) -> None:
+        """Take in a point, a few for each difference, and let go of those that no later one can want."""
+        if first is not None:
+            self._points = [one for one in self._points if one.step >= first.step]
+        if not self._points or self._points[-1].tau - here.tau >= 0.25 * apart:
+            self._points.append(here)
 
 
 def solver_cost(
@@ -68,7 +90,7 @@ def solver_cost(
     known = np.flatnonzero(np.isfinite(squares) & np.isfinite(errors))
     if not len(known):
         return None
-    # The first steps of a run have too few points behind them: theirs is the bend of the nearest that has enough.
+    # The ends of a run have too few points on one side: theirs is the bend of the nearest that has enough.
     nearest = known[np.abs(np.arange(len(squares))[:, None] - known).argmin(axis=1)]
     survives = data_scale**2 / (data_scale**2 + levels[:-1] ** 2)
     weight = survives * (1.0 - levels[:-1] / levels[1:]) ** 2 * np.diff(progress) ** 4

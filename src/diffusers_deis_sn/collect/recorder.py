@@ -19,6 +19,7 @@ from diffusers_deis_sn.collect.probing import Costs, ProbeGroup
 from diffusers_deis_sn.collect.reducers import MeanReducer, MomentReducer
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.maths.noise import SNAP, Array, NoiseSchedule, TableSchedule
+from diffusers_deis_sn.maths.prediction import threshold
 from diffusers_deis_sn.optimise.costs import Question
 from diffusers_deis_sn.schedulers._integrator import Raw
 from diffusers_deis_sn.schedulers._plan import RunPlan, make_plan
@@ -235,9 +236,9 @@ class RecordingScheduler(DEISSNScheduler):
         self._reducer.add(step, epsilon, self._clean)  # type: ignore[union-attr]
         if self.data is None:  # else neighbouring samples have nothing to do with each other
             level = self._plan.levels[step * self._calls_per_step]  # type: ignore[union-attr]
-            squares = self._bends.square(float(self.noise.progress(level)), self._clean)
-            if squares is not None:
-                self._squares.add_samples(step, squares[None])
+            bend = self._bends.square(step, float(self.noise.progress(level)), self._clean)
+            if bend is not None:
+                self._squares.add_samples(bend[0], bend[1][None])
         self._sample_shape = tuple(epsilon.shape[1:])
 
     def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> tuple[Tensor, Raw | None]:
@@ -252,6 +253,9 @@ class RecordingScheduler(DEISSNScheduler):
         c, d = self._plan.clean[index]  # type: ignore[union-attr]
         wide = torch.promote_types(torch.promote_types(model_output.dtype, sample.dtype), torch.float32)
         self._clean = (model_output.to(wide) * c).add_(sample.to(wide), alpha=d)
+        if self.config["thresholding"]:
+            ratio, most = self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"]
+            self._clean = threshold(self._clean, ratio, most)
         return super()._convert(model_output, sample, index)
 
     def _noised(self, step: int, like: Tensor) -> Tensor:

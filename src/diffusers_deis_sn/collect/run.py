@@ -22,7 +22,7 @@ from diffusers_deis_sn.statistics.record import ScoreStatistics
 logger = logging.getLogger("diffusers_deis_sn")
 
 FEWEST = 8  # samples before a standard error is believed
-TRIAL_CALLS = len(MENU) * sum(CALLS) + FINE_CALLS
+TRIAL_CALLS = len(MENU) * sum(CALLS) + FINE_CALLS + 2 * CALLS[0]
 
 
 def calibrate(
@@ -120,9 +120,15 @@ def calibrate(
         statistics = recorder.measured()
         if not trials or "generator" not in calls.takes:
             return statistics
-        with meter(progress, trials, "Trying recipes") as report:
-            trier = Trier(pipe, config or {}, statistics, calls, min(trials, num_samples), batch_size, report)
-            return statistics.with_trials(trier.tried(MENU, CALLS))
+        samples = min(trials, num_samples)
+        with meter(progress, samples, "Trying recipes") as report:
+            done = lambda share: report(share * samples)  # noqa: E731
+            trier = Trier(pipe, config or {}, statistics, calls, samples, batch_size, done)
+            try:
+                return statistics.with_trials(trier.tried(MENU, CALLS))
+            except Exception as error:  # whatever a pipeline raises: what was measured is not lost for it
+                logger.warning("No recipes were tried, so runs follow the options. %s: %s", type(error).__name__, error)
+                return statistics
 
 
 @contextmanager

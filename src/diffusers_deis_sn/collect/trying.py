@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffusers_deis_sn.collect.calls import PipelineCalls
-from diffusers_deis_sn.errors import DeisSnError
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
-from diffusers_deis_sn.maths.spacing import whole_levels
+from diffusers_deis_sn.errors import CalibrationError, DeisSnError
+from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator, Raw
+from diffusers_deis_sn.schedulers._own_config import default_options
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -25,25 +25,45 @@ from diffusers_deis_sn.statistics.trials import LEARNED, TABLES, Recipe, Trials
 
 logger = logging.getLogger("diffusers_deis_sn")
 
-CALLS = (4, 6, 8, 12, 20)  # numbers of network calls that recipes are tried with; between them is interpolated
+CALLS = (4, 5, 6, 8, 10, 12, 15, 20)  # numbers of network calls that recipes are tried with
 FINE_CALLS = 80
 FINE = Recipe("noise", 2, 3, 0.75, "power_t", 2.0)
+# What was best, or nearly, on one of the suite's choosing networks in one of these numbers of calls.
 MENU = (
-    *(Recipe("noise", 2, 4, gain, "power_t", k) for gain in (0.375, 0.75, 1.5, None) for k in (1.0, 1.5, 2.0)),
+    *(Recipe("noise", 2, 4, gain, "power_t", k) for gain in (0.375, 0.75) for k in (1.0, 1.5, 2.0)),
+    *(Recipe("noise", 2, 4, 1.5, "power_t", k) for k in (1.5, 2.0)),
+    Recipe("noise", 2, 4, None, "power_t", 1.5),
     *(Recipe("data", 2, 2, None, "power_t", k) for k in (1.5, 2.0, 2.5)),
     Recipe("data", 3, 3, None, "power_t", 2.0),
-    *(Recipe("noise", 2, 4, gain, LEARNED) for gain in (0.75, 1.5, None)),
+    *(Recipe("noise", 2, 4, gain, LEARNED) for gain in (0.75, 1.5)),
     Recipe("data", 2, 2, None, LEARNED),
 )
 
 
 class Finishing(ExponentialIntegrator):
-    """A scheduler that keeps where its runs end: `ends`, float32 on the CPU, a batch each."""
+    """A scheduler that keeps where its runs end: `ends`, float32 on the CPU, a batch each; at a recipe's whole times.
+
+    It refuses runs of which no scheduler chooses the times (CalibrationError), for those follow no recipe later either.
+    """
 
     _silent = True
+    _rounds = True
     ends: list[Tensor]
 
+    def _levels(
+        self,
+        noise: NoiseSchedule,
+        steps: int | None,
+        sigmas: Sequence[float] | Array | None,
+        timesteps: Sequence[float] | Array | None,
+    ) -> Array:
+        if sigmas is not None or timesteps is not None:
+            raise CalibrationError("The pipeline chooses its times itself.")
+        return super()._levels(noise, steps, sigmas, timesteps)
+
     def _advance(self, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
+        if row and not self._at_hand:
+            raise CalibrationError(f"The pipeline begins at step {row} of a run, as from an image.")
         result = super()._advance(row, output, sample, raw)
         if self._plan is not None and row == len(self._plan) - 1:
             self.ends.append(result.detach().to("cpu", torch.float32))
@@ -58,14 +78,6 @@ class LearnedScheduler(Finishing, ScoreOptimalScheduler):
     """One with the learned grid."""
 
 
-class FineScheduler(FinishingScheduler):
-    """One whose calls are at whole training times where there are any: some networks know no others."""
-
-    def _spaced_levels(self, noise: NoiseSchedule, steps: int) -> Array:
-        levels = super()._spaced_levels(noise, steps)
-        return whole_levels(noise, levels) if isinstance(noise, TableSchedule) else levels
-
-
 @dataclass
 class Trier:
     """Draws the same samples through a pipeline with one recipe after another.
@@ -77,7 +89,7 @@ class Trier:
         calls: How to call the pipeline.
         samples: Number of samples.
         batch_size: Number of samples drawn at once.
-        report: Told after each run how many samples are through with everything, a fraction.
+        report: Told after each run what share of everything is done.
     """
 
     pipe: Any
@@ -94,30 +106,38 @@ class Trier:
         """Where all samples end; (samples, *event).
 
         Raises:
+            CalibrationError: A pipeline whose runs do not follow recipes, or do not come to their end.
             ConfigurationError: A recipe that the process does not have.
         """
-        options = recipe.options()
-        if recipe.learned:  # which is no option
-            options = {
-                name: value for name, value in options.items() if name not in ("timestep_spacing", "grid_exponent")
-            }
         kind = kind or (LearnedScheduler if recipe.learned else FinishingScheduler)
-        scheduler = kind.from_config(dict(self.config), stats=self.statistics, recipe="fixed", **options)
+        known = default_options(kind)
+        options = {name: value for name, value in recipe.options().items() if name in known}
+        options |= {"recipe": "fixed", "guidance_scale": None}
+        scheduler = kind.from_config(dict(self.config), stats=self.statistics, **options)
         scheduler.ends, drawn = [], 0
         self.pipe.scheduler = scheduler
         calls = replace(self.calls, fixed={**self.calls.fixed, "num_inference_steps": steps})
         while drawn < self.samples:
+            before = len(scheduler.ends)
             self.pipe(**calls.arguments(drawn, min(self.batch_size, self.samples - drawn)))
+            if len(scheduler.ends) == before:
+                raise CalibrationError("The pipeline stops before the end of a run.")
+            scheduler.ends[before:] = scheduler.ends[-1:]  # some pipelines run several times in a call
             count = len(scheduler.ends[-1])
             drawn += count
             self.done += count * steps
-            self.report(self.done / self.planned)
+            self.report(self.done / self.planned / self.samples)
         return torch.cat(scheduler.ends)[: self.samples]
 
     def tried(self, recipes: Sequence[Recipe], numbers: Sequence[int]) -> Trials | None:
-        """All recipes with all numbers of calls; those that the process does not have are left out."""
-        self.done, self.planned = 0, len(recipes) * sum(numbers) + FINE_CALLS
-        fine = self.ends(FINE, FINE_CALLS, FineScheduler)
+        """All recipes with all numbers of calls; those that the process does not have are left out.
+
+        None where there are no others, or no fine run.
+        """
+        self.done, self.planned = 0, len(recipes) * sum(numbers) + FINE_CALLS + 2 * numbers[0]
+        fine = self._fine(numbers[0])
+        if fine is None:
+            return None
         rows: dict[Recipe, list[tuple[float, float, float]]] = {}
         for recipe in recipes:
             try:
@@ -128,6 +148,21 @@ class Trier:
             return None
         tables: NDArray[np.float64] = np.array(list(rows.values())).transpose(2, 0, 1)
         return Trials(tuple(rows), tuple(numbers), **dict(zip(TABLES, tables, strict=True)), num_samples=len(fine))
+
+    def _fine(self, steps: int) -> Tensor | None:
+        """The run that all are held against; None if there is none, or if no two runs end alike."""
+        try:
+            fine, once, again = self.ends(FINE, FINE_CALLS), self.ends(FINE, steps), self.ends(FINE, steps)
+        except DeisSnError as error:
+            logger.info("No recipes are tried. %s", error)
+            return None
+        if not bool(torch.isfinite(fine).all()):
+            logger.warning("No recipes are tried: a run of %d steps ends in values that are not finite.", FINE_CALLS)
+            return None
+        if not torch.allclose(once, again, rtol=SAME, atol=SAME * float(fine.abs().max()), equal_nan=True):
+            logger.warning("No recipes are tried: this pipeline's samples do not depend on the generator alone.")
+            return None
+        return fine
 
 
 def distances(ends: Tensor, fine: Tensor) -> tuple[float, float, float]:
@@ -142,6 +177,7 @@ def distances(ends: Tensor, fine: Tensor) -> tuple[float, float, float]:
 
 
 LOST, TINY = 1e30, 1e-30
+SAME = 1e-2  # of the largest value: half precision on an accelerator does not give equal numbers twice
 
 
 def finest_band(samples: Tensor) -> float | None:

@@ -119,6 +119,14 @@ def check_shift(shift: object, kind: str, terminal: object) -> None:
         raise ConfigurationError(f"`shift_terminal` is a sigma between 0 and 1, got {terminal!r}. None for none.")
 
 
+def equal_sigmas(sigmas: ArrayLike | None) -> int | None:
+    """N if these are 1, ..., 1 / N in equal steps, which many pipelines of flows always pass, else None."""
+    if sigmas is None or np.ndim(sigmas) != 1 or np.size(sigmas) == 0:
+        return None
+    given, number = np.asarray(sigmas, dtype=np.float64), np.size(sigmas)
+    return number if np.allclose(given, np.arange(number, 0, -1) / number, rtol=0.0, atol=1e-6) else None
+
+
 def shift_factor(mu: float, kind: str) -> float:
     """Shift of a resolution's `mu`: e^mu where `kind` is "exponential", mu where it is "linear".
 

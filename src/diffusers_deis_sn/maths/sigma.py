@@ -109,3 +109,8 @@ class SigmaSchedule(NoiseSchedule):
     def call_times(self, levels: Array) -> Array:
         """Times within the training range, as float32."""
         return self.time(np.clip(levels, self.bottom, self.top)).astype(np.float32).astype(np.float64)
+
+
+def start_scale(sigma: float) -> float:
+    """Standard deviation of what a variance-exploding run starts from, data and noise, as Diffusers has it."""
+    return float((sigma**2 + 1.0) ** 0.5)

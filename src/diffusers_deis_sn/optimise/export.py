@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 from diffusers_deis_sn.maths.spacing import FINAL_SIGMAS, distinct_times
 from diffusers_deis_sn.optimise.path import Array, SchedulePath, velocity_factor
-from diffusers_deis_sn.statistics.cost import LocalCost
+from diffusers_deis_sn.statistics.cost import LocalCost, preferred_cost
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 FORMATS = ("diffusers", "comfyui", "a1111")
@@ -34,14 +34,14 @@ DIGITS = 7  # what float32, in which all of these programs hold their sigmas, ca
 
 
 def learned_levels(
-    statistics: ScoreStatistics, steps: int, cost: str = "corrector", velocity: str = "sigma", final: str = "zero"
+    statistics: ScoreStatistics, steps: int, cost: str | None = None, velocity: str = "sigma", final: str = "zero"
 ) -> Array:
     """Levels of a run whose steps have equal cost; (N + 1,), falling.
 
     Args:
         statistics: A record that has the cost.
         steps: Number of network calls N, at least 1.
-        cost: "corrector" or "predictor".
+        cost: "solver", "corrector" or "predictor"; `preferred_cost` of those in the record if None.
         velocity: v of the cost, a name of `optimise.path.VELOCITIES`.
         final: Where the run ends: "sigma_min", the cleanest measured level, or "zero", where the last step goes on from
             there. The calls are the same.
@@ -56,7 +56,7 @@ def learned_levels(
         raise TimestepsError(f"The number of steps must be a whole number of at least 1, got {steps!r}.")
     if final not in FINAL_SIGMAS:
         raise ConfigurationError(f"The end of a run must be one of {', '.join(FINAL_SIGMAS)}, got {final!r}.")
-    path = SchedulePath.of(statistics, cost, velocity)
+    path = SchedulePath.of(statistics, cost or preferred_cost(statistics.costs, velocity), velocity)
     return path.run(steps, end=0.0 if final == "zero" else float(path.levels[0]))
 
 
@@ -116,7 +116,7 @@ def schedule_text(
     statistics: ScoreStatistics,
     steps: int,
     form: str = "diffusers",
-    cost: str = "corrector",
+    cost: str | None = None,
     velocity: str = "sigma",
     final: str = "zero",
 ) -> str:
@@ -155,7 +155,7 @@ def schedule_text(
     return f"timesteps = [{times}]\nsigmas = [{_numbers(levels)}]"
 
 
-def schedule_summary(statistics: ScoreStatistics, steps: int, cost: str = "corrector", velocity: str = "sigma") -> str:
+def schedule_summary(statistics: ScoreStatistics, steps: int, cost: str | None = None, velocity: str = "sigma") -> str:
     """One line: how long the path is, how well that is known, the energy of its steps, and where that comes from.
 
     Args:
@@ -168,6 +168,7 @@ def schedule_summary(statistics: ScoreStatistics, steps: int, cost: str = "corre
         MissingCostError: The cost is not in the record.
         ScheduleError: As `learned_levels`.
     """
+    cost = cost or preferred_cost(statistics.costs, velocity)
     path, local = SchedulePath.of(statistics, cost, velocity), cost_with_velocity(statistics, cost, velocity)
     energy = path.energy(path.partition(steps))
     calls = "1 call" if steps == 1 else f"{steps} calls"
@@ -185,6 +186,8 @@ def cost_with_velocity(statistics: ScoreStatistics, cost: str, velocity: str = "
         ScheduleError: An unknown velocity.
     """
     local, factor = statistics.cost(cost), velocity_factor(np.exp(-0.5 * statistics.log_snr[:-1]), velocity)
+    if cost == "solver":  # which knows none
+        return local
     return replace(local, values=factor * local.values, error=factor * local.error)
 
 

@@ -65,14 +65,15 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
 
     def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
         """Make `plan` the current run."""
+        numbered = plan.whole and self.noise.path == "vp"  # the times of other processes are a continuum
+        # First of all: where there is no such device, nothing has changed.
+        timesteps = torch.tensor(plan.times, dtype=torch.int64 if numbered else torch.float32, device=device)
         if self._plan is not None:
             # Kept, so that no other tensor comes to lie where the times of a run lay that this one takes the place of.
             self._former = ((self._grid, self._plan.times), *self._former[: FORMER - 1])
         self._plan = plan
         self.num_inference_steps = plan.steps
-        numbered = plan.whole and self.noise.path == "vp"  # the times of other processes are a continuum
-        self.timesteps = torch.tensor(plan.times, dtype=torch.int64 if numbered else torch.float32, device=device)
-        self._grid = self.timesteps  # pipelines may put others in their place
+        self._grid = self.timesteps = timesteps  # pipelines may put others in their place
         self.sigmas = torch.tensor(plan.sigmas, dtype=torch.float32)
         self._begin_index = None
         self._step_index = None
@@ -255,3 +256,9 @@ def _place_in(grid: Tensor, timestep: float | Tensor) -> int | None:
 def _first(timestep: float | Tensor) -> float:
     """A timestep as a number; of one for each sample the first, as all are the same."""
     return float(timestep.flatten()[0]) if isinstance(timestep, Tensor) else float(timestep)
+
+
+def only_time(timesteps: Tensor | float) -> float | None:
+    """The one time that all of these are, None if there are several."""
+    times = set(torch.as_tensor(timesteps).flatten().tolist())
+    return times.pop() if len(times) == 1 else None

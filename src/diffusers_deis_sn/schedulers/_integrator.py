@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from torch import Tensor
 
 from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
 from diffusers_deis_sn.maths.coefficients import starts_from_noise
-from diffusers_deis_sn.maths.flow import FlowSchedule, shift_factor, shifted
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
+from diffusers_deis_sn.maths.flow import FlowSchedule, equal_sigmas, shift_factor, shifted
+from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
 from diffusers_deis_sn.maths.prediction import threshold
 from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
+from diffusers_deis_sn.maths.sigma import start_scale
 from diffusers_deis_sn.maths.solver import calls_per_step, solver_table
-from diffusers_deis_sn.maths.spacing import levels_from_sigmas, levels_from_times
+from diffusers_deis_sn.maths.spacing import levels_from_sigmas, levels_from_times, whole_levels
 from diffusers_deis_sn.maths.table import CoefficientTable
 from diffusers_deis_sn.maths.update import combine
-from diffusers_deis_sn.schedulers._contract import logger
+from diffusers_deis_sn.schedulers._contract import logger, only_time
 from diffusers_deis_sn.schedulers._options import SolverOptions
 from diffusers_deis_sn.schedulers._plan import RunPlan, make_plan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -41,7 +41,10 @@ class ExponentialIntegrator(SolverOptions):
 
     ignore_for_config: ClassVar[list[str]] = ["stats"]
     _shift = 1.0
+    _rounds = False  # to whole training times, as runs do that follow a recipe
+    _learned = False  # whether the times of the current run were learned from the model
     _replanned: int | None = None  # the call that the run was last planned anew from
+    _former_time: float | None = None  # and when that call was before
 
     def _set_up(self, stats: ScoreStatistics | str | PathLike[str] | bool | None) -> None:
         """What is left of `__init__` once the config is registered.
@@ -55,7 +58,7 @@ class ExponentialIntegrator(SolverOptions):
         self._start(self.noise)
         self.order = calls_per_step(self.options["solver"])
         if self.noise.path == "ve":
-            self.init_noise_sigma = _start_scale(self.noise.top)
+            self.init_noise_sigma = start_scale(self.noise.top)
         # Oldest first, as in Diffusers; None before the first.
         self.model_outputs: list[Any] = [None] * self.options["solver_order"]
         self._at_hand = 0
@@ -94,20 +97,20 @@ class ExponentialIntegrator(SolverOptions):
             ConfigurationError: `mu` given to a model that is no flow, or missing where it is needed.
         """
         noise = self.noise
-        if timesteps is None and noise.path == "flow" and (number := _equal_sigmas(sigmas)):
+        if timesteps is None and noise.path == "flow" and (number := equal_sigmas(sigmas)):
             num_inference_steps, sigmas = number, None
-        before = self._recipe, self._shift
+        before = {name: getattr(self, name) for name in ("_recipe", "_shift", "_learned")}
         try:
             self._recipe = self._recipe_for(num_inference_steps if sigmas is None and timesteps is None else None)
             self._shift = self._shift_of(noise, mu)
             plan = self._checked_plan(noise, num_inference_steps, sigmas, timesteps)
-        except Exception:
-            self._recipe, self._shift = before
+            self._adopt(plan, device)
+        except BaseException:
+            self.__dict__.update(before)
             raise
-        self._adopt(plan, device)
         self.order = self._calls_per_step
         if noise.path == "ve":
-            self.init_noise_sigma = _start_scale(plan.levels[0])
+            self.init_noise_sigma = start_scale(plan.levels[0])
 
     def _checked_plan(
         self,
@@ -121,6 +124,8 @@ class ExponentialIntegrator(SolverOptions):
         if self.statistics is not None:
             self._check_statistics(self.statistics)
         levels = self._levels(noise, steps, sigmas, timesteps)
+        if (self._rounds or self._recipe is not None) and isinstance(noise, TableSchedule):
+            levels = whole_levels(noise, levels)  # some networks, and some pipelines, know no others
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: this is plain DEIS. Measure them with `calibrate`.")
         self._check_start(noise, levels)
@@ -131,7 +136,15 @@ class ExponentialIntegrator(SolverOptions):
         super()._adopt(plan, device)
         self.model_outputs = [None] * plan.table.order
         self._at_hand = 0
-        self._replanned = None
+        self._replanned = self._former_time = None
+        if self._shows_fractions:
+            self.timesteps = self.timesteps.float()
+            self._grid = self.timesteps
+
+    @property
+    def _shows_fractions(self) -> bool:
+        """Whether `timesteps` hold fractions even if all are whole, so that a run planned anew fits in."""
+        return self._recipe is not None
 
     # ----------------------------------------------------------------------------------------- image to image
 
@@ -144,31 +157,47 @@ class ExponentialIntegrator(SolverOptions):
         """
         begin = self._later_begin(timesteps)
         if begin is not None:
-            again = self._plan_from(begin)
-            if again is not None:
-                self._adopt_in_place(again, begin)
-                timesteps = torch.as_tensor(again.times[begin])
+            self._replan(begin)
+        if self._step_index is None and self._replanned is not None and only_time(timesteps) == self._former_time:
+            timesteps = torch.as_tensor(self._plan.times[self._replanned])  # type: ignore[union-attr]
         return super().add_noise(original_samples, noise, timesteps)
 
     def _later_begin(self, timesteps: Tensor) -> int | None:
         """The call that a run planned by grids of its own begins with; None if at the first, or if it runs already."""
         if self._plan is None or self._step_index is not None or not self._replans:
             return None
-        begin = self._begin_index
+        begin, plan = self._begin_index, self._plan
         if begin is None:  # some pipelines cut the list of times and say nothing
-            times = set(torch.as_tensor(timesteps).flatten().tolist())
-            begin = self._plan.index(times.pop()) if len(times) == 1 else None
-        return begin if begin and begin != self._replanned else None
+            time = only_time(timesteps)
+            begin = None if time is None or time == self._former_time else plan.index(time)
+        if begin is None or not 0 < begin < len(plan) or not plan.starts[begin]:
+            return None  # at the first, or nowhere, as `step` will say
+        return begin if begin != self._replanned else None
 
     @property
     def _replans(self) -> bool:
         """Whether runs that begin later are planned anew."""
         return self._recipe is not None
 
+    def _replan(self, begin: int) -> None:
+        """Plan the present run anew, without a recipe, as one that begins at a later call."""
+        recipe, self._recipe = self._recipe, None
+        plan: RunPlan = self._plan  # type: ignore[assignment]
+        try:
+            again = self._plan_from(begin)
+            fits = again is not None and len(again) == len(plan) == len(self.timesteps)
+            if fits:
+                self._adopt_in_place(again, begin)  # type: ignore[arg-type]
+                self._former_time = plan.times[begin]
+                return
+        except BaseException:
+            self._recipe = recipe
+            raise
+        self._recipe = recipe
+
     def _plan_from(self, begin: int) -> RunPlan | None:
         """The present run as it is to be when it begins at a later call; None to leave it."""
-        steps, self._recipe = self._plan.steps, None  # type: ignore[union-attr]
-        return self._planned(self.noise, self._spaced_levels(self.noise, steps))
+        return self._planned(self.noise, self._spaced_levels(self.noise, self._plan.steps))  # type: ignore[union-attr]
 
     def _adopt_in_place(self, plan: RunPlan, begin: int) -> None:
         """Make `plan` the current run, in the tensors that the pipeline holds."""
@@ -184,8 +213,15 @@ class ExponentialIntegrator(SolverOptions):
         """As ever; of a run planned anew the first time is read, once, for the pipeline may hold a copy of the old."""
         first = self._step_index is None
         n = super()._begin_step(timestep)
-        if first and self._replanned is not None:
-            self._plan.check(n, float(torch.as_tensor(timestep).flatten()[0]))  # type: ignore[union-attr]
+        plan: RunPlan = self._plan  # type: ignore[assignment]
+        if first and self._replanned is not None and n < len(plan):
+            time = float(torch.as_tensor(timestep).flatten()[0])
+            if abs(plan.times[n] - time) > plan.tolerance:
+                raise StepError(
+                    f"The run was planned anew from step {n} when its noise was added, and is there at timestep "
+                    f"{plan.times[n]:g}, but `step` was called with {time:g}: of a copy of `scheduler.timesteps`. Walk "
+                    "through the scheduler's own tensor or a slice of it, or use recipe='fixed' (DEISSNScheduler)."
+                )
         return n
 
     # ----------------------------------------------------------------------------------------------------- table
@@ -371,16 +407,3 @@ class ExponentialIntegrator(SolverOptions):
             x0 = (output * c).add_(x, alpha=d)
         x0 = threshold(x0, self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"])
         return (x0, None) if data else ((x - alpha * x0) / sigma, Raw(x0, -alpha / sigma, 1.0 / sigma))
-
-
-def _equal_sigmas(sigmas: Sequence[float] | Array | None) -> int | None:
-    """N if these are 1, ..., 1 / N in equal steps, else None."""
-    if sigmas is None or np.ndim(sigmas) != 1 or len(sigmas) == 0:
-        return None
-    given, number = np.asarray(sigmas, dtype=np.float64), len(sigmas)
-    return number if np.allclose(given, np.arange(number, 0, -1) / number, rtol=0.0, atol=1e-6) else None
-
-
-def _start_scale(sigma: float) -> float:
-    """Standard deviation of what a variance-exploding run starts from, data and noise, as Diffusers has it."""
-    return float((sigma**2 + 1.0) ** 0.5)

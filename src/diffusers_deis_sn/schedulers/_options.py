@@ -20,7 +20,7 @@ from diffusers_deis_sn.maths.solver import check_solver
 from diffusers_deis_sn.maths.spacing import is_number
 from diffusers_deis_sn.schedulers._inheritance import SIGMA_OPTIONS
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, default_options
-from diffusers_deis_sn.schedulers._saving import StatisticsHolder
+from diffusers_deis_sn.schedulers._saving import Source, StatisticsHolder
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Recipe
 
@@ -49,18 +49,32 @@ class SolverOptions(StatisticsHolder):
     @property
     def options(self) -> dict[str, Any]:
         """All options in use by name; those of the recipe are in the place of the config's where one is followed."""
-        return self._configured if self._recipe is None else self._configured | self._recipe.options()
+        chosen = self._configured
+        if self._recipe is None:
+            return chosen
+        return chosen | {name: value for name, value in self._recipe.options().items() if name in chosen}
 
     @property
     def recipe(self) -> Recipe | None:
         """The recipe that the current run follows, None where it follows the options."""
         return self._recipe
 
+    def set_stats(self, source: Source | None, **where: Any) -> None:
+        """As `StatisticsHolder` has it; a recipe is that of the former statistics, and is not followed any more."""
+        recipe, self._recipe = self._recipe, None
+        try:
+            super().set_stats(source, **where)
+        except Exception:
+            self._recipe = recipe
+            raise
+
     def _recipe_for(self, steps: int | None) -> Recipe | None:
         """The recipe that was best with so many steps, if recipes are to be followed and were tried on the model."""
         statistics = self.statistics
-        if statistics is None or statistics.trials is None or not is_number(steps) or not self._follows_recipes:
+        if statistics is None or statistics.trials is None or not self._follows_recipes:
             return None
+        if not is_number(steps) or not np.isfinite(steps):  # type: ignore[arg-type]
+            return None  # `check_steps` will say so
         if (self._configured["guidance_scale"] or 0.0) > TRUSTED * (statistics.origin.guidance_scale or 1.0):
             return None
         return statistics.trials.best(max(int(steps), 1), self._learns_grid)  # type: ignore[arg-type]
@@ -220,7 +234,8 @@ class SolverOptions(StatisticsHolder):
         Never by less than two: in directions of pure noise, where d eps / d y = 1 / rho in any network, a chain of
         large steps passes errors on, the correction with one sign and the next extrapolation with the other.
         """
-        guidance = self.options["guidance_scale"]
+        # A recipe is followed with the limit that it was tried with, also where there is less guidance now.
+        guidance = self.options["guidance_scale"] if self._recipe is None else None
         if guidance is None and self.statistics is not None:
             guidance = self.statistics.origin.guidance_scale
         guidance = UNKNOWN_GUIDANCE if guidance is None else guidance

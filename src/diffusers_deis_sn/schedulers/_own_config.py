@@ -64,9 +64,13 @@ class OwnConfig(ConfigMixin):
 
     @property
     def _configured(self) -> dict[str, Any]:
-        """All options of the config by name: those of the public config, and the scheduler's own."""
+        """All options of the config by name: those of the public config, and the scheduler's own.
+
+        The public `timestep_spacing` may be another class's, for the way back to it.
+        """
         defaults = default_options(type(self))
-        known = {name: self.config[name] for name in defaults if name in self.config and name not in OWN_OPTIONS}
+        private = (*OWN_OPTIONS, "timestep_spacing")
+        known = {name: self.config[name] for name in defaults if name in self.config and name not in private}
         return defaults | known | {name: value for name, value in self._private.items() if name in defaults}
 
     @property
@@ -92,6 +96,9 @@ class OwnConfig(ConfigMixin):
         unsaid = set(self.config.get(DEFAULTED, ())) - OWN_OPTIONS
         if DEFAULTED not in values:  # options changed later are said
             unsaid -= values.keys()
+        if "num_train_timesteps" not in values and private.get("recipe") == "measured" and "recipe" not in values:
+            if not values.keys().isdisjoint(RECIPE_OPTIONS):  # an option chosen later holds, as one chosen at first
+                del private["recipe"]
         own = {name: public.pop(name) for name in OWN_OPTIONS & values.keys()}
         if PRIVATE in values:  # made from a whole config, Scheduler(**config): defaults of `__init__` say nothing
             own = {name: value for name, value in own.items() if name not in values.get(DEFAULTED, ())}

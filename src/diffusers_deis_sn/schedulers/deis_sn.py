@@ -32,16 +32,16 @@ class DEISSNScheduler(NamedSpacing):
             "ssprk3", "vdh3" or "rk4".
         solver_order: Number of outputs combined in a step, 1 to 4; 1 with flat statistics and no corrector is DDIM.
         corrector_order: Number of outputs, the newest among them, with which each step is redone once the network has
-            been called at its end; 1 to 4, 0 for none. Costs no call. Multistep solvers only. None is what measured
-            best: 4 for "multistep" with statistics; 0 for other solvers, and without statistics for plain DEIS.
+            been called at its end; 1 to 4, 0 for none. Costs no call. Multistep solvers only. None is 4 for the noise
+            form of "multistep" with statistics; 0 for other solvers, and without statistics for plain DEIS.
         corrector_gain: Largest factor by which a correction may pass an error on, times the guidance, or two where
             there is less. Corrections of larger steps are scaled down to it. Very large for no limit.
         guidance_scale: Guidance that the pipeline is called with; that of the statistics if None, or else 7.5.
         prediction_type: What the network predicts: "epsilon", "v_prediction", "sample" or "flow_prediction".
         interpolation: Variable u of the polynomial: "t" (the papers' tAB), "rho" (rhoAB) or "log_rho" (what
             Diffusers' DEIS has).
-        integrand: What is interpolated: "noise", the predicted eps, or "data", the predicted x_0, which knows no
-            normalisation.
+        integrand: What is interpolated: "noise", the predicted eps, or "data", the predicted x_0; either is divided by
+            its mean magnitude first, as the statistics have it.
         timestep_spacing: "linspace", "leading", "trailing", "quadratic", "log_snr", "power_t" (uniform in t^(1/k)) or
             "power_rho" (in rho^(1/k)); also "karras", "exponential" and "beta", which are what the three flags below
             choose. A value that `from_config` finds in the config of another scheduler class is that scheduler's: it is

@@ -6,7 +6,6 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-import torch
 from diffusers.configuration_utils import register_to_config
 
 from diffusers_deis_sn.errors import ConfigurationError, ScheduleError
@@ -48,16 +47,16 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
             "ssprk3", "vdh3" or "rk4".
         solver_order: Number of outputs combined in a step, 1 to 4; 1 with flat statistics and no corrector is DDIM.
         corrector_order: Number of outputs, the newest among them, with which each step is redone once the network has
-            been called at its end; 1 to 4, 0 for none. Costs no call. Multistep solvers only. None is what measured
-            best: 4 for "multistep" with statistics; 0 for other solvers, and without statistics for plain DEIS.
+            been called at its end; 1 to 4, 0 for none. Costs no call. Multistep solvers only. None is 4 for the noise
+            form of "multistep" with statistics; 0 for other solvers, and without statistics for plain DEIS.
         corrector_gain: Largest factor by which a correction may pass an error on, times the guidance, or two where
             there is less. Corrections of larger steps are scaled down to it. Very large for no limit.
         guidance_scale: Guidance that the pipeline is called with; that of the statistics if None, or else 7.5.
         prediction_type: What the network predicts: "epsilon", "v_prediction", "sample" or "flow_prediction".
         interpolation: Variable u of the polynomial: "t" (the papers' tAB), "rho" (rhoAB) or "log_rho" (what
             Diffusers' DEIS has).
-        integrand: What is interpolated: "noise", the predicted eps, or "data", the predicted x_0, which knows no
-            normalisation.
+        integrand: What is interpolated: "noise", the predicted eps, or "data", the predicted x_0; either is divided by
+            its mean magnitude first, as the statistics have it.
         start_time: Where a run starts, as a fraction of the process.
         end_time: Where it ends, likewise, such as the papers' 1e-3 and 1e-4; `final_sigmas_type` decides if None.
         final_sigmas_type: Where a run ends: "zero" (clean data) or "sigma_min" (the cleanest training level).
@@ -100,7 +99,6 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator, https://arxiv.org/abs/2204.13902.
     """
 
-    _learned = False
     _learns_grid = True
 
     @register_to_config
@@ -271,11 +269,9 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
             logger.info("The given %s are used, and not the grid learned from the model.", given)
         return levels
 
-    def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
-        super()._adopt(plan, device)
-        if not self.options["whole_timesteps"]:
-            self.timesteps = self.timesteps.float()  # so that a run planned anew fits in, whatever its times
-            self._grid = self.timesteps
+    @property
+    def _shows_fractions(self) -> bool:
+        return not self.options["whole_timesteps"]
 
     # ----------------------------------------------------------------------------------------- image to image
 
@@ -286,9 +282,8 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
     def _plan_from(self, begin: int) -> RunPlan | None:
         """Steps of equal cost from call `begin` on, from the share of the process that they are."""
         plan, model = self._plan, self.noise
-        if plan is None or not 0 < begin < len(plan) or not plan.starts[begin]:
-            return None  # `step` will say so
-        self._recipe = None
+        if plan is None:
+            return None
         before = sum(plan.starts[:begin])
         start = self._start_level(model, 1.0 - before / plan.steps)
         if start <= max(self.path.levels[0], self._end(model)):

@@ -189,9 +189,12 @@ class ScoreStatistics:
         if name not in self.costs:
             have = " and ".join(self.costs) or "none"
             probe = f" --cost {name}" if name in PROBED else ""
+            advice = f"Measure it with `deis-sn calibrate MODEL{probe} -o FOLDER`."
+            if name not in COST_ORDERS:
+                advice = f"There are the costs {', '.join(COST_ORDERS)}."
             raise MissingCostError(
                 f"These statistics have no {name!r} cost (they have {have}), and the time grid is learned from it. "
-                f"Measure it with `deis-sn calibrate MODEL{probe} -o FOLDER`."
+                + advice
             )
         return self.costs[name]
 

@@ -23,12 +23,13 @@ COLUMNS = (  # curve, title, width, format
 
 
 def report(statistics: ScoreStatistics) -> str:
-    """Origin and costs, one fact a line, then `ROWS` rows of the known curves, dense at the clean end.
+    """Origin, costs and trials, one fact a line, then `ROWS` rows of the known curves, dense at the clean end.
 
     L of a row is the cost of the interval that ends at its time, coming from the next noisier one; so the last has
     none. No line break last.
     """
-    return "\n".join([*_origin(statistics), *_costs(statistics), "", *_curves(statistics)])
+    facts = [*_origin(statistics), *_costs(statistics), *_trials(statistics)]
+    return "\n".join([*facts, "", *_curves(statistics)])
 
 
 def _origin(statistics: ScoreStatistics) -> list[str]:
@@ -49,6 +50,19 @@ def _costs(statistics: ScoreStatistics) -> list[str]:
         known = f" ± {cost.uncertainty:.1%}" if length > 0.0 else ""
         fact = f"path length {length:.4g}{known}, order {cost.order}, from {cost.num_samples} samples"
         lines.append(f"  {name + ' cost':<20} {fact}")
+    return lines
+
+
+def _trials(statistics: ScoreStatistics) -> list[str]:
+    """One line for each number of calls: the recipe that is followed, and by how much it beats the next."""
+    trials, lines = statistics.trials, []
+    for calls in () if trials is None else trials.calls:
+        named, learned = trials.ranking(calls), trials.ranking(calls, learned=True)  # type: ignore[union-attr]
+        best, *others = named or learned
+        fact = f"{best[0]}, error {best[1]:.3g}"
+        if others:
+            fact += f"; second {others[0][0]}, error {others[0][1]:.3g}"
+        lines.append(f"  {f'best in {calls} calls':<20} {fact}")
     return lines
 
 

@@ -20,13 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusers_deis_sn.errors import StatisticsError
+from diffusers_deis_sn.errors import ConfigurationError, StatisticsError
+from diffusers_deis_sn.maths.spacing import SPACINGS, check_ends, check_spacing
 
 LEARNED = "learned"  # the grid of equal cost, which has no name of Diffusers
 TABLES = ("error", "rms", "grain")
-MOST_GRAIN = 1.05  # of the fine run's finest band: more than that is seen as grain
-GRAIN_WEIGHT = 2.0  # how many times the logarithm of grain beyond that counts, against that of the error
-RMS_WEIGHT = 0.5  # likewise of the RMS: a geometric mean alone would let a few samples be lost
+MOST_GRAIN = 1.03  # of the fine run's finest band: from a little more on it is seen as grain
+GRAIN_WEIGHT = 4.0  # how many times the logarithm of grain beyond that counts, against that of the error
+FREE_MARGIN = 1.05  # by which corrections without limit have to be better: a few samples do not show all they may do
+RMS_WEIGHT = 0.15  # likewise of the RMS, which of a few samples tells little but whether one of them was lost
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Recipe:
         final_sigmas_type: Where it ends, "zero" or "sigma_min".
 
     Raises:
-        StatisticsError: A value of another type, or out of range.
+        StatisticsError: A value of another type, out of range or at odds with another.
     """
 
     integrand: str = "noise"
@@ -60,6 +62,16 @@ class Recipe:
         for name, sound in _RULES.items():
             if not sound(getattr(self, name)):
                 raise StatisticsError(f"`{name}` of a recipe cannot be {getattr(self, name)!r}.")
+        for name in ("corrector_gain", "grid_exponent", "start_time"):  # equal recipes are equal bytes of a file
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else float(value))
+        try:
+            if self.learned:
+                check_ends(self.final_sigmas_type, self.start_time, None)
+            else:
+                check_spacing(self.timestep_spacing, self.final_sigmas_type, self.grid_exponent, self.start_time, None)
+        except ConfigurationError as error:
+            raise StatisticsError(f"A recipe that no run can follow: {error}") from error
 
     @property
     def learned(self) -> bool:
@@ -79,9 +91,9 @@ class Recipe:
         return {name: value for name, value in asdict(self).items() if value != getattr(type(self), name)}
 
     def options(self) -> dict[str, Any]:
-        """Options of a scheduler."""
+        """Options of a scheduler, those that all recipes have in common among them."""
         gain = NO_LIMIT if self.corrector_gain is None else self.corrector_gain
-        return asdict(self) | {"corrector_gain": gain}
+        return COMMON | asdict(self) | {"corrector_gain": gain}
 
     def __str__(self) -> str:
         grid = self.timestep_spacing + (f" {self.grid_exponent:g}" if self.grid_exponent else "")
@@ -92,10 +104,25 @@ class Recipe:
 
 
 NO_LIMIT = 1e6  # a gain that no correction reaches
+LARGEST = 1e9  # of the numbers of a recipe, and of calls
+# What recipes are tried with, whatever the config of the scheduler that was there, or is there later.
+COMMON: dict[str, Any] = {
+    "solver": "multistep",
+    "interpolation": "t",
+    "lower_order_final": True,
+    "end_time": None,
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_beta_sigmas": False,
+    "cost": None,
+    "velocity": "sigma",
+    "normalise": True,
+}
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    # By comparison, for whole numbers of files may be too large for a float.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
 _RULES: dict[str, Callable[[Any], bool]] = {
@@ -103,8 +130,8 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     "solver_order": lambda value: type(value) is int and 1 <= value <= 4,
     "corrector_order": lambda value: type(value) is int and 0 <= value <= 4,
     "corrector_gain": lambda value: value is None or (_number(value) and value >= 0.0),
-    "timestep_spacing": lambda value: isinstance(value, str) and value.isidentifier() and len(value) < 40,
-    "grid_exponent": lambda value: value is None or (_number(value) and value > 0.0),
+    "timestep_spacing": lambda value: value in (LEARNED, *SPACINGS),
+    "grid_exponent": lambda value: value is None or (_number(value) and 0.1 <= value <= 100.0),
     "start_time": lambda value: _number(value) and 0.0 < value <= 1.0,
     "final_sigmas_type": lambda value: value in ("zero", "sigma_min"),
 }
@@ -138,7 +165,7 @@ class Trials:
         object.__setattr__(self, "calls", tuple(self.calls))
         if not self.recipes or not all(isinstance(one, Recipe) for one in self.recipes):
             raise StatisticsError("Trials need at least one Recipe.")
-        whole = all(type(n) is int and n >= 1 for n in self.calls)
+        whole = all(type(n) is int and 1 <= n < LARGEST for n in self.calls)
         if not self.calls or not whole or list(self.calls) != sorted(set(self.calls)):
             raise StatisticsError(f"`calls` of trials must be rising whole numbers above zero, got {self.calls}.")
         if type(self.num_samples) is not int or self.num_samples < 1:
@@ -156,6 +183,10 @@ class Trials:
             )
         if not np.all(np.isfinite(table) & (table >= 0.0)):
             raise StatisticsError(f"`{name}` of trials must be finite and not negative.")
+        if name == "error" and not np.all(table > 0.0):
+            raise StatisticsError("`error` of trials must be positive: no run of few steps ends where a fine one does.")
+        if name == "rms" and not np.all(table >= self.error * (1.0 - 1e-6)):  # but for rounding
+            raise StatisticsError("`rms` of trials must be at least `error`, the geometric mean of the same distances.")
         table.flags.writeable = False
         return table
 
@@ -182,12 +213,15 @@ class Trials:
             calls: How many network calls the run makes.
             learned: Whether the recipe is to have the learned grid, or one with a name. None if no such was tried.
         """
-        among = np.array([recipe.learned == learned for recipe in self.recipes])
-        if not among.any():
-            return None
+        return next((recipe for recipe, _ in self.ranking(calls, learned)), None)
+
+    def ranking(self, calls: int, learned: bool = False) -> list[tuple[Recipe, float]]:
+        """All recipes of a kind with their errors, the best first; arguments as for `best`."""
         error, rms, grain = (np.log(self._at(getattr(self, name), calls)) for name in TABLES)
         score = error + RMS_WEIGHT * (rms - error) + GRAIN_WEIGHT * np.maximum(grain - np.log(MOST_GRAIN), 0.0)
-        return self.recipes[int(np.argmin(np.where(among, score, np.inf)))]
+        free = [one.integrand == "noise" and one.corrector_order and one.corrector_gain is None for one in self.recipes]
+        order = np.argsort(score + np.where(free, np.log(FREE_MARGIN), 0.0), kind="stable").tolist()
+        return [(self.recipes[i], float(np.exp(error[i]))) for i in order if self.recipes[i].learned == learned]
 
     def _at(self, table: NDArray[np.float64], calls: int) -> NDArray[np.float64]:
         """A table at any number of calls; (R,)."""

@@ -1,0 +1,647 @@
+"""Recipes of a model in its schedulers: when they are followed, when not, and that nothing else is left behind."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
+from torch import Tensor
+
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
+from diffusers_deis_sn.collect.trying import MENU
+from diffusers_deis_sn.errors import ConfigurationError, StepError
+from diffusers_deis_sn.maths.flow import FlowSchedule
+from diffusers_deis_sn.maths.noise import vp_schedule
+from diffusers_deis_sn.maths.spacing import whole_levels
+from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, default_options
+from diffusers_deis_sn.statistics.trials import Recipe, Trials
+from oracles import SD_BETAS
+from records import costed_record, edm_record
+from tiny_pipelines.studio import Studio
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
+
+OURS = [DEISSNScheduler, ScoreOptimalScheduler]
+BOTH = pytest.mark.parametrize("ours", OURS)
+FEW = Recipe("noise", 3, 2, 0.5, "power_t", 1.5)
+MANY = Recipe("data", 3, 3, None, "power_t", 2.0)
+LEARNED_FEW = Recipe("data", 2, 2, None, "learned")
+LEARNED_MANY = Recipe("noise", 3, 4, 1.5, "learned", start_time=0.97)
+RECIPES = {DEISSNScheduler: (FEW, MANY), ScoreOptimalScheduler: (LEARNED_FEW, LEARNED_MANY)}
+SD = vp_schedule(**SD_BETAS)
+
+
+def with_trials(record: ScoreStatistics, *recipes: Recipe, error: Any = None, guidance: float = 4.0) -> ScoreStatistics:
+    """A record on whose model these recipes were tried: by default the first is the best of each kind."""
+    error = [[1.0 + k, 1.0 + k] for k in range(len(recipes))] if error is None else error
+    trials = Trials(recipes, (4, 16), error, error, np.ones((len(recipes), 2)), 8)
+    return record.with_trials(trials).with_origin(guidance_scale=guidance)
+
+
+# The first of each kind is better up to seven calls, the second from nine on: they meet at the geometric mean of 4, 16.
+STATS = with_trials(
+    costed_record(SD), FEW, MANY, LEARNED_FEW, LEARNED_MANY, error=[[1.0, 4.0], [4.0, 1.0], [1.0, 4.0], [4.0, 1.0]]
+)
+
+
+def tried(ours: type, **options: Any) -> Any:
+    return ours(**SD_BETAS, stats=STATS, **options)
+
+
+def by_hand(ours: type, recipe: Recipe, **options: Any) -> Any:
+    """A scheduler that has the options of a recipe in its config."""
+    given = {name: value for name, value in recipe.options().items() if name in default_options(ours)}
+    return ours(**SD_BETAS, **{"stats": STATS} | given | options, recipe="fixed")
+
+
+def run_by_hand(ours: type, recipe: Recipe, steps: int, **options: Any) -> Tensor:
+    """What such a scheduler makes, at distinct whole times: some networks know no others."""
+    scheduler = by_hand(ours, recipe, **options)
+    scheduler.set_timesteps(steps)
+    levels = whole_levels(SD, np.array(scheduler._plan.levels))
+    return run(scheduler, None, timesteps=np.round(SD.time(levels[:-1])))
+
+
+def recipe_of(scheduler: Any, steps: int = 4) -> Recipe | None:
+    scheduler.set_timesteps(steps)
+    return scheduler.recipe
+
+
+def run(scheduler: Any, steps: int | None = 6, **given: Any) -> Tensor:
+    scheduler.set_timesteps(steps, **given)
+    x = torch.linspace(-1.0, 1.0, 12).reshape(1, 3, 4)
+    for t in scheduler.timesteps:
+        x = scheduler.step(torch.sin(3.0 * x + float(t) / 500.0), t, x, return_dict=False)[0]
+    return x
+
+
+# ----------------------------------------------------------------------------------------------------- what is followed
+
+
+@pytest.mark.parametrize(("steps", "place"), [(1, 0), (4, 0), (7, 0), (9, 1), (16, 1), (60, 1)])
+@BOTH
+def test_the_recipe_is_the_best_for_the_number_of_steps(ours, steps, place):
+    scheduler, expected = tried(ours), RECIPES[ours][place]
+    assert scheduler.recipe is None and scheduler.options == ours(**SD_BETAS).options  # before a run
+    assert recipe_of(scheduler, steps) == expected == STATS.trials.best(steps, learned=ours is ScoreOptimalScheduler)
+    assert scheduler.options == scheduler._configured | {
+        name: value for name, value in expected.options().items() if name in scheduler._configured
+    }
+
+
+@pytest.mark.parametrize("recipe", MENU, ids=str)
+def test_a_run_that_follows_a_recipe_is_one_with_its_options(recipe):
+    ours = ScoreOptimalScheduler if recipe.learned else DEISSNScheduler
+    stats = with_trials(costed_record(SD), recipe)
+    scheduler = ours(**SD_BETAS, stats=stats)
+    for steps in (3, 8, 31):
+        assert torch.equal(run(scheduler, steps), run_by_hand(ours, recipe, steps, stats=stats))
+        assert scheduler.recipe == recipe and np.all(scheduler.timesteps.numpy() % 1.0 == 0.0)
+
+
+def test_each_scheduler_takes_its_own_kind_of_recipe():
+    for recipes, named, learned in (((FEW,), FEW, None), ((LEARNED_FEW,), None, LEARNED_FEW)):
+        stats = with_trials(costed_record(SD), *recipes)
+        assert recipe_of(DEISSNScheduler(**SD_BETAS, stats=stats)) == named
+        assert recipe_of(ScoreOptimalScheduler(**SD_BETAS, stats=stats)) == learned
+
+
+@BOTH
+def test_without_trials_there_is_nothing_to_follow(ours):
+    for stats in (None, costed_record(SD)):
+        scheduler = ours(**SD_BETAS, stats=stats, recipe="measured")
+        assert recipe_of(scheduler) is None and scheduler.options == ours(**SD_BETAS, recipe="measured").options
+
+
+@pytest.mark.parametrize("process", ["edm", "flow"])
+def test_models_of_other_processes_follow_theirs(process):
+    if process == "edm":
+        original, stats = diffusers.EDMEulerScheduler(), with_trials(edm_record(), FEW, LEARNED_FEW)
+        stats = replace(stats, mean_abs_data=stats.mean_abs, mean_abs_data_error=None)
+    else:
+        original, stats = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0), flow_statistics(FEW, LEARNED_FEW)
+    for ours, expected in ((DEISSNScheduler, FEW), (ScoreOptimalScheduler, LEARNED_FEW)):
+        scheduler = ours.from_config(original.config, stats=stats)
+        assert recipe_of(scheduler, 6) == expected
+        assert len(scheduler.timesteps) == 6 and np.all(np.isfinite(run(scheduler).numpy()))
+
+
+# ---------------------------------------------------------------------------------------------- what turns them off, on
+
+CHOICES: dict[str, Any] = {
+    "solver": "ipndm",
+    "solver_order": 3,
+    "interpolation": "rho",
+    "integrand": "data",
+    "corrector_order": 1,
+    "corrector_gain": 0.5,
+    "lower_order_final": False,
+    "timestep_spacing": "karras",
+    "grid_exponent": 3.0,
+    "start_time": 0.9,
+    "end_time": 1e-3,
+    "final_sigmas_type": "sigma_min",
+    "use_karras_sigmas": True,
+    "use_exponential_sigmas": True,
+    "use_beta_sigmas": True,
+    "cost": "predictor",
+    "velocity": "unit",
+    "normalise": False,
+}
+NEEDS_A_GRID = {name: {"timestep_spacing": "power_t"} for name in ("grid_exponent", "start_time", "end_time")}
+
+
+def test_there_is_a_choice_of_every_option_of_recipes():
+    assert set(CHOICES) == set(RECIPE_OPTIONS)
+
+
+@pytest.mark.parametrize("name", CHOICES)
+@BOTH
+def test_an_option_that_is_chosen_turns_recipes_off(ours, name):
+    defaults = default_options(ours)
+    if name not in defaults:
+        pytest.skip("an option of the other scheduler")
+    needs = NEEDS_A_GRID.get(name, {}) if ours is DEISSNScheduler else {}
+    choice = {name: CHOICES[name]} | needs
+    config = ours(**SD_BETAS).config
+    for scheduler in (tried(ours, **choice), ours.from_config(config, stats=STATS, **choice)):
+        assert recipe_of(scheduler) is None and scheduler.options[name] == CHOICES[name]
+        assert recipe_of(ours.from_config(scheduler.config)) is None
+    if ours is DEISSNScheduler or not name.startswith("use_"):
+        same = ours.from_config(config, stats=STATS, **{name: defaults[name]})
+        assert recipe_of(same) is None and same.options == ours(**SD_BETAS, recipe="fixed").options
+    again = ours.from_config(scheduler.config, recipe="measured")
+    assert recipe_of(again) == RECIPES[ours][0]
+    assert again.options[name] == RECIPES[ours][0].options()[name]  # and not what the config says
+
+
+@pytest.mark.parametrize(
+    "options", [{"clip_normalizer_steps": 3}, {"guidance_scale": 4.0}, {"thresholding": True}, SD_BETAS], ids=str
+)
+@BOTH
+def test_options_that_recipes_leave_alone_do_not(ours, options):
+    scheduler = ours.from_config(ours(**SD_BETAS).config, stats=STATS, **options)
+    assert recipe_of(scheduler) == RECIPES[ours][0]
+    assert {name: scheduler.options[name] for name in options} == options
+
+
+@BOTH
+def test_the_option_decides_itself(ours):
+    assert recipe_of(tried(ours, recipe="fixed")) is None
+    assert recipe_of(tried(ours, recipe="measured", solver_order=3, corrector_order=0)) == RECIPES[ours][0]
+    assert recipe_of(ours.from_config(tried(ours, recipe="fixed").config, recipe="measured")) == RECIPES[ours][0]
+    assert recipe_of(ours.from_config(tried(ours).config, recipe="fixed")) is None
+    assert recipe_of(ours.from_config(tried(ours, recipe="fixed").config, recipe=None)) == RECIPES[ours][0]
+    with pytest.raises(ConfigurationError, match="`recipe` must be one of measured, fixed or None, got 'best'"):
+        tried(ours, recipe="best")
+
+
+FOREIGN: dict[str, Any] = {
+    "DPM++ Karras": DPMSolverMultistepScheduler(**SD_BETAS, use_karras_sigmas=True, solver_order=3),
+    "DPM++ to sigma_min": DPMSolverMultistepScheduler(**SD_BETAS, final_sigmas_type="sigma_min", solver_order=1),
+    "without lower orders": DPMSolverMultistepScheduler(**SD_BETAS, lower_order_final=False),
+    "leading": DDIMScheduler(**SD_BETAS, timestep_spacing="leading", steps_offset=1, set_alpha_to_one=False),
+    "linspace": EulerDiscreteScheduler(**SD_BETAS, timestep_spacing="linspace", use_exponential_sigmas=True),
+    "PNDM": PNDMScheduler(**SD_BETAS, skip_prk_steps=True, steps_offset=1),
+    "UniPC": diffusers.UniPCMultistepScheduler(**SD_BETAS, solver_order=3, use_beta_sigmas=True),
+}
+
+
+@pytest.mark.parametrize("theirs", FOREIGN.values(), ids=FOREIGN.keys())
+@BOTH
+def test_what_another_class_had_chosen_is_no_choice(ours, theirs, tmp_path):
+    """And none of it leaks into the run: it is that of the scheduler which has the recipe's options."""
+    theirs.save_config(tmp_path)
+    for config in (theirs.config, theirs.load_config(tmp_path)):
+        scheduler = ours.from_config(config, stats=STATS)
+        for steps, recipe in zip((5, 12), RECIPES[ours], strict=True):
+            assert torch.equal(run(scheduler, steps), run_by_hand(ours, recipe, steps))
+            assert scheduler.recipe == recipe
+        assert recipe_of(ours.from_config(config, stats=STATS, solver_order=2)) is None
+
+
+def test_karras_of_edm_is_no_choice():
+    stats = replace(edm_record(), mean_abs_data=edm_record().mean_abs)
+    original = diffusers.EDMDPMSolverMultistepScheduler(solver_order=3)
+    assert recipe_of(DEISSNScheduler.from_config(original.config, stats=with_trials(stats, FEW))) == FEW
+    fixed = DEISSNScheduler.from_config(original.config, stats=with_trials(stats, FEW), recipe="fixed")
+    assert recipe_of(fixed) is None and fixed.spacing == "karras"
+
+
+@pytest.mark.parametrize(
+    ("guidance", "measured", "followed"),
+    [
+        (None, 4.0, True),
+        (1.0, 4.0, True),
+        (5.0, 4.0, True),
+        (5.01, 4.0, False),
+        (0.0, 1.0, True),
+        (7.5, 1.0, False),
+        (1.2, None, True),
+        (1.3, None, False),
+    ],
+)
+@BOTH
+def test_far_more_guidance_than_they_were_tried_with_turns_them_off(ours, guidance, measured, followed):
+    stats = STATS.with_origin(guidance_scale=measured)
+    scheduler = ours(**SD_BETAS, stats=stats, guidance_scale=guidance)
+    assert recipe_of(scheduler) == (RECIPES[ours][0] if followed else None)
+
+
+@pytest.mark.parametrize(
+    ("guidance", "measured", "expected"),
+    [(None, None, 0.1), (None, 3.0, 0.25), (None, 1.0, 0.375), (1.0, 3.0, 0.375), (0.0, 3.0, 0.375), (6.0, 3.0, 0.125)],
+)
+@BOTH
+def test_the_limit_on_the_gain_is_divided_by_the_guidance_and_by_two_at_least(ours, guidance, measured, expected):
+    plain = costed_record(SD).with_origin(guidance_scale=measured)
+    scheduler = ours(**SD_BETAS, stats=plain, guidance_scale=guidance)
+    assert scheduler.options["corrector_gain"] == 0.75 and scheduler.gain_limit == pytest.approx(expected)
+    assert ours(**SD_BETAS, corrector_gain=1.5, guidance_scale=3.0).gain_limit == 0.5
+
+
+def test_the_limit_of_a_recipe_is_divided_likewise():
+    for guidance in (None, 2.0, 5.0):  # by that with which it was tried
+        scheduler = tried(DEISSNScheduler, guidance_scale=guidance)
+        assert recipe_of(scheduler) == FEW and scheduler.gain_limit == FEW.corrector_gain / 4.0
+    stats = STATS.with_origin(guidance_scale=1.0)
+    unguided = DEISSNScheduler(**SD_BETAS, stats=stats)
+    assert recipe_of(unguided) == FEW and unguided.gain_limit == FEW.corrector_gain / 2.0
+
+
+# -------------------------------------------------------------------------------------------------- times by the caller
+
+
+@pytest.mark.parametrize("given", [{"timesteps": [980, 700, 420, 90]}, {"sigmas": [12.0, 3.0, 0.8, 0.1]}], ids=str)
+@BOTH
+def test_runs_at_given_times_follow_the_options(ours, given):
+    scheduler = tried(ours)
+    assert recipe_of(scheduler) == RECIPES[ours][0]
+    assert torch.equal(run(scheduler, None, **given), run(tried(ours, recipe="fixed"), None, **given))
+    assert scheduler.recipe is None and scheduler.options == scheduler._configured
+    assert torch.equal(run(scheduler, 4), run(tried(ours), 4)) and scheduler.recipe == RECIPES[ours][0]
+
+
+# ----------------------------------------------------------------------------------------------------- refused requests
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "no step": {"num_inference_steps": 0},
+    "half a step": {"num_inference_steps": 7.5},
+    "too many": {"num_inference_steps": 5000},
+    "not a number": {"num_inference_steps": float("nan")},
+    "infinitely many": {"num_inference_steps": float("inf")},
+    "a text": {"num_inference_steps": "12"},
+    "a bool": {"num_inference_steps": True},
+    "a shift of flows": {"num_inference_steps": 12, "mu": 1.0},
+    "times and sigmas": {"timesteps": [900, 100], "sigmas": [10.0, 1.0]},
+    "rising times": {"timesteps": [100, 900]},
+    "times out of range": {"timesteps": [2000, 900]},
+    "rising sigmas": {"sigmas": [1.0, 10.0]},
+    "sigmas out of range": {"sigmas": [1e9, 1.0]},
+    "no sigmas": {"sigmas": []},
+    "sigmas that are texts": {"sigmas": ["high", "low"]},
+    "no such device": {"num_inference_steps": 12, "device": "fpga"},
+    "given times on no such device": {"timesteps": [900, 100], "device": "fpga"},
+}
+STATE = ("recipe", "options", "num_inference_steps", "order", "step_index", "begin_index", "init_noise_sigma")
+
+
+def state(scheduler: Any) -> tuple[Any, ...]:
+    """All that a run is planned by; the objects themselves, for a plan is frozen."""
+    plan = (id(scheduler._plan), id(scheduler.timesteps), id(scheduler.sigmas), id(scheduler._grid))
+    return (*(getattr(scheduler, name) for name in STATE), plan, scheduler._replans, scheduler._shift)
+
+
+@pytest.mark.parametrize("request_", REFUSED.values(), ids=REFUSED.keys())
+@BOTH
+def test_a_refused_request_changes_nothing(ours, request_):
+    scheduler = tried(ours)
+    scheduler.set_timesteps(5)
+    scheduler.set_begin_index(2)
+    before = state(scheduler)
+    with pytest.raises((ValueError, TypeError, RuntimeError)):
+        scheduler.set_timesteps(**request_)
+    assert state(scheduler) == before
+
+
+@pytest.mark.parametrize("request_", REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize("given", [{"num_inference_steps": 5}, {"timesteps": [900, 600, 300, 150, 50]}], ids=str)
+@BOTH
+def test_a_run_goes_on_after_a_refused_request(ours, given, request_):
+    scheduler, ends = tried(ours), []
+    for number in (0, 1):
+        scheduler.set_timesteps(**given)
+        x = torch.linspace(-1.0, 1.0, 12).reshape(1, 3, 4)
+        for n, t in enumerate(scheduler.timesteps):
+            if number and n == 2:
+                with pytest.raises((ValueError, TypeError, RuntimeError)):
+                    scheduler.set_timesteps(**request_)
+            x = scheduler.step(torch.sin(3.0 * x), t, x).prev_sample
+        ends.append(x)
+    assert torch.equal(*ends)
+
+
+def wrong_option(scheduler: Any) -> None:
+    scheduler.register_to_config(solver="magic")
+
+
+def wrong_betas(scheduler: Any) -> None:
+    scheduler.register_to_config(beta_end=0.5)
+
+
+def no_data_scale(scheduler: Any) -> None:
+    """As of statistics that were put together by hand: the recipe is of the data form, and its scale is not there."""
+    scheduler.statistics = replace(STATS, mean_abs_data=None, mean_abs_data_error=None)
+
+
+@pytest.mark.parametrize("spoil", [wrong_option, wrong_betas, no_data_scale])
+@BOTH
+def test_so_does_one_that_is_refused_for_what_became_of_the_scheduler(ours, spoil):
+    scheduler, steps = tried(ours), 4 if ours is ScoreOptimalScheduler else 12  # those of a recipe of the data form
+    scheduler.set_timesteps(8)
+    plan, recipe = scheduler._plan, scheduler.recipe
+    spoil(scheduler)
+    with pytest.raises(ValueError):
+        scheduler.set_timesteps(steps)
+    assert scheduler._plan is plan and scheduler.recipe == recipe
+
+
+def test_a_flow_without_its_shift_is_refused_likewise():
+    scheduler = DEISSNScheduler(**FLOW, use_dynamic_shifting=True, stats=flow_statistics(FEW))
+    scheduler.set_timesteps(5, mu=1.0)
+    before = state(scheduler)
+    for wrong in ({"num_inference_steps": 9}, {"num_inference_steps": 9, "mu": float("nan")}):
+        with pytest.raises(ValueError):
+            scheduler.set_timesteps(**wrong)
+        assert state(scheduler) == before and scheduler.recipe == FEW
+
+
+# ----------------------------------------------------------------------------------------------------- other statistics
+
+
+@BOTH
+def test_other_statistics_end_what_those_before_began(ours):
+    scheduler = tried(ours)
+    assert recipe_of(scheduler, 12 if ours is DEISSNScheduler else 4).integrand == "data"
+    poorer = replace(costed_record(SD), mean_abs_data=None, mean_abs_data_error=None)
+    scheduler.set_stats(poorer)  # which the noise form of the options can do with
+    assert scheduler.recipe is None and scheduler.options == scheduler._configured
+    assert torch.equal(run(scheduler), run(ours(**SD_BETAS, stats=poorer)))
+    scheduler.set_stats(STATS)
+    assert recipe_of(scheduler) == RECIPES[ours][0]
+    with pytest.raises(ValueError, match="another noise schedule"):
+        scheduler.set_stats(costed_record(vp_schedule()))
+    assert scheduler.recipe == RECIPES[ours][0] and scheduler.statistics == STATS
+    scheduler.set_stats(None)
+    assert recipe_of(scheduler) is None
+
+
+# ----------------------------------------------------------------------------------------------------- life of a config
+
+
+def swapped(scheduler: Any, _: Any) -> Any:
+    return type(scheduler).from_config(EulerDiscreteScheduler.from_config(scheduler.config).config)
+
+
+def saved(scheduler: Any, folder: Any) -> Any:
+    scheduler.save_pretrained(folder)
+    return type(scheduler).from_pretrained(folder)
+
+
+LIVES: dict[str, Callable[[Any, Any], Any]] = {
+    "saved": saved,
+    "swapped": swapped,
+    "swapped twice": lambda one, folder: swapped(swapped(one, folder), folder),
+    "the other of ours": lambda one, _: type(one).from_config(
+        (ScoreOptimalScheduler if type(one) is DEISSNScheduler else DEISSNScheduler).from_config(one.config).config
+    ),
+    "its own config": lambda one, _: type(one).from_config(one.config),
+    "deepcopy": lambda one, _: copy.deepcopy(one),
+    "pickle": lambda one, _: pickle.loads(pickle.dumps(one)),
+}
+FIRST: dict[str, Callable[[type], Any]] = {
+    "default": lambda ours: tried(ours),
+    "chosen": lambda ours: tried(ours, solver_order=3, corrector_gain=0.5),
+    "fixed": lambda ours: tried(ours, recipe="fixed"),
+    "measured": lambda ours: tried(ours, recipe="measured", corrector_order=1),
+    "of DPM++": lambda ours: ours.from_config(FOREIGN["DPM++ Karras"].config, stats=STATS),
+    "of leading times": lambda ours: ours.from_config(FOREIGN["leading"].config, stats=STATS),
+    "a default that was chosen": lambda ours: ours.from_config(FOREIGN["PNDM"].config, stats=STATS, solver_order=2),
+}
+
+
+@pytest.mark.parametrize("life", LIVES.values(), ids=LIVES.keys())
+@pytest.mark.parametrize("first", FIRST.values(), ids=FIRST.keys())
+@BOTH
+def test_the_choice_survives(ours, first, life, tmp_path):
+    scheduler = first(ours)
+    expected = run(scheduler, 5), run(scheduler, 12)
+    again = life(scheduler, tmp_path)
+    assert torch.equal(run(again, 5), expected[0]) and torch.equal(run(again, 12), expected[1])
+    assert again.recipe == scheduler.recipe and again.options == scheduler.options
+
+
+@pytest.mark.parametrize("options", [{}, {"solver_order": 3}, {"recipe": "fixed"}, {"recipe": "measured"}], ids=str)
+@BOTH
+def test_so_it_does_where_copies_are_made_by_hand(ours, options):
+    """`Scheduler(**scheduler.config)`, as some code makes them."""
+    scheduler = tried(ours, **options)
+    again = ours(**scheduler.config)
+    assert torch.equal(run(again, 5), run(scheduler, 5)) and again.recipe == scheduler.recipe
+
+
+@BOTH
+def test_a_copy_in_the_middle_of_a_run_goes_on_by_its_recipe(ours):
+    scheduler = tried(ours)
+    scheduler.set_timesteps(5)
+    x = torch.linspace(-1.0, 1.0, 12).reshape(1, 3, 4)
+    for t in scheduler.timesteps[:2]:
+        x = scheduler.step(torch.sin(3.0 * x), t, x).prev_sample
+    again, ends = pickle.loads(pickle.dumps(scheduler)), []
+    assert again.recipe == scheduler.recipe and again.options == scheduler.options
+    for one in (scheduler, again):
+        y = x
+        for t in one.timesteps[2:]:
+            y = one.step(torch.sin(3.0 * y), t, y).prev_sample
+        ends.append(y)
+    assert torch.equal(*ends)
+
+
+# ------------------------------------------------------------------------------------------------------- image to image
+
+SQUARE = with_trials(costed_record(SD), Recipe("data", 3, 3, None, "power_t", 2.0))
+ROUND = with_trials(costed_record(SD), Recipe("noise", 2, 4, 0.5, "power_t", 1.0))  # 10 steps at whole times
+
+
+@cache
+def room(name: str) -> Studio:
+    return Studio(name)
+
+
+@pytest.mark.parametrize("stats", [SQUARE, ROUND], ids=["fractional times", "whole times"])
+@pytest.mark.parametrize("options", [{}, {"timestep_spacing": "karras", "solver_order": 3}], ids=str)
+@pytest.mark.parametrize("name", ["sd_img2img", "sd_inpaint", "sdxl_img2img", "kandinsky22_img2img"])
+def test_a_run_from_an_image_is_that_of_the_options(name, options, stats):
+    """`strength` is a share of the process, and a recipe's grid is not spaced like shares."""
+    studio = room(name)
+    recipe, fixed = (
+        DEISSNScheduler.from_config(studio.config, **SD_BETAS, **options, stats=stats, recipe=kind)
+        for kind in ("measured", "fixed")
+    )
+    for steps, strength in ((20, 0.05), (10, 0.3), (5, 0.6), (4, 0.75), (10, 0.95)):
+        expected = studio.run(fixed, steps, strength=strength)
+        times, inputs = studio.times, studio.inputs
+        assert torch.equal(studio.run(recipe, steps, strength=strength), expected)
+        assert studio.times == times and all(map(torch.equal, studio.inputs, inputs))
+        assert recipe.recipe is None and recipe.begin_index == fixed.begin_index
+    studio.run(recipe, 10, strength=1.0)
+    assert recipe.recipe == stats.trials.recipes[0]
+    whole = DEISSNScheduler.from_config(studio.config, **SD_BETAS, stats=stats, recipe="measured")
+    whole.set_timesteps(10)
+    assert studio.times == whole.timesteps.tolist()
+    assert torch.equal(studio.run(recipe, 5, strength=0.6), studio.run(fixed, 5, strength=0.6))  # and again
+
+
+@pytest.mark.parametrize("name", ["sd3_img2img", "flux_img2img"])
+def test_flow_pipelines_likewise(name):
+    studio, stats = room(name), flow_statistics(MANY)
+    recipe, fixed = (
+        DEISSNScheduler.from_config(studio.config, stats=stats, recipe=kind) for kind in ("measured", "fixed")
+    )
+    for steps, strength in ((5, 0.6), (10, 0.3)):
+        assert torch.equal(studio.run(recipe, steps, strength=strength), studio.run(fixed, steps, strength=strength))
+        assert recipe.recipe is None
+    first = studio.run(recipe, 5, strength=1.0)
+    assert recipe.recipe == MANY and not torch.equal(first, studio.run(fixed, 5, strength=1.0))
+
+
+@pytest.mark.parametrize("name", ["sd_img2img", "kandinsky22_img2img"])
+def test_learned_times_from_an_image_are_those_of_the_options(name):
+    studio, stats = room(name), with_trials(costed_record(SD), LEARNED_FEW)
+    recipe, fixed = (
+        ScoreOptimalScheduler.from_config(studio.config, **SD_BETAS, stats=stats, recipe=kind)
+        for kind in ("measured", "fixed")
+    )
+    result, expected = (studio.run(scheduler, 10, strength=0.4) for scheduler in (recipe, fixed))
+    if name == "sd_img2img":
+        assert torch.equal(result, expected) and recipe.recipe is None
+    else:  # its list of times is cut, with learned times too
+        studio.run(recipe, 10, strength=0.4)
+        assert recipe.recipe == LEARNED_FEW and studio.times == recipe.timesteps[6:].tolist()
+
+
+def test_a_copy_of_the_old_times_is_an_error_and_not_another_picture():
+    scheduler, x = tried(DEISSNScheduler), torch.ones(1, 3)
+    for begins in (True, False):  # with set_begin_index, and without
+        scheduler.set_timesteps(10)
+        kept = scheduler.timesteps[4:].clone()
+        if begins:
+            scheduler.set_begin_index(4)
+        scheduler.add_noise(x, x, kept[:1])
+        assert scheduler.recipe is None and scheduler.timesteps[4] == 599.0
+        with pytest.raises(StepError, match=r"copy of `scheduler.timesteps`|is not in the plan|at timestep 599"):
+            scheduler.step(x, kept[0], x)
+
+
+def test_noise_added_in_training_or_by_hand_plans_nothing():
+    scheduler = tried(DEISSNScheduler)
+    x = torch.ones(2, 3)
+    before = scheduler.add_noise(x, x, torch.tensor([10, 500]))
+    scheduler.set_timesteps(6)
+    plan = scheduler._plan
+    assert torch.equal(scheduler.add_noise(x, x, torch.tensor([10, 500])), before)  # of two samples, so of no run
+    assert torch.equal(scheduler.add_noise(x, x, torch.tensor([10])), scheduler.add_noise(x, x, torch.tensor([10, 10])))
+    scheduler.add_noise(x, x, scheduler.timesteps[:1])  # with which a whole run begins
+    for t in scheduler.timesteps:
+        x = scheduler.step(torch.sin(x), t, x).prev_sample
+        scheduler.add_noise(x, x, scheduler.timesteps[3:4])  # within a run, as inpainting does
+    assert scheduler._plan is plan and scheduler.recipe == FEW
+
+
+# ---------------------------------------------------------------------------------------------------------------- flows
+
+FLOW: dict[str, Any] = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+
+
+def flow_statistics(*recipes: Recipe) -> ScoreStatistics:
+    noise = FlowSchedule()
+    record = costed_record(noise, times=np.concatenate([np.linspace(4.0, 990.0, 100), [995.0, 999.0, 1000.0]]))
+    record = record.with_origin(prediction_type="flow_prediction", fingerprint=noise.fingerprint)
+    return with_trials(record, *recipes) if recipes else record
+
+
+def equal_steps(number: int) -> list[float]:
+    """What many pipelines of flow models always pass."""
+    return np.linspace(1.0, 1.0 / number, number).tolist()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"use_karras_sigmas": True}, {"flow_shift": 3.0}, {"timestep_spacing": "power_t"}], ids=str
+)
+@pytest.mark.parametrize("form", [list, np.array, torch.tensor, lambda one: np.array(one, dtype=np.float32)])
+def test_equal_steps_of_sigma_choose_nothing_but_their_number(options, form):
+    one, other = (DEISSNScheduler(**FLOW, **options, stats=flow_statistics(FEW)) for _ in "ab")
+    for number in (1, 2, 7):
+        one.set_timesteps(sigmas=form(equal_steps(number)))
+        other.set_timesteps(number)
+        assert one._plan.levels == other._plan.levels and one.recipe == other.recipe
+        assert len(one.timesteps) == number
+        one.set_timesteps(40, sigmas=form(equal_steps(number)))
+        assert one._plan.levels == other._plan.levels
+    assert (one.recipe == FEW) == (not options or "flow_shift" in options)
+
+
+def test_learned_times_serve_pipelines_that_always_pass_sigmas():
+    scheduler = ScoreOptimalScheduler(**FLOW, stats=flow_statistics())
+    scheduler.set_timesteps(6)
+    levels = scheduler._plan.levels
+    scheduler.set_timesteps(sigmas=equal_steps(6))
+    assert scheduler._plan.levels == levels and scheduler._learned
+
+
+@pytest.mark.parametrize(
+    "sigmas", [[1.0, 0.75, 0.5, 0.2], [0.9, 0.6, 0.3], equal_steps(5)[1:], [*equal_steps(4), 0.0]], ids=str
+)
+@BOTH
+def test_other_lists_are_used_exactly(ours, sigmas):
+    scheduler = ours(**FLOW, stats=flow_statistics(FEW, LEARNED_FEW))
+    scheduler.set_timesteps(sigmas=sigmas)
+    assert scheduler.recipe is None
+    assert scheduler.sigmas.tolist() == pytest.approx([one for one in sigmas if one] + [0.0], abs=1e-6)
+
+
+def test_equal_numbers_are_a_choice_where_they_are_levels_of_noise():
+    """sigma / alpha of models of betas, whose grid is nothing like that."""
+    scheduler = tried(DEISSNScheduler)
+    scheduler.set_timesteps(sigmas=equal_steps(4))
+    assert scheduler.recipe is None and scheduler.sigmas.tolist() == pytest.approx([*equal_steps(4), 0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["flux", "sd3", "sana"])
+def test_grids_reach_the_networks_of_flow_pipelines(name):
+    studio = room(name)
+    ways = {
+        "recipe": (DEISSNScheduler, {"stats": flow_statistics(FEW)}),
+        "karras": (DEISSNScheduler, {"use_karras_sigmas": True}),
+        "learned": (ScoreOptimalScheduler, {"stats": flow_statistics()}),
+        "plain": (DEISSNScheduler, {}),
+    }
+    told = {}
+    for way, (ours, options) in ways.items():
+        scheduler = ours.from_config(studio.config, **options)
+        studio.run(scheduler, 6)
+        assert len(studio.times) == 6 and (scheduler.recipe == FEW) == (way == "recipe")
+        scale = scheduler.timesteps[0].item() / studio.times[0]
+        assert [scale * time for time in studio.times] == pytest.approx(scheduler.timesteps.tolist(), rel=1e-4)
+        told[way] = tuple(studio.times)
+    assert len(set(told.values())) == len(ways)

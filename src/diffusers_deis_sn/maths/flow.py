@@ -121,10 +121,11 @@ def check_shift(shift: object, kind: str, terminal: object) -> None:
 
 def equal_sigmas(sigmas: ArrayLike | None) -> int | None:
     """N if these are 1, ..., 1 / N in equal steps, which many pipelines of flows always pass, else None."""
-    if sigmas is None or np.ndim(sigmas) != 1 or np.size(sigmas) == 0:
+    given = np.zeros(0) if sigmas is None else np.asarray(sigmas, dtype=np.float64)
+    if given.ndim != 1 or len(given) == 0:
         return None
-    given, number = np.asarray(sigmas, dtype=np.float64), np.size(sigmas)
-    return number if np.allclose(given, np.arange(number, 0, -1) / number, rtol=0.0, atol=1e-6) else None
+    equal = np.arange(len(given), 0, -1) / len(given)
+    return len(given) if np.allclose(given, equal, rtol=0.0, atol=1e-6) else None
 
 
 def shift_factor(mu: float, kind: str) -> float:

@@ -1,4 +1,4 @@
-# Six words, each of which works alone on a fresh clone: the environment in .venv is made by the first one that needs it.
+# Seven words, each of which works alone on a fresh clone: the environment in .venv is made by the first one that needs it.
 
 PYTHON  ?= python3
 WORKERS ?= 2
@@ -8,16 +8,16 @@ BIN       := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench test-matrix clean
+.PHONY: help demo test lint suite bench test-matrix clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "  PYTHON=python3.12  another interpreter    ARGS='-k order'  arguments for the program behind the word"
 
-demo: $(INSTALLED) ## compare schedulers on the shipped pipeline: a table, demo/grid.png, demo/normaliser.png
+demo: $(INSTALLED) ## compare schedulers on the two shipped pipelines: tables, demo/grid.png, demo/emoji-grid.png
 	$(BIN)/python examples/demo.py $(ARGS)
-	@echo "Pictures: demo/grid.png, demo/normaliser.png"
+	@echo "Pictures: demo/grid.png, demo/emoji-grid.png, demo/normaliser.png"
 
 test: $(INSTALLED) ## run the tests, WORKERS=2 processes with one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
@@ -27,6 +27,9 @@ lint: $(INSTALLED) ## check style, format, types and the direction of imports
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+suite: $(INSTALLED) ## try every scheduler on every network, hours: runs/suite/table.md; goes on where it stopped
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/suite/run.py --workers $(WORKERS) $(ARGS)
 
 bench: $(INSTALLED) ## measure speed and quality, benchmarks/run.py
 	$(BIN)/python benchmarks/run.py $(ARGS)

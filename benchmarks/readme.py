@@ -1,7 +1,7 @@
-"""Copy measured tables and tested code into README.md, between their marks.
+"""Copy measured tables and tested code into README.md and benchmarks/README.md, between their marks.
 
 python benchmarks/readme.py            # rewrite
-python benchmarks/readme.py --check    # exit status 1 if README.md is not what the files say
+python benchmarks/readme.py --check    # exit status 1 if one of them is not what the files say
 """
 
 from __future__ import annotations
@@ -11,25 +11,29 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = {
-    "swap": "examples/swap_scheduler.py",
-    "quality": "benchmarks/tiny-sd-digits/table.md",
-    "choices": "benchmarks/tiny-sd-digits/choices.md",
-    "mixture": "benchmarks/mixture.md",
-    "overhead": "benchmarks/overhead.md",
-    "pipelines": "benchmarks/pipelines.md",
-    "family": "benchmarks/family/overview.md",
-    "mnist": "benchmarks/mnist_vit.md",
-    "flow": "benchmarks/mnist_flow.md",
-    "adaptive": "benchmarks/adaptive/table.md",
-    "grids": "benchmarks/score_optimal/learned_grids.md",
-    "images": "benchmarks/score_optimal/other_images.md",
+DOCUMENTS = {
+    "README.md": {
+        "swap": "examples/swap_scheduler.py",
+        "quality": "benchmarks/tiny-sd-digits/table.md",
+        "suite": "benchmarks/suite-results/summary.md",
+        "pipelines": "benchmarks/pipelines.md",
+        "adaptive": "benchmarks/adaptive/table.md",
+        "overhead": "benchmarks/overhead.md",
+    },
+    "benchmarks/README.md": {
+        "mixture": "benchmarks/mixture.md",
+        "family": "benchmarks/family/overview.md",
+        "mnist": "benchmarks/mnist_vit.md",
+        "choices": "benchmarks/tiny-sd-digits/choices.md",
+        "flow": "benchmarks/mnist_flow.md",
+        "grids": "benchmarks/score_optimal/learned_grids.md",
+        "images": "benchmarks/score_optimal/other_images.md",
+    },
 }
 
 
-def block(name: str) -> str:
+def block(source: Path) -> str:
     """What stands between the marks of a block: a Markdown file as it is, a program as a code block."""
-    source = ROOT / SOURCES[name]
     text = source.read_text().strip()
     if source.suffix != ".py":
         return text
@@ -37,23 +41,24 @@ def block(name: str) -> str:
     return f"```python\n{code}\n```"
 
 
-def filled(text: str) -> str:
-    """README's text with every block brought up to date."""
-    for name in SOURCES:
+def filled(document: str) -> str:
+    """A document's text with every block brought up to date."""
+    text = (ROOT / document).read_text()
+    for name, source in DOCUMENTS[document].items():
         pattern = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        text, count = pattern.subn(lambda m, name=name: m[1] + block(name) + "\n" + m[2], text)
+        new = block(ROOT / source)
+        text, count = pattern.subn(lambda m, new=new: f"{m[1]}{new}\n{m[2]}", text)
         if count != 1:
-            raise SystemExit(f"README.md must have one block {name!r}, found {count}.")
+            raise SystemExit(f"{document} must have one block {name!r}, found {count}.")
     return text
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    old = readme.read_text()
-    new = filled(old)
+    stale = [name for name in DOCUMENTS if filled(name) != (ROOT / name).read_text()]
     if "--check" in sys.argv[1:]:
-        sys.exit(old != new)
-    readme.write_text(new)
+        sys.exit(bool(stale))
+    for name in stale:
+        (ROOT / name).write_text(filled(name))
 
 
 if __name__ == "__main__":

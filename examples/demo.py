@@ -1,12 +1,13 @@
-"""The main job on the shipped model: swap the scheduler, take 5 to 15 steps, see what it is worth.
+"""The main job on the shipped models: swap the scheduler, take 5 to 15 steps, see what it is worth.
 
-    python examples/demo.py                       # what `make demo` runs: demo/grid.png, demo/normaliser.png, a table
-    python examples/demo.py --prompts 100 --other-ends --output benchmarks/tiny-sd-digits
+    python examples/demo.py                       # what `make demo` runs: tables and pictures in demo/
+    python examples/demo.py --models digits --prompts 100 --other-ends --output benchmarks/tiny-sd-digits
 
-Every scheduler gets the same prompts, start noise, spacing ("trailing") and end (sigma zero), and one network call a
-step; `--other-ends` adds rivals with another end or grid. Measured are the RMS distance of the latents to those of a
-500-step run (DPM++ 2M, so the yardstick is not one of ours), and the share of pictures in which an independent
-classifier finds the digit and both colours asked for.
+Two models: a Stable Diffusion pipeline that draws digits, and a flow-matching one that draws emoji. Every scheduler
+gets the same prompts and start noise, goes to clean data, and makes one network call a step. Those of Diffusers have
+trailing times; `--other-ends` adds some with another end or grid. Measured are the RMS distance of the latents to those
+of a fine run (DPM++ 2M, so the yardstick is not one of ours) and, of digits, the share of pictures in which an
+independent classifier finds the digit and both colours asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from diffusers import (
     DEISMultistepScheduler,
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
     UniPCMultistepScheduler,
 )
 from torch import Tensor
@@ -37,6 +39,18 @@ ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "examples/models/tiny-sd-digits"
 JUDGE = ROOT / "examples/models/digit-judge"
 STATISTICS = ROOT / "stats/tiny-sd-digits"
+EMOJI = ROOT / "examples/models/tiny-flow-emoji"
+EMOJI_STATISTICS = ROOT / "stats/tiny-flow-emoji/guidance-3"
+WANTED = (
+    "red apple",
+    "smiling face with sunglasses",
+    "cat face",
+    "sunflower",
+    "rocket",
+    "soccer ball",
+    "hamburger",
+    "owl",
+)
 STEPS = (5, 8, 10, 15)
 REFERENCE_STEPS = 500
 SHOWN = 4
@@ -68,6 +82,20 @@ def schedulers(config: Any) -> dict[str, Callable[[], Any]]:
     }
 
 
+def flow_schedulers(config: Any) -> dict[str, Callable[[], Any]]:
+    """The same for a flow-matching model, with its own shift."""
+    shift = float(config.get("shift", 1.0))
+    flow = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": shift}
+    zero = flow | {"final_sigmas_type": "zero"}
+    return {
+        "Euler": lambda: FlowMatchEulerDiscreteScheduler.from_config(config),
+        "DPM++ 2M": lambda: DPMSolverMultistepScheduler(**zero),
+        "UniPC": lambda: UniPCMultistepScheduler(**zero),
+        "DEIS of Diffusers, to zero": lambda: UpstreamDeis(**flow),
+        "DEIS-SN": lambda: DEISSNScheduler.from_config(config, stats=EMOJI_STATISTICS),
+    }
+
+
 def other_ends(config: Any) -> dict[str, Callable[[], Any]]:
     """The rivals where they stop at the noise of t = 0 instead, or with Karras sigmas: not the same end or grid."""
     short = {"timestep_spacing": "trailing", "final_sigmas_type": "sigma_min"}
@@ -90,19 +118,25 @@ class Row:
     steps: int
     calls: int
     rms: float
-    accuracy: float
+    accuracy: float | None
 
 
 class Bench:
     """The pipeline, a fixed set of prompts and start noise, and a counter of network calls."""
 
     def __init__(self, pipe: Any, judge: Judge, labels: Labels, guidance: float, batch: int = 100) -> None:
-        self.pipe, self.judge, self.labels, self.guidance, self.batch = pipe, judge, labels, guidance, batch
+        self._set_up(pipe, labels.captions(), guidance, batch)
+        self.judge, self.labels = judge, labels
+
+    def _set_up(self, pipe: Any, captions: list[str], guidance: float, batch: int) -> None:
+        self.pipe, self.captions, self.guidance, self.batch = pipe, captions, guidance, batch
         self.config = pipe.scheduler.config
         self.calls = 0
-        pipe.unet.register_forward_hook(self._count)
+        network = getattr(pipe, "unet", None) or pipe.transformer
+        network.register_forward_hook(self._count)
+        size, channels = network.config.sample_size, network.config.in_channels
         generator = torch.Generator().manual_seed(2026)
-        self.noise = torch.randn(len(labels), 4, 8, 8, generator=generator)
+        self.noise = torch.randn(len(captions), channels, size, size, generator=generator)
 
     def _count(self, *_: Any) -> None:
         self.calls += 1
@@ -111,11 +145,11 @@ class Bench:
     def latents(self, scheduler: Any, steps: int) -> tuple[Tensor, int]:
         """Final latents (B, 4, 8, 8) of all prompts, and the network calls made for each."""
         self.pipe.scheduler, parts = scheduler, []
-        for start in range(0, len(self.labels), self.batch):
+        for start in range(0, len(self.captions), self.batch):
             part = slice(start, start + self.batch)
             self.calls = 0
             out = self.pipe(
-                self.labels[part].captions(),
+                self.captions[part],
                 num_inference_steps=steps,
                 guidance_scale=self.guidance,
                 latents=self.noise[part],
@@ -126,21 +160,31 @@ class Bench:
 
     @torch.no_grad()
     def pictures(self, latents: Tensor) -> Tensor:
-        """Decoded pictures (B, 3, 32, 32) in [-1, 1]."""
-        scaled = (latents / self.pipe.vae.config.scaling_factor).split(self.batch)
+        """Decoded pictures (B, 3, H, W) in [-1, 1]."""
+        config = self.pipe.vae.config
+        scaled = (latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)).split(self.batch)
         return torch.cat([self.pipe.vae.decode(part).sample for part in scaled]).clamp(-1.0, 1.0)
 
-    def accuracy(self, latents: Tensor) -> float:
-        """Share of pictures with the digit, colour and ground asked for."""
+    def accuracy(self, latents: Tensor) -> float | None:
+        """Share of pictures with the digit, colour and ground asked for; None where nobody can tell."""
         return self.judge.verdict(self.pictures(latents), self.labels)["all"]
+
+
+class EmojiBench(Bench):
+    """The flow-matching pipeline; its prompts are names."""
+
+    def __init__(self, pipe: Any, names: Sequence[str], guidance: float) -> None:
+        self._set_up(pipe, list(names), guidance, 100)
+
+    def accuracy(self, latents: Tensor) -> float | None:
+        return None  # the judge compares with pictures that are not shipped
 
 
 def measure(
     bench: Bench, steps: tuple[int, ...], entrants: dict[str, Callable[[], Any]]
 ) -> tuple[list[Row], dict[tuple[str, int], Tensor]]:
     """All entrants at all numbers of steps, and the reference as ("reference", 500)."""
-    reference_scheduler = schedulers(bench.config)["DPM++ 2M"]()
-    reference, calls = bench.latents(reference_scheduler, REFERENCE_STEPS)
+    reference, calls = bench.latents(entrants["DPM++ 2M"](), REFERENCE_STEPS)
     rows = [Row("reference", REFERENCE_STEPS, calls, 0.0, bench.accuracy(reference))]
     kept = {("reference", REFERENCE_STEPS): reference}
     for name, make in entrants.items():
@@ -166,19 +210,19 @@ def table(rows: list[Row], steps: tuple[int, ...], prompts: int, guidance: float
             row = cells[name, n]
             best_rms = row.rms == min(cells[other, n].rms for other in names)
             rms = f"**{row.rms:.3f}**" if best_rms else f"{row.rms:.3f}"
-            cell.append(f"{rms} · {row.accuracy:.1%}")
+            cell.append(rms if row.accuracy is None else f"{rms} · {row.accuracy:.1%}")
         lines.append(f"| {name} | " + " | ".join(cell) + " |")
     reference = next(row for row in rows if row.scheduler == "reference")
     calls = "one network call a step" if all(r.calls == r.steps for r in rows) else "CALLS DIFFER FROM STEPS"
-    lines.append("")
-    lines.append(
-        f"RMS distance of the latents to the {reference.steps}-step run · prompt accuracy (that run: "
-        f"{reference.accuracy:.1%}). {prompts} prompts, guidance {guidance:g}, {calls}."
-    )
+    right = "" if reference.accuracy is None else f" · prompt accuracy (that run: {reference.accuracy:.1%})"
+    fine = f"RMS distance of the latents to the {reference.steps}-step run{right}"
+    lines += ["", f"{fine}. {prompts} prompts, guidance {guidance:g}, {calls}."]
     return "\n".join(lines)
 
 
-def grid(bench: Bench, kept: dict[tuple[str, int], Tensor], steps: tuple[int, ...], path: Path) -> None:
+def grid(
+    bench: Bench, names: Sequence[str], kept: dict[tuple[str, int], Tensor], steps: tuple[int, ...], path: Path
+) -> None:
     """Rows: schedulers; columns: steps; every cell shows the same prompts from the same noise.
 
     Under the pictures is their distance from the reference's, `AMPLIFIED` times: five steps look alike at first sight.
@@ -186,7 +230,6 @@ def grid(bench: Bench, kept: dict[tuple[str, int], Tensor], steps: tuple[int, ..
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = list(schedulers(bench.config))
     figure = Figure(figsize=(2.9 * (len(steps) + 1), 1.5 * len(names) + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(names), len(steps) + 1)
@@ -205,14 +248,44 @@ def grid(bench: Bench, kept: dict[tuple[str, int], Tensor], steps: tuple[int, ..
                 axes[i, j].set_title(title, fontsize=11)
             if j == 0:
                 axes[i, j].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
-    prompts = " · ".join(bench.labels[slice(0, SHOWN)].captions())
+    prompts = " · ".join(bench.captions[:SHOWN])
     below = f"below each picture its distance from the one at the right, {AMPLIFIED} times"
     figure.suptitle(f"{prompts}\nguidance {bench.guidance:g}, same start noise in every cell; {below}", fontsize=10)
     figure.savefig(path, dpi=110)
 
 
+def bench_of(model: str, prompts: int, guidance: float) -> Bench:
+    """One of the two shipped models with so many prompts."""
+    pipe = DiffusionPipeline.from_pretrained(MODEL if model == "digits" else EMOJI)
+    pipe.set_progress_bar_config(disable=True)
+    if model == "digits":
+        return Bench(pipe, load_judge(JUDGE), draw_prompts(prompts, seed=7), guidance)
+    return EmojiBench(pipe, [WANTED[i % len(WANTED)] for i in range(min(prompts, len(WANTED)))], guidance)
+
+
+def show(model: str, options: argparse.Namespace, output: Path) -> list[str]:
+    """Measure one model: a table, and pictures in `output`, whose names are returned."""
+    bench = bench_of(model, options.prompts, options.guidance)
+    named = schedulers if model == "digits" else flow_schedulers
+    entrants = named(bench.config) | (other_ends(bench.config) if options.other_ends and model == "digits" else {})
+    number = len(bench.captions)
+    print(f"{model}: {number} prompts, guidance {options.guidance:g}, {REFERENCE_STEPS}-step reference first ...")
+    rows, kept = measure(bench, STEPS, entrants)
+    text = table(rows, STEPS, number, options.guidance)
+    print(f"\n{text}\n")
+    first = "" if model == "digits" else f"{model}-"
+    machine = {"package": __version__, "torch": torch.__version__, "machine": platform.machine()}
+    settings = {"prompts": number, "guidance": options.guidance, "spacing": "trailing", "end": "sigma zero"}
+    results = {"settings": settings, "versions": machine, "rows": [asdict(row) for row in rows]}
+    (output / f"{first}table.md").write_text(text + "\n")
+    (output / f"{first}results.json").write_text(json.dumps(results, indent=1) + "\n")
+    grid(bench, list(named(bench.config)), kept, STEPS, output / f"{first}grid.png")
+    return [f"{first}{name}" for name in ("grid.png", "table.md", "results.json")]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=("digits", "emoji"), default=["digits", "emoji"])
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--other-ends", action="store_true", help="also rivals with ends and grids of their own")
     parser.add_argument("--guidance", type=float, default=3.0)
@@ -222,27 +295,13 @@ def main() -> None:
     shown = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     start = time.perf_counter()
-
-    pipe = DiffusionPipeline.from_pretrained(MODEL)
-    pipe.set_progress_bar_config(disable=True)
-    bench = Bench(pipe, load_judge(JUDGE), draw_prompts(options.prompts, seed=7), options.guidance)
-    print(f"{options.prompts} prompts, guidance {options.guidance:g}, {REFERENCE_STEPS}-step reference first ...")
-    entrants = schedulers(bench.config) | (other_ends(bench.config) if options.other_ends else {})
-    rows, kept = measure(bench, STEPS, entrants)
-    text = table(rows, STEPS, options.prompts, options.guidance)
-    print(f"\n{text}\n")
+    output.mkdir(parents=True, exist_ok=True)
+    written = [name for model in options.models for name in show(model, options, output)]
 
     from diffusers_deis_sn.plots.figures import normaliser_figure
 
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "table.md").write_text(text + "\n")
-    machine = {"package": __version__, "torch": torch.__version__, "machine": platform.machine()}
-    settings = {"prompts": options.prompts, "guidance": options.guidance, "spacing": "trailing", "end": "sigma zero"}
-    results = {"settings": settings, "versions": machine, "rows": [asdict(row) for row in rows]}
-    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    grid(bench, kept, STEPS, output / "grid.png")
     normaliser_figure(ScoreStatistics.load(STATISTICS)).savefig(output / "normaliser.png", dpi=110)
-    for name in ("grid.png", "normaliser.png", "table.md", "results.json"):
+    for name in (*written, "normaliser.png"):
         print(f"wrote {shown / name}")
     print(f"{time.perf_counter() - start:.0f} s")
 

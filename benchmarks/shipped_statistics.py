@@ -1,20 +1,22 @@
-"""Measure the statistics of the shipped model: stats/tiny-sd-digits with file, figures and card, and stats/index.json.
+"""Measure the statistics of the shipped models: folders in stats/ with file, figures and card, and stats/index.json.
 
-Half an hour.
+Half an hour for the digits, a quarter for the emoji.
 
-    python benchmarks/shipped_statistics.py
-    python benchmarks/shipped_statistics.py --draw-only     # figures and card of what was measured before
+    python benchmarks/shipped_statistics.py                       # all of them
+    python benchmarks/shipped_statistics.py tiny-flow-emoji       # those of one model
+    python benchmarks/shipped_statistics.py --draw-only           # figures and cards of what was measured before
 
-The same as `deis-sn calibrate` with the arguments that the card names, and the card of
-`deis-sn card`.
+The same as the calls that the cards name, and the cards of `deis-sn card`.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
-import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from diffusers import DiffusionPipeline
 
@@ -24,56 +26,126 @@ from diffusers_deis_sn.statistics.format import FILE_NAME
 from diffusers_deis_sn.statistics.index import INDEX_NAME, INDEX_VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "stats/tiny-sd-digits"
-SAMPLES = 128
-FEW_SAMPLES = 32
 BATCH = 32
-GUIDANCE = 3.0
-
-
-NOTES = f"""## How it was measured
-
-By `benchmarks/shipped_statistics.py`, which is
-
-```bash
-deis-sn calibrate examples/models/tiny-sd-digits --prompts stats/tiny-sd-digits/prompts.txt \\
-    --num-samples {SAMPLES} --batch-size {BATCH} --guidance-scale {GUIDANCE:g} --licence apache-2.0 \\
-    --cost corrector --tolerance 0 -o stats/tiny-sd-digits
-```
-
-and the same with `--num-samples {FEW_SAMPLES} --cost predictor`, whose cost is put into the same file.
-"""
+INDEXED = 3.0  # the guidance of those that the index names where a model has several
 INDEX_COMMENT = (
     "Published statistics by model; the form is specified in README.md beside this file. Written by "
     "benchmarks/shipped_statistics.py."
 )
 
 
+@dataclass(frozen=True)
+class Shipped:
+    """One folder of statistics and how they are measured.
+
+    Args:
+        model: The shipped model, a folder of examples/models; its prompts are in stats/MODEL/prompts.txt.
+        folder: The folder in stats/.
+        guidance: Guidance scale.
+        samples: Number of samples for r and the corrector's cost.
+        steps: Steps of each trajectory.
+        few: Number of samples for the predictor's cost, of sixteen calls a step; 0 for none.
+        options: Further arguments of the pipeline's call.
+    """
+
+    model: str
+    folder: str
+    guidance: float
+    samples: int
+    steps: int
+    few: int
+    options: dict[str, Any]
+
+    @property
+    def place(self) -> Path:
+        """The folder's path."""
+        return ROOT / "stats" / self.folder
+
+    @property
+    def notes(self) -> str:
+        """The end of the card: how it was measured."""
+        return f"## How it was measured\n\n{self._call() if self.options else self._command()}"
+
+    def _command(self) -> str:
+        few = f"""
+and the same with `--num-samples {self.few} --cost predictor`, whose cost is put into the same file.
+"""
+        return f"""By `benchmarks/shipped_statistics.py`, which is
+
+```bash
+deis-sn calibrate examples/models/{self.model} --prompts stats/{self.model}/prompts.txt \\
+    --num-samples {self.samples} --batch-size {BATCH} --guidance-scale {self.guidance:g} --licence apache-2.0 \\
+    --cost corrector --tolerance 0 -o stats/{self.folder}
+```
+{few if self.few else ""}"""
+
+    def _call(self) -> str:
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"""By `python benchmarks/shipped_statistics.py {self.model}`, which is
+
+```python
+pipe = DiffusionPipeline.from_pretrained("examples/models/{self.model}")
+prompts = Path("stats/{self.model}/prompts.txt").read_text().splitlines()
+options = {{"guidance_scale": {self.guidance:g}, "costs": ["corrector"], "tolerance": 0}}
+calibrate(pipe, prompts, {self.samples}, {self.steps}, batch_size={BATCH}, **options{options})
+```
+"""
+
+
+SHIPPED = (
+    Shipped("tiny-sd-digits", "tiny-sd-digits", 3.0, samples=64, steps=200, few=32, options={}),
+    *(
+        Shipped(
+            "tiny-flow-emoji",
+            f"tiny-flow-emoji/guidance-{guidance:g}",
+            guidance,
+            samples=16,
+            steps=100,
+            few=0,
+            options={"max_sequence_length": 16},
+        )
+        for guidance in (1.0, 3.0, 6.0)
+    ),
+)
+
+
 def index() -> str:
-    """The index of all folders beside it that hold statistics."""
-    models = {}
-    for file in sorted((ROOT / "stats").glob(f"*/{FILE_NAME}")):
-        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-        models[ScoreStatistics.load(file).origin.base_model] = {"sha256": sha256, "stats": f"./{file.parent.name}"}
+    """The index of all folders beside it that hold statistics: of each model's, those measured at guidance 3."""
+    models: dict[str, dict[str, str]] = {}
+    for file in sorted((ROOT / "stats").rglob(FILE_NAME)):
+        origin, folder = ScoreStatistics.load(file).origin, file.parent.relative_to(ROOT / "stats").as_posix()
+        if origin.base_model not in models or origin.guidance_scale == INDEXED:
+            sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+            models[origin.base_model] = {"sha256": sha256, "stats": f"./{folder}"}
     return json.dumps({"comment": INDEX_COMMENT, "format_version": INDEX_VERSION, "models": models}, indent=2) + "\n"
 
 
-def measure() -> ScoreStatistics:
-    """r and the corrector's cost from all samples; the predictor's, of sixteen calls a step, from fewer."""
-    pipe = DiffusionPipeline.from_pretrained(ROOT / "examples/models/tiny-sd-digits")
-    prompts = (FOLDER / "prompts.txt").read_text().splitlines()
-    options = {"guidance_scale": GUIDANCE, "licence": "apache-2.0", "tolerance": 0.0}
-    statistics = calibrate(pipe, prompts, SAMPLES, batch_size=BATCH, costs=["corrector"], **options)
-    few = calibrate(pipe, prompts, FEW_SAMPLES, batch_size=BATCH, costs=["predictor"], **options)
+def measure(shipped: Shipped) -> ScoreStatistics:
+    """r, the corrector's cost and the recipes from all samples; the predictor's cost, if asked for, from fewer."""
+    pipe = DiffusionPipeline.from_pretrained(ROOT / "examples/models" / shipped.model)
+    prompts = (ROOT / "stats" / shipped.model / "prompts.txt").read_text().splitlines()
+    options = {"guidance_scale": shipped.guidance, "licence": "apache-2.0", "tolerance": 0.0, **shipped.options}
+    options |= {"num_inference_steps": shipped.steps, "batch_size": BATCH}
+    statistics = calibrate(pipe, prompts, shipped.samples, costs=["corrector"], **options)
+    if not shipped.few:
+        return statistics
+    few = calibrate(pipe, prompts, shipped.few, costs=["predictor"], trials=0, **options)
     return statistics.with_costs(predictor=few.costs["predictor"])
 
 
 def main() -> None:
-    statistics = ScoreStatistics.load(FOLDER) if "--draw-only" in sys.argv[1:] else measure()
-    model = "examples/models/tiny-sd-digits"
-    write_folder(statistics, FOLDER, FOLDER.relative_to(ROOT).as_posix(), model=model, notes=NOTES)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", choices=sorted({shipped.model for shipped in SHIPPED}))
+    parser.add_argument("--draw-only", action="store_true", help="figures and cards of what was measured before")
+    options = parser.parse_args()
+    for shipped in SHIPPED:
+        if options.model not in (None, shipped.model):
+            continue
+        statistics = ScoreStatistics.load(shipped.place) if options.draw_only else measure(shipped)
+        name, model = f"stats/{shipped.folder}", f"examples/models/{shipped.model}"
+        write_folder(statistics, shipped.place, name, model=model, notes=shipped.notes)
+        print(statistics.inspect())
     (ROOT / "stats" / INDEX_NAME).write_text(index())
-    print(statistics.inspect())
 
 
 if __name__ == "__main__":

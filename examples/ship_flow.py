@@ -140,7 +140,7 @@ image = pipe("red apple", num_inference_steps=50, guidance_scale=3.0, max_sequen
 ```
 
 `max_sequence_length` is the number of T5 tokens, of which the pipeline appends 256 to every text by default. The T5
-here answers zeros to everything, so any number does; with sixteen a step takes a third of the time.
+here answers zeros to everything, so any number does; with sixteen a step takes far less time.
 
 ![Pictures of forty names](samples.png)
 

@@ -69,7 +69,7 @@ def test_it_needs_nothing_of_ours_and_no_network(tmp_path: Path) -> None:
     picture = np.asarray(Image.open(tmp_path / "apple.png").convert("RGB")).astype(float)
     assert picture.shape == (64, 64, 3)
     red, green, blue = picture[28:44, 24:40].mean(axis=(0, 1))
-    assert red > 130 and red > 1.7 * max(green, blue)
+    assert red > 130 and red > 1.4 * max(green, blue)  # at the default guidance, 7, it is bright
     assert picture[:4, :4].mean() > 235  # on white
 
 

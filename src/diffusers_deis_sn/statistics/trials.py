@@ -26,7 +26,7 @@ from diffusers_deis_sn.maths.spacing import SPACINGS, check_ends, check_spacing
 LEARNED = "learned"  # the grid of equal cost, which has no name of Diffusers
 TABLES = ("error", "rms", "grain")
 MOST_GRAIN = 1.03  # of the fine run's finest band: from a little more on it is seen as grain
-GRAIN_WEIGHT = 4.0  # how many times the logarithm of grain beyond that counts, against that of the error
+GRAIN_WEIGHT = 10.0  # how many times the logarithm of grain beyond that counts, against that of the error
 FREE_MARGIN = 1.05  # by which corrections without limit have to be better: a few samples do not show all they may do
 RMS_WEIGHT = 0.15  # likewise of the RMS, which of a few samples tells little but whether one of them was lost
 

@@ -17,7 +17,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,8 @@ class Row:
 class Bench:
     """The pipeline, a fixed set of prompts and start noise, and a counter of network calls."""
 
+    options: Mapping[str, Any] = {}  # further arguments of the pipeline
+
     def __init__(self, pipe: Any, judge: Judge, labels: Labels, guidance: float, batch: int = 100) -> None:
         self._set_up(pipe, labels.captions(), guidance, batch)
         self.judge, self.labels = judge, labels
@@ -154,6 +156,7 @@ class Bench:
                 guidance_scale=self.guidance,
                 latents=self.noise[part],
                 output_type="latent",
+                **self.options,
             )
             parts.append(out.images)
         return torch.cat(parts), self.calls
@@ -171,7 +174,9 @@ class Bench:
 
 
 class EmojiBench(Bench):
-    """The flow-matching pipeline; its prompts are names."""
+    """The flow-matching pipeline; its prompts are names, short ones."""
+
+    options: Mapping[str, Any] = {"max_sequence_length": 16}
 
     def __init__(self, pipe: Any, names: Sequence[str], guidance: float) -> None:
         self._set_up(pipe, list(names), guidance, 100)
@@ -265,6 +270,8 @@ def bench_of(model: str, prompts: int, guidance: float) -> Bench:
 
 def show(model: str, options: argparse.Namespace, output: Path) -> list[str]:
     """Measure one model: a table, and pictures in `output`, whose names are returned."""
+    from diffusers_deis_sn.plots.figures import normaliser_figure
+
     bench = bench_of(model, options.prompts, options.guidance)
     named = schedulers if model == "digits" else flow_schedulers
     entrants = named(bench.config) | (other_ends(bench.config) if options.other_ends and model == "digits" else {})
@@ -280,7 +287,9 @@ def show(model: str, options: argparse.Namespace, output: Path) -> list[str]:
     (output / f"{first}table.md").write_text(text + "\n")
     (output / f"{first}results.json").write_text(json.dumps(results, indent=1) + "\n")
     grid(bench, list(named(bench.config)), kept, STEPS, output / f"{first}grid.png")
-    return [f"{first}{name}" for name in ("grid.png", "table.md", "results.json")]
+    statistics = ScoreStatistics.load(STATISTICS if model == "digits" else EMOJI_STATISTICS)
+    normaliser_figure(statistics).savefig(output / f"{first}normaliser.png", dpi=110)
+    return [f"{first}{name}" for name in ("grid.png", "table.md", "results.json", "normaliser.png")]
 
 
 def main() -> None:
@@ -297,11 +306,7 @@ def main() -> None:
     start = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
     written = [name for model in options.models for name in show(model, options, output)]
-
-    from diffusers_deis_sn.plots.figures import normaliser_figure
-
-    normaliser_figure(ScoreStatistics.load(STATISTICS)).savefig(output / "normaliser.png", dpi=110)
-    for name in (*written, "normaliser.png"):
+    for name in written:
         print(f"wrote {shown / name}")
     print(f"{time.perf_counter() - start:.0f} s")
 

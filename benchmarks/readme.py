@@ -15,6 +15,7 @@ DOCUMENTS = {
     "README.md": {
         "swap": "examples/swap_scheduler.py",
         "quality": "benchmarks/tiny-sd-digits/table.md",
+        "emoji": "benchmarks/tiny-flow-emoji/emoji-table.md",
         "suite": "benchmarks/suite-results/summary.md",
         "pipelines": "benchmarks/pipelines.md",
         "adaptive": "benchmarks/adaptive/table.md",

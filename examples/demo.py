@@ -1,7 +1,7 @@
 """The main job on the shipped models: swap the scheduler, take 5 to 15 steps, see what it is worth.
 
     python examples/demo.py                       # what `make demo` runs: tables and pictures in demo/
-    python examples/demo.py --models digits --prompts 100 --other-ends --output benchmarks/tiny-sd-digits
+    python examples/demo.py --models digits --prompts 60 --other-ends --output benchmarks/tiny-sd-digits
 
 Two models: a Stable Diffusion pipeline that draws digits, and a flow-matching one that draws emoji. Every scheduler
 gets the same prompts and start noise, goes to clean data, and makes one network call a step. Those of Diffusers have

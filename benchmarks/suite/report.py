@@ -129,15 +129,20 @@ def _entry(found: Summary | None, form: str) -> str:
 
 
 def _settings(cells: Sequence[Cell]) -> str:
-    one = next(iter(cells[0].entrants.values()))
+    some = [next(iter(cell.entrants.values())) for cell in cells]
+    samples, seeds = ({f(one) for one in some} for f in (lambda one: len(one.errors), lambda one: len(one.rows)))
     problems = list(dict.fromkeys(cell.problem for cell in cells))
     roles = {role: [p for p in problems if _role(cells, p) == role] for role in ("choosing", "reporting")}
     listed = "; ".join(f"{len(names)} {role} ({', '.join(names)})" for role, names in roles.items() if names)
     return (
-        f"{len(problems)} settings: {listed}. {len(one.errors)} samples each, of {len(one.rows)} seeds. Columns are "
+        f"{len(problems)} settings: {listed}. {_range(samples)} samples each, of {_range(seeds)} seeds. Columns are "
         "network calls; entries are the geometric mean of the ratio over settings (settings won / run). The error is "
         "the RMS distance of a sample to that of a converged run; each cell has its own best rival, see cells.md."
     )
+
+
+def _range(numbers: set[int]) -> str:
+    return str(min(numbers)) if len(numbers) == 1 else f"{min(numbers)} to {max(numbers)}"
 
 
 def _role(cells: Sequence[Cell], problem: str) -> str:

@@ -225,6 +225,7 @@ def test_the_report_of_a_suite_is_written(bump: Bump, order: run.Order) -> None:
         "errors.npz",
         "ratios.png",
         "results.csv",
+        "summary.md",
         "table.md",
     }
     assert "bump" in (order.output / "report/cells.md").read_text()

@@ -94,7 +94,8 @@ class ScoreStatistics:
         self._check_costs()
         if self.trials is not None and not isinstance(self.trials, Trials):
             raise StatisticsError(f"`trials` must be Trials or None, got {type(self.trials).__name__}.")
-        object.__setattr__(self, "costs", MappingProxyType(dict(self.costs)))
+        costs = {name: self.costs[name] for name in COST_ORDERS if name in self.costs}  # in one order, as in a file
+        object.__setattr__(self, "costs", MappingProxyType(costs))
 
     def _check_shapes(self) -> None:
         length = self.timesteps.size

@@ -37,6 +37,16 @@ def _seeded() -> None:
     np.random.seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _loggers_as_before() -> Iterator[None]:
+    """Programs that a test runs in this process may silence loggers; the next test listens to them."""
+    loggers = [logging.getLogger(name) for name in ("diffusers_deis_sn", "diffusers")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
 @pytest.fixture(scope="session")
 def published_tables() -> Path:
     """Folder of the two files published with DEIS-SN: $DEIS_SN_TABLES, or shared data in or beside the checkout."""

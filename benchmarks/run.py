@@ -7,20 +7,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+DEMO = ["examples/demo.py", "--reference-steps", "500"]
 PROGRAMS = (
     ["benchmarks/shipped_statistics.py"],
     ["benchmarks/overhead.py"],
     ["benchmarks/mixture.py"],
-    [
-        "examples/demo.py",
-        "--models",
-        "digits",
-        "--prompts",
-        "100",
-        "--other-ends",
-        "--output",
-        "benchmarks/tiny-sd-digits",
-    ],
+    [*DEMO, *"--models digits --prompts 100 --other-ends --output benchmarks/tiny-sd-digits".split()],
+    [*DEMO, *"--models emoji --output benchmarks/tiny-flow-emoji".split()],
     ["benchmarks/choices.py"],
     ["examples/family.py"],
     ["examples/cantor.py"],

@@ -89,7 +89,7 @@ def calibrate(
     _check_numbers(num_samples, num_inference_steps, batch_size, seed, trials)
     _check_tolerance(tolerance)
     _check_data(data)
-    config = getattr(getattr(pipe, "scheduler", None), "config", None)
+    config = getattr(getattr(pipe, "scheduler", None), "config", {})  # `recording` refuses a pipeline without
     calls = plan_calls(pipe, prompts, num_inference_steps, seed, pipeline_kwargs)
     record = recording(
         pipe,
@@ -117,18 +117,20 @@ def calibrate(
                 )
             report(recorder.num_samples)
         _tell_missed(recorder, tolerance)
-        statistics = recorder.measured()
-        if not trials or "generator" not in calls.takes:
+        statistics, samples = recorder.measured(), min(trials, num_samples)
+        if not samples or "generator" not in calls.takes:
             return statistics
-        samples = min(trials, num_samples)
         with meter(progress, samples, "Trying recipes") as report:
-            done = lambda share: report(share * samples)  # noqa: E731
-            trier = Trier(pipe, config or {}, statistics, calls, samples, batch_size, done)
-            try:
-                return statistics.with_trials(trier.tried(MENU, CALLS))
-            except Exception as error:  # whatever a pipeline raises: what was measured is not lost for it
-                logger.warning("No recipes were tried, so runs follow the options. %s: %s", type(error).__name__, error)
-                return statistics
+            return _tried(statistics, Trier(pipe, config, statistics, calls, samples, batch_size, report))
+
+
+def _tried(statistics: ScoreStatistics, trier: Trier) -> ScoreStatistics:
+    """The statistics with trials, or as they are where the pipeline fails: what was measured is not lost for it."""
+    try:
+        return statistics.with_trials(trier.tried(MENU, CALLS))
+    except Exception as error:  # whatever a pipeline raises
+        logger.warning("No recipes were tried, so runs follow the options. %s: %s", type(error).__name__, error)
+        return statistics
 
 
 @contextmanager

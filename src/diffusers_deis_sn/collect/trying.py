@@ -28,7 +28,8 @@ logger = logging.getLogger("diffusers_deis_sn")
 CALLS = (4, 5, 6, 8, 10, 12, 15, 20)  # numbers of network calls that recipes are tried with
 FINE_CALLS = 80
 FINE = Recipe("noise", 2, 3, 0.75, "power_t", 2.0)
-# What was best, or nearly, on one of the suite's choosing networks in one of these numbers of calls.
+# What was best, or nearly, on one of the suite's choosing networks in one of these numbers of calls; and Karras' grid,
+# which the best rivals of many calls have.
 MENU = (
     *(Recipe("noise", 2, 4, gain, "power_t", k) for gain in (0.375, 0.75) for k in (1.0, 1.5, 2.0)),
     *(Recipe("noise", 2, 4, None, "power_t", k) for k in (1.5, 2.0)),
@@ -90,7 +91,7 @@ class Trier:
         calls: How to call the pipeline.
         samples: Number of samples.
         batch_size: Number of samples drawn at once.
-        report: Told after each run what share of everything is done.
+        report: Told after each run how many samples are through with everything, a fraction.
     """
 
     pipe: Any
@@ -127,7 +128,7 @@ class Trier:
             count = len(scheduler.ends[-1])
             drawn += count
             self.done += count * steps
-            self.report(self.done / self.planned / self.samples)
+            self.report(self.done / self.planned)
         return torch.cat(scheduler.ends)[: self.samples]
 
     def tried(self, recipes: Sequence[Recipe], numbers: Sequence[int]) -> Trials | None:

@@ -75,7 +75,7 @@ def samplers(shift: float, stats: ScoreStatistics) -> dict[str, Any]:
         "Heun (Diffusers)": FlowMatchHeunDiscreteScheduler(shift=shift),
         "DPM++ 2M": DPMSolverMultistepScheduler(**flow),
         "UniPC": UniPCMultistepScheduler(**flow),
-        "plain DEIS": DEISSNScheduler(**flow),
+        "plain DEIS": DEISSNScheduler(**flow, recipe="fixed"),
         "plain DEIS, corrected": DEISSNScheduler(**flow, corrector_order=4, guidance_scale=GUIDANCE),
         "DEIS-SN": DEISSNScheduler(**flow, stats=stats),
         "DEIS-SN, learned times": ScoreOptimalScheduler(**flow, stats=stats),

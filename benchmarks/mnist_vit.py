@@ -33,7 +33,7 @@ def samplers() -> dict[str, Any]:
         "DPM++ 2M, Karras": DPMSolverMultistepScheduler(use_karras_sigmas=True),
         "UniPC, trailing": UniPCMultistepScheduler(timestep_spacing="trailing"),
         "UniPC, Karras": UniPCMultistepScheduler(use_karras_sigmas=True),
-        "tAB 2, trailing": DEISSNScheduler(),
+        "tAB 2, trailing": DEISSNScheduler(recipe="fixed"),
         "tAB 3, t^2 grid": DEISSNScheduler(solver_order=3, lower_order_final=False, timestep_spacing="quadratic"),
         "tAB 2 + 4, trailing": DEISSNScheduler(corrector_order=4, guidance_scale=1.0),
         "tAB 2 + 4, t^1.5 grid": DEISSNScheduler(corrector_order=4, grid_exponent=1.5, **FREE),

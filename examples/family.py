@@ -126,8 +126,8 @@ def members() -> list[Member]:
 
 def _ours(extra: dict[str, Any], normalised: bool) -> Callable[[Any, Any], Any]:
     def make(config: Any, problem: Any) -> Any:
-        stats = problem.statistics if normalised else False
-        return DEISSNScheduler.from_config(config, stats=stats, guidance_scale=problem.guidance, **extra)
+        given = {"stats": problem.statistics} if normalised else {"stats": False, "recipe": "fixed"}
+        return DEISSNScheduler.from_config(config, guidance_scale=problem.guidance, **(given | extra))
 
     return make
 

@@ -33,7 +33,7 @@ from refusals import refused
 
 
 def planned(steps: int = 4, **options: Any) -> DEISSNScheduler:
-    scheduler = DEISSNScheduler(**{**SD_BETAS, **options})
+    scheduler = DEISSNScheduler(**{**SD_BETAS, "recipe": "fixed", **options})
     scheduler.set_timesteps(steps)
     return scheduler
 

@@ -149,7 +149,7 @@ def test_training_code_finds_the_whole_process(config):
 @pytest.mark.parametrize("final", FINAL_SIGMAS)
 @pytest.mark.parametrize("steps", [1, 2, 7, 20])
 def test_n_steps_are_n_calls(spacing, final, steps):
-    scheduler = DEISSNScheduler(**SD_BETAS, timestep_spacing=spacing, final_sigmas_type=final)
+    scheduler = DEISSNScheduler(**SD_BETAS, timestep_spacing=spacing, final_sigmas_type=final, recipe="fixed")
     scheduler.set_timesteps(steps)
     assert len(scheduler.timesteps) == scheduler.num_inference_steps == steps and len(scheduler.sigmas) == steps + 1
     assert torch.all(scheduler.timesteps[1:] < scheduler.timesteps[:-1])
@@ -162,7 +162,7 @@ def test_n_steps_are_n_calls(spacing, final, steps):
 
 
 def test_positional_number_and_keyword_device():
-    scheduler = DEISSNScheduler()
+    scheduler = DEISSNScheduler(recipe="fixed")
     scheduler.set_timesteps(4, device=torch.device("cpu"))
     assert scheduler.timesteps.tolist() == [999, 749, 499, 249]
     scheduler.set_timesteps(4, device="meta")
@@ -204,8 +204,9 @@ def run_again(scheduler):
     return run(scheduler, start_noise(2))
 
 
-def test_set_timesteps_forgets_the_run_before():
-    scheduler = DEISSNScheduler(**SD_BETAS)
+@pytest.mark.parametrize("recipe", ["fixed", "measured"])
+def test_set_timesteps_forgets_the_run_before(recipe):
+    scheduler = DEISSNScheduler(**SD_BETAS, recipe=recipe)
     scheduler.set_timesteps(6)
     fresh = run(scheduler, start_noise(2))
     for spoil in (lambda: None, lambda: scheduler.set_begin_index(3), lambda: half_a_run(scheduler)):
@@ -213,7 +214,7 @@ def test_set_timesteps_forgets_the_run_before():
         spoil()
         scheduler.set_timesteps(6)
         assert scheduler.step_index is None and scheduler.begin_index is None
-        assert scheduler.model_outputs == [None] * scheduler.config.solver_order
+        assert scheduler.model_outputs == [None] * scheduler._plan.table.order
         assert torch.equal(run(scheduler, start_noise(2)), fresh)
 
 
@@ -235,7 +236,7 @@ def test_return_value():
 
 @pytest.mark.parametrize("number", [int, float, torch.tensor, lambda t: torch.tensor([t]), lambda t: np.int64(t)])
 def test_timesteps_of_any_number_type(number):
-    scheduler = DEISSNScheduler()
+    scheduler = DEISSNScheduler(recipe="fixed")
     scheduler.set_timesteps(3)
     x = start_noise(2)
     for t in (999, 666, 332):
@@ -339,7 +340,7 @@ def test_image_to_image_starts_at_the_level_of_its_first_step():
 def test_a_known_config_gives_the_good_few_step_setting(config):
     theirs = getattr(diffusers, config["_class_name"]).from_config(config)
     for source in (config, theirs.config):
-        scheduler = DEISSNScheduler.from_config(source)
+        scheduler = DEISSNScheduler.from_config(source, recipe="fixed")
         assert (scheduler.config.solver_order, scheduler.options["interpolation"]) == (2, "t")
         assert scheduler.spacing == "trailing"
         assert (scheduler.config.final_sigmas_type, scheduler.config.lower_order_final) == ("zero", True)
@@ -526,7 +527,7 @@ def test_the_cutoff_holds_r_flat_near_clean_data():
         scheduler = DEISSNScheduler(**SD_BETAS, stats=stats(), clip_normalizer_steps=cutoff, corrector_order=0)
         scheduler.set_timesteps(10)
         ends.append(run(scheduler, start_noise(2)))
-    plain = DEISSNScheduler(**SD_BETAS)
+    plain = DEISSNScheduler(**SD_BETAS, recipe="fixed")
     plain.set_timesteps(10)
     assert torch.allclose(ends[2], run(plain, start_noise(2)), atol=1e-9)  # flat everywhere
     assert not torch.allclose(ends[0], ends[1], atol=1e-3) and not torch.allclose(ends[1], ends[2], atol=1e-3)
@@ -541,7 +542,7 @@ def test_plain_deis_is_said_once(caplog):
         scheduler.set_timesteps(5)
         scheduler.set_timesteps(6)
     assert [record.getMessage() for record in caplog.records if "plain DEIS" in record.getMessage()] == [
-        "No score statistics given: this is plain DEIS. Measure them with `calibrate`."
+        "No score statistics given: plain DEIS is used. Measure them with `calibrate`."
     ]
 
 

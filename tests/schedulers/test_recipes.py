@@ -21,9 +21,9 @@ from diffusers_deis_sn.collect.trying import MENU
 from diffusers_deis_sn.errors import ConfigurationError, StepError
 from diffusers_deis_sn.maths.flow import FlowSchedule
 from diffusers_deis_sn.maths.noise import vp_schedule
-from diffusers_deis_sn.maths.spacing import whole_levels
+from diffusers_deis_sn.maths.spacing import spaced_levels, whole_levels
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, default_options
-from diffusers_deis_sn.statistics.trials import Recipe, Trials
+from diffusers_deis_sn.statistics.trials import Recipe, Trials, unmeasured
 from oracles import SD_BETAS
 from records import costed_record, edm_record
 from tiny_pipelines.studio import Studio
@@ -108,18 +108,53 @@ def test_a_run_that_follows_a_recipe_is_one_with_its_options(recipe):
         assert scheduler.recipe == recipe and np.all(scheduler.timesteps.numpy() % 1.0 == 0.0)
 
 
-def test_each_scheduler_takes_its_own_kind_of_recipe():
-    for recipes, named, learned in (((FEW,), FEW, None), ((LEARNED_FEW,), None, LEARNED_FEW)):
+def test_each_scheduler_takes_the_kinds_of_recipe_it_can():
+    """`DEISSNScheduler` either kind; a grid with a name is none that is learned."""
+    for recipes, named, learned in (((FEW,), FEW, None), ((LEARNED_FEW,), LEARNED_FEW, LEARNED_FEW)):
         stats = with_trials(costed_record(SD), *recipes)
         assert recipe_of(DEISSNScheduler(**SD_BETAS, stats=stats)) == named
         assert recipe_of(ScoreOptimalScheduler(**SD_BETAS, stats=stats)) == learned
 
 
 @BOTH
-def test_without_trials_there_is_nothing_to_follow(ours):
-    for stats in (None, costed_record(SD)):
-        scheduler = ours(**SD_BETAS, stats=stats, recipe="measured")
-        assert recipe_of(scheduler) is None and scheduler.options == ours(**SD_BETAS, recipe="measured").options
+def test_with_statistics_but_no_trials_there_is_nothing_to_follow(ours):
+    scheduler = ours(**SD_BETAS, stats=costed_record(SD), recipe="measured")
+    assert recipe_of(scheduler) is None and scheduler.options == ours(**SD_BETAS, recipe="measured").options
+
+
+@BOTH
+def test_without_statistics_what_is_safest_is_followed(ours):
+    scheduler = ours(**SD_BETAS)
+    for steps, exponent in ((4, 1.5), (7, 2.0)):
+        recipe = recipe_of(scheduler, steps)
+        assert recipe == unmeasured(steps) == Recipe("data", 2, 2, None, "power_t", exponent)
+        options = {name: value for name, value in recipe.options().items() if name in default_options(DEISSNScheduler)}
+        times = SD.time(whole_levels(SD, spaced_levels(SD, steps, "power_t", "zero", exponent=exponent))[:-1]).round()
+        by_options = DEISSNScheduler(**SD_BETAS, **options, recipe="fixed")
+        assert torch.equal(run(scheduler, steps), run(by_options, None, timesteps=times))
+    assert not scheduler.normalised
+    for choice in ({"recipe": "fixed"}, {"solver_order": 3}):
+        assert recipe_of(ours(**SD_BETAS, **choice)) is None
+
+
+def test_without_statistics_no_correction_is_passed_on():
+    """In directions of pure noise predicted data do not move with the sample, so that no step enlarges an error."""
+    for steps in (4, 5, 6, 8, 20):
+        scheduler = DEISSNScheduler(**SD_BETAS)
+        scheduler.set_timesteps(steps)
+        table = scheduler._plan.table
+        assert scheduler._plan.integrand == "data" and np.all(np.abs(table.transfer) <= 1.0 + 1e-12)
+
+
+def test_a_learned_recipe_needs_costs_of_the_whole_process():
+    stats = with_trials(costed_record(SD), LEARNED_FEW, FEW, error=[[0.1, 0.1], [1.0, 1.0]])
+    assert recipe_of(DEISSNScheduler(**SD_BETAS, stats=stats)) == LEARNED_FEW
+    assert recipe_of(DEISSNScheduler(**SD_BETAS, stats=replace(stats, costs={}))) == FEW
+
+
+def test_a_learned_recipe_gives_both_schedulers_the_same_run():
+    stats = with_trials(costed_record(SD), replace(LEARNED_FEW, spread=0.25))
+    assert torch.equal(*(run(ours(**SD_BETAS, stats=stats), 6) for ours in (DEISSNScheduler, ScoreOptimalScheduler)))
 
 
 @pytest.mark.parametrize("process", ["edm", "flow"])
@@ -155,6 +190,7 @@ CHOICES: dict[str, Any] = {
     "use_beta_sigmas": True,
     "cost": "predictor",
     "velocity": "unit",
+    "spread": 0.5,
     "normalise": False,
 }
 NEEDS_A_GRID = {name: {"timestep_spacing": "power_t"} for name in ("grid_exponent", "start_time", "end_time")}
@@ -403,7 +439,7 @@ def test_other_statistics_end_what_those_before_began(ours):
         scheduler.set_stats(costed_record(vp_schedule()))
     assert scheduler.recipe == RECIPES[ours][0] and scheduler.statistics == STATS
     scheduler.set_stats(None)
-    assert recipe_of(scheduler) is None
+    assert recipe_of(scheduler) == unmeasured(4)
 
 
 # ----------------------------------------------------------------------------------------------------- life of a config

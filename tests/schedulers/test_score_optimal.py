@@ -354,8 +354,8 @@ def test_explicit_whole_times_stay_whole_numbers_for_networks_that_take_no_other
 
 @pytest.mark.parametrize("options", [{}, {"solver": "heun"}, {"final_sigmas_type": "sigma_min"}])
 def test_without_statistics_this_is_plain_deis_on_uniform_times_and_says_so(options, caplog):
-    scheduler = ScoreOptimalScheduler(**SD_BETAS, **options)
-    plain = DEISSNScheduler(**SD_BETAS, **options)
+    scheduler = ScoreOptimalScheduler(**SD_BETAS, **options, recipe="fixed")
+    plain = DEISSNScheduler(**SD_BETAS, **options, recipe="fixed")
     with caplog.at_level("WARNING"):
         scheduler.set_timesteps(10)
         scheduler.set_timesteps(10)
@@ -400,7 +400,7 @@ def test_a_run_begun_half_way_is_planned_anew(steps, begin, solver):
 
 
 def test_it_begins_where_trailing_times_do():
-    scheduler, named = learned(), DEISSNScheduler(**SD_BETAS, timestep_spacing="trailing")
+    scheduler, named = learned(), DEISSNScheduler(**SD_BETAS, recipe="fixed")
     named.set_timesteps(20)
     for begin in (1, 7, 16):
         assert begun(scheduler, 20, begin)[0] == pytest.approx(float(named.timesteps[begin]), abs=1e-3)
@@ -610,10 +610,10 @@ def test_the_named_grid_on_the_other_side_is_as_without_us(before, grid, as_file
     def config_of(scheduler: Any) -> dict[str, Any]:
         return through_json(scheduler) if as_file else scheduler.config
 
-    direct = DEISSNScheduler.from_config(config_of(before))
+    direct = DEISSNScheduler.from_config(config_of(before), recipe="fixed")
     ours = ScoreOptimalScheduler.from_config(config_of(before))
     ours = ScoreOptimalScheduler.from_config(config_of(ours))  # and a copy of it
-    detour = DEISSNScheduler.from_config(config_of(ours))
+    detour = DEISSNScheduler.from_config(config_of(ours), recipe="fixed")
     assert detour.spacing == direct.spacing == grid
     assert detour.options["grid_exponent"] == direct.options["grid_exponent"]
     for scheduler in (direct, detour):

@@ -94,11 +94,11 @@ def test_what_was_lost_is_never_followed():
     assert trials([[0.1, LOST], [1.0, 1.0]]).best(5) == DATA  # lost at 20 makes 5 suspect, too
 
 
-def test_learned_grids_are_another_schedulers():
+def test_one_kind_of_grid_can_be_asked_for():
     both = trials([[1.0, 1.0], [0.5, 0.5], [0.1, 0.1]], (NOISE, DATA, LEARNED))
-    assert (both.best(8), both.best(8, learned=True)) == (DATA, LEARNED)
+    assert (both.best(8), both.best(8, learned=False), both.best(8, learned=True)) == (LEARNED, DATA, LEARNED)
     assert trials([[1.0, 1.0], [0.5, 0.5]]).best(8, learned=True) is None
-    assert trials([[1.0, 1.0]], (LEARNED,)).best(8) is None
+    assert trials([[1.0, 1.0]], (LEARNED,)).best(8, learned=False) is None
 
 
 def test_of_equals_the_first():
@@ -184,12 +184,12 @@ def test_what_makes_no_trials_is_refused(change, rule):
 
 def test_inspect_tells_for_each_number_of_calls_what_is_followed_and_the_second_best():
     text = (
-        gaussian_record().with_trials(trials([[1.0, 0.5], [2.0, 0.25], [0.1, 0.1]], (NOISE, DATA, LEARNED))).inspect()
+        gaussian_record().with_trials(trials([[1.0, 0.5], [2.0, 0.25], [4.0, 0.1]], (NOISE, DATA, LEARNED))).inspect()
     )
     lines = [" ".join(line.split()) for line in text.splitlines() if "best in" in line]
     assert lines == [
         "best in 4 calls noise 2+4, gain 0.375, power_t 1, error 1; second data 2+2, power_t 2, error 2",
-        "best in 20 calls data 2+2, power_t 2, error 0.25; second noise 2+4, gain 0.375, power_t 1, error 0.5",
+        "best in 20 calls noise 2+4, learned, error 0.1; second data 2+2, power_t 2, error 0.25",
     ]
     assert "best in" not in gaussian_record().inspect()
     alone = gaussian_record().with_trials(trials([[0.5]], (LEARNED,), (6,))).inspect()

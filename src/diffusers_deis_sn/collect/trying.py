@@ -33,12 +33,14 @@ FINE = Recipe("noise", 2, 3, 0.75, "power_t", 2.0)
 MENU = (
     *(Recipe("noise", 2, 4, gain, "power_t", k) for gain in (0.375, 0.75) for k in (1.0, 1.5, 2.0)),
     *(Recipe("noise", 2, 4, None, "power_t", k) for k in (1.5, 2.0)),
-    *(Recipe("data", 2, 2, None, "power_t", k) for k in (1.5, 2.0, 2.5)),
+    *(Recipe("data", 2, 2, None, "power_t", k) for k in (1.5, 2.0)),
     *(Recipe("data", 3, 3, None, "power_t", k) for k in (2.0, 2.5)),
     Recipe("noise", 2, 4, 0.75, "karras"),
     Recipe("data", 3, 3, None, "karras"),
-    *(Recipe("noise", 2, 4, gain, LEARNED) for gain in (0.75, 1.5)),
-    Recipe("data", 2, 2, None, LEARNED),
+    Recipe("noise", 2, 4, 0.375, LEARNED, spread=0.3),
+    *(Recipe("noise", 2, 4, 0.75, LEARNED, spread=share) for share in (0.0, 0.5)),
+    Recipe("noise", 2, 4, 1.5, LEARNED, spread=0.3),
+    Recipe("data", 3, 3, None, LEARNED, spread=0.5),
 )
 
 

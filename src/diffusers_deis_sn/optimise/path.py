@@ -119,6 +119,31 @@ class SchedulePath:
             velocity = "sigma"
         return cls.from_costs(np.exp(-0.5 * statistics.log_snr), local.values, local.order, velocity)
 
+    def spread(self, share: float, position: ArrayLike) -> SchedulePath:
+        """The same levels, with a share of the length spread evenly over another measure of position.
+
+            Lambda' = (1 - share) Lambda / Lambda(1) + share (position - position_0) / (position_K - position_0)
+
+        Costs are those of small steps: where they are next to nothing, equal cost leaps, and a leap costs more than its
+        small steps did. With a share spread evenly no step is longer than 1 / share of an even one.
+
+        Args:
+            share: 0, the path itself, to 1, the even one.
+            position: Rising with `levels`; (K,).
+
+        Raises:
+            ScheduleError: A share that is none, or a position that does not rise.
+        """
+        if not 0.0 <= share <= 1.0:
+            raise ScheduleError(f"The share of a path that is spread evenly is 0 to 1, got {share!r}.")
+        if share == 0.0:
+            return self
+        even = np.diff(np.asarray(position, dtype=np.float64))
+        if even.shape != self.lengths.shape or not np.all(even > 0.0):
+            raise ScheduleError("The position that a path is spread over must rise with its levels.")
+        own = np.diff(self.cumulative)
+        return SchedulePath(self.levels, (1.0 - share) * own / np.sum(own) + share * even / np.sum(even), self.order)
+
     # ------------------------------------------------------------------------------------------------- measures
 
     @property

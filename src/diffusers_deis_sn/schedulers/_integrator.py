@@ -127,7 +127,7 @@ class ExponentialIntegrator(SolverOptions):
         if (self._rounds or self._recipe is not None) and isinstance(noise, TableSchedule):
             levels = whole_levels(noise, levels)  # some networks, and some pipelines, know no others
         if self.statistics is None and not self._silent:
-            self._warn_once("plain", "No score statistics given: this is plain DEIS. Measure them with `calibrate`.")
+            self._warn_once("plain", "No score statistics given: plain DEIS is used. Measure them with `calibrate`.")
         self._check_start(noise, levels)
         plan = self._planned(noise, levels)
         return plan.called_at(timesteps) if sigmas is not None and timesteps is not None else plan

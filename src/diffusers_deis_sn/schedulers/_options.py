@@ -22,7 +22,7 @@ from diffusers_deis_sn.schedulers._inheritance import SIGMA_OPTIONS
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, default_options
 from diffusers_deis_sn.schedulers._saving import Source, StatisticsHolder
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.trials import Recipe
+from diffusers_deis_sn.statistics.trials import Recipe, unmeasured
 
 BETA_KEYS = (
     "num_train_timesteps",
@@ -71,13 +71,22 @@ class SolverOptions(StatisticsHolder):
     def _recipe_for(self, steps: int | None) -> Recipe | None:
         """The recipe that was best with so many steps, if recipes are to be followed and were tried on the model."""
         statistics = self.statistics
-        if statistics is None or statistics.trials is None or not self._follows_recipes:
-            return None
         if not is_number(steps) or not np.isfinite(steps):  # type: ignore[arg-type]
-            return None  # `check_steps` will say so
+            return None  # none are planned, or `check_steps` will say so
+        if not self._follows_recipes:
+            return None
+        if statistics is None:
+            return unmeasured(int(steps))  # type: ignore[arg-type]
+        if statistics.trials is None:
+            return None
         if (self._configured["guidance_scale"] or 0.0) > TRUSTED * (statistics.origin.guidance_scale or 1.0):
             return None
-        return statistics.trials.best(max(int(steps), 1), self._learns_grid)  # type: ignore[arg-type]
+        learned = True if self._learns_grid else None if self._can_learn(statistics) else False
+        return statistics.trials.best(max(int(steps), 1), learned)  # type: ignore[arg-type]
+
+    def _can_learn(self, statistics: ScoreStatistics) -> bool:
+        """Whether these statistics tell a grid for whole runs."""
+        return False
 
     @property
     def _follows_recipes(self) -> bool:

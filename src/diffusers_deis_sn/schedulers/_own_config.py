@@ -24,7 +24,7 @@ BOOKKEEPING = (PRIVATE, DEFAULTED, "_class_name", "_diffusers_version")
 # Arguments that no scheduler for these models has in Diffusers, or has with another meaning.
 OWN_OPTIONS = frozenset(
     "solver corrector_order corrector_gain guidance_scale interpolation integrand grid_exponent start_time end_time "
-    "clip_normalizer_steps process sigma_min sigma_max sigma_data shift_terminal cost velocity normalise "
+    "clip_normalizer_steps process sigma_min sigma_max sigma_data shift_terminal cost velocity spread normalise "
     "whole_timesteps recipe".split()
 )
 # What recipes decide, where nobody else does.
@@ -46,6 +46,7 @@ RECIPE_OPTIONS = (
     "use_beta_sigmas",
     "cost",
     "velocity",
+    "spread",
     "normalise",
 )
 # Diffusers' DEIS writes these into its files, its only choice, and DPM++ then breaks over them.

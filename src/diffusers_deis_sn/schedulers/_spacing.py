@@ -6,11 +6,12 @@ from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
 from diffusers_deis_sn.maths.spacing import LEVEL_SPACINGS, check_spacing, spaced_levels
 from diffusers_deis_sn.schedulers._inheritance import FLAGGED_SPACINGS
-from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
+from diffusers_deis_sn.schedulers._learned import LearnedGrid
+from diffusers_deis_sn.statistics.trials import LEARNED
 
 
-class NamedSpacing(ExponentialIntegrator):
-    """An exponential integrator whose time grids have names."""
+class NamedSpacing(LearnedGrid):
+    """An exponential integrator whose time grids have names; a recipe may have the learned one."""
 
     @property
     def spacing(self) -> str:
@@ -37,6 +38,8 @@ class NamedSpacing(ExponentialIntegrator):
     def _validate(self) -> None:
         super()._validate()
         config = self.options
+        if self.spacing == LEARNED:
+            return
         check_spacing(
             self.spacing,
             config["final_sigmas_type"],
@@ -58,6 +61,9 @@ class NamedSpacing(ExponentialIntegrator):
             )
 
     def _spaced_levels(self, noise: NoiseSchedule, steps: int) -> Array:
+        self._learned = self.spacing == LEARNED
+        if self._learned:
+            return self._learned_levels(noise, steps)
         config = self.options
         levels = spaced_levels(
             noise,

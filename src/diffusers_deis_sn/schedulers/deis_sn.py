@@ -72,8 +72,9 @@ class DEISSNScheduler(NamedSpacing):
         time_shift_type: Whether that shift is e^mu, "exponential", or mu, "linear".
         shift_terminal: sigma of the last call, to which shifted grids are stretched.
         recipe: "measured" to follow, in each run, the recipe that came nearest in so many steps when recipes were tried
-            on the model; "fixed" for the options as they are. None is "measured" where no option of a recipe (solver,
-            order, corrector, grid, ends) was chosen. Runs with `timesteps=` or `sigmas=` follow the options.
+            on the model, or without statistics one that is safe on any; "fixed" for the options as they are. None is
+            "measured" where no option of a recipe (solver, order, corrector, grid, ends) was chosen. Runs with
+            `timesteps=` or `sigmas=` follow the options.
         stats: Score statistics: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the config. "auto" is
             for `from_config(..., base_model=...)`, `from_pretrained` and `for_pipeline`.
 

@@ -8,20 +8,19 @@ from typing import Any
 import numpy as np
 from diffusers.configuration_utils import register_to_config
 
-from diffusers_deis_sn.errors import ConfigurationError, ScheduleError
-from diffusers_deis_sn.maths.coefficients import starts_from_noise
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
+from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
 from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
-from diffusers_deis_sn.maths.spacing import check_ends, check_steps, end_level, spaced_levels, whole_levels
-from diffusers_deis_sn.optimise.path import ENDS, SchedulePath, check_velocity
+from diffusers_deis_sn.maths.spacing import check_ends, is_number, spaced_levels
+from diffusers_deis_sn.optimise.path import check_velocity
 from diffusers_deis_sn.schedulers._contract import logger
-from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
+from diffusers_deis_sn.schedulers._learned import LearnedGrid
 from diffusers_deis_sn.schedulers._plan import RunPlan
-from diffusers_deis_sn.statistics.cost import COST_ORDERS, preferred_cost
+from diffusers_deis_sn.statistics.cost import COST_ORDERS
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 
-class ScoreOptimalScheduler(ExponentialIntegrator):
+class ScoreOptimalScheduler(LearnedGrid):
     """The solvers of `DEISSNScheduler` on times of equal cost, from the costs in the model's statistics.
 
         Lambda(rho_n) = Lambda(rho_0) - n / N (Lambda(rho_0) - Lambda(rho_N)),    Lambda' = delta(rho)^(1/p)
@@ -80,13 +79,16 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         cost: Which cost makes the grid: "solver", "corrector" or "predictor"; if None the solver's, or of statistics
             without it the corrector's, or the predictor's.
         velocity: v in the cost's factor v^2: "sigma" (rho, the paper's), "vp_sigma" (the noise scale of x_t) or "unit".
+        spread: Share of the path's length that is spread evenly in tau^(1/2), so that no stretch is crossed in one leap
+            because it costs little; 0.3 of the solver's cost if None, nothing of the others.
         normalise: Whether outputs are divided by r(t), as `DEISSNScheduler` does with statistics.
         whole_timesteps: Round the grid to distinct whole training times, for networks that take no others.
         recipe: "measured" to follow, in each run, the recipe that came nearest in so many steps when recipes were tried
-            on the model; "fixed" for the options as they are. None is "measured" where no option of a recipe (solver,
-            order, corrector, grid, ends) was chosen. Runs with `timesteps=` or `sigmas=` follow the options.
+            on the model, or without statistics one that is safe on any; "fixed" for the options as they are. None is
+            "measured" where no option of a recipe (solver, order, corrector, grid, ends) was chosen. Runs with
+            `timesteps=` or `sigmas=` follow the options.
         stats: Score statistics with costs: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the
-            config. Without, this is plain DEIS on uniform times, and says so in the log.
+            config. Without, this is `DEISSNScheduler` without any, and says so in the log.
 
     Raises:
         ConfigurationError: An option is unknown, out of range or at odds with another.
@@ -138,6 +140,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         shift_terminal: float | None = None,
         cost: str | None = None,
         velocity: str = "sigma",
+        spread: float | None = None,
         normalise: bool = True,
         whole_timesteps: bool = False,
         recipe: str | None = None,
@@ -170,6 +173,9 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         if config["cost"] not in (None, *COST_ORDERS):
             raise ConfigurationError(f"`cost` must be one of {', '.join(COST_ORDERS)} or None, got {config['cost']!r}.")
         check_velocity(config["velocity"])
+        spread = config["spread"]
+        if spread is not None and not (is_number(spread) and 0.0 <= spread <= 1.0):
+            raise ConfigurationError(f"`spread` is a share of the path, 0 to 1, or None, got {spread!r}.")
         check_ends(config["final_sigmas_type"], config["start_time"], config["end_time"])
         for name in ("normalise", "whole_timesteps"):
             if not isinstance(config[name], bool):
@@ -193,73 +199,27 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
     def _check_statistics(self, statistics: ScoreStatistics) -> None:
         """Also raise MissingCostError or ScheduleError where no grid can be learned from them."""
         super()._check_statistics(statistics)
-        start, top = self._path_start(self.noise), float(self._path_of(statistics).levels[-1])
-        if start > top * (1.0 + ENDS):
-            raise ScheduleError(
-                f"The costs are known up to the noise level {top:.6g}, tau = {self.noise.progress(top):.3g}, and runs "
-                f"start at {start:.6g}. Measure them on full runs (text to image, or strength=1), or set start_time."
-            )
-
-    def _path_of(self, statistics: ScoreStatistics) -> SchedulePath:
-        velocity = self.options["velocity"]
-        key = (statistics, self.options["cost"] or preferred_cost(statistics.costs, velocity), velocity)
-        if getattr(self, "_path", (None, None))[0] != key:
-            self._path = (key, SchedulePath.of(*key))
-        return self._path[1]
-
-    @property
-    def path(self) -> SchedulePath:
-        """The path that runs are partitions of.
-
-        Raises:
-            ConfigurationError: There are no statistics.
-        """
-        if self.statistics is None:
-            raise ConfigurationError(
-                f"{type(self).__name__} learns its time grid from statistics with costs, and has none. Pass stats=, "
-                "measured by `deis-sn calibrate MODEL --cost corrector -o FOLDER`; or give the pipeline `timesteps=` "
-                "or `sigmas=`."
-            )
-        return self._path_of(self.statistics)
+        self._check_path(statistics)
 
     # ----------------------------------------------------------------------------------------------------- plan
 
     def _spaced_levels(self, noise: NoiseSchedule, steps: int) -> Array:
         if self.statistics is None:
             return self._uniform_levels(noise, steps)
-        last, start = self._end(noise), self._start_level(noise, 1.0)
-        levels = self.path.run(check_steps(noise, steps, last), self._path_start(noise), last)
-        return self._legal(noise, np.append(start, levels[1:]))
+        return self._learned_levels(noise, steps)
 
     def _uniform_levels(self, noise: NoiseSchedule, steps: int) -> Array:
-        """Times uniform in tau, for the want of any that were learned: `DEISSNScheduler`'s "trailing"."""
+        """For the want of times that were learned: those of the recipe, or `DEISSNScheduler`'s "trailing"."""
         self._learned = False
         config = self.options
         start, end = config["start_time"], config["end_time"]
         spacing, exponent = ("trailing", None) if start == 1.0 and end is None else ("power_t", 1.0)
+        if self._recipe is not None:
+            spacing, exponent = self._recipe.timestep_spacing, self._recipe.grid_exponent
         levels = spaced_levels(
             noise, steps, spacing, config["final_sigmas_type"], exponent=exponent, start=start, end=end
         )
         return self._shifted(noise, levels)
-
-    def _path_start(self, noise: NoiseSchedule) -> float:
-        """Where the path of a run begins: below noise alone, which has no bound and costs no steps."""
-        start = self._start_level(noise, 1.0)
-        return min(start, PATH_TOP) if starts_from_noise(noise, np.array([start])) else start
-
-    def _start_level(self, noise: NoiseSchedule, share: float) -> float:
-        """The level at a share of the process, of which a run goes through the part below `start_time`."""
-        tau = share * float(self.options["start_time"])
-        return noise.top if tau == 1.0 else float(noise.level(tau))
-
-    def _end(self, noise: NoiseSchedule) -> float:
-        return end_level(noise, self.options["final_sigmas_type"], self.options["end_time"])
-
-    def _legal(self, noise: NoiseSchedule, levels: Array) -> Array:
-        """The levels as they are, or at distinct whole times."""
-        if self.options["whole_timesteps"] and isinstance(noise, TableSchedule):
-            return whole_levels(noise, levels)
-        return levels
 
     def _levels(self, noise: NoiseSchedule, steps: int | None, sigmas: Any, timesteps: Any) -> Array:
         given = "timesteps" if timesteps is not None else "sigmas" if sigmas is not None else None
@@ -277,13 +237,13 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
 
     @property
     def _replans(self) -> bool:
-        return self._learned and self._begin_index is not None
+        return (self._learned or self._recipe is not None) and self._begin_index is not None
 
     def _plan_from(self, begin: int) -> RunPlan | None:
         """Steps of equal cost from call `begin` on, from the share of the process that they are."""
         plan, model = self._plan, self.noise
-        if plan is None:
-            return None
+        if plan is None or self.statistics is None:
+            return super()._plan_from(begin)
         before = sum(plan.starts[:begin])
         start = self._start_level(model, 1.0 - before / plan.steps)
         if start <= max(self.path.levels[0], self._end(model)):
@@ -293,8 +253,6 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         return self._planned(model, np.append(head[:-1], tail))
 
 
-# sigma / alpha above which a run from noise alone spends no step: the noisiest level of EDM, arXiv 2206.00364, table 1
-PATH_TOP = 80.0
 _GRIDS = ("timestep_spacing", "grid_exponent", "steps_offset")
 _FLAGS = ("use_karras", "use_exponential", "use_beta")
 

@@ -57,8 +57,7 @@ def _trials(statistics: ScoreStatistics) -> list[str]:
     """One line for each number of calls: the recipe that is followed, and by how much it beats the next."""
     trials, lines = statistics.trials, []
     for calls in () if trials is None else trials.calls:
-        named, learned = trials.ranking(calls), trials.ranking(calls, learned=True)  # type: ignore[union-attr]
-        best, *others = named or learned
+        best, *others = trials.ranking(calls)  # type: ignore[union-attr]
         fact = f"{best[0]}, error {best[1]:.3g}"
         if others:
             fact += f"; second {others[0][0]}, error {others[0][1]:.3g}"

@@ -44,6 +44,7 @@ class Recipe:
         grid_exponent: Its exponent, where it has one.
         start_time: Where the run starts, as a fraction of the process.
         final_sigmas_type: Where it ends, "zero" or "sigma_min".
+        spread: Of the learned grid, the share of its length that is spread evenly in tau^(1/2), 0 to 1.
 
     Raises:
         StatisticsError: A value of another type, out of range or at odds with another.
@@ -57,12 +58,16 @@ class Recipe:
     grid_exponent: float | None = None
     start_time: float = 1.0
     final_sigmas_type: str = "zero"
+    spread: float = 0.0
 
     def __post_init__(self) -> None:
         for name, sound in _RULES.items():
             if not sound(getattr(self, name)):
                 raise StatisticsError(f"`{name}` of a recipe cannot be {getattr(self, name)!r}.")
-        for name in ("corrector_gain", "grid_exponent", "start_time"):  # equal recipes are equal bytes of a file
+        if self.spread and not self.learned:
+            raise StatisticsError(f"`spread` belongs to the learned grid, got {self.spread!r} of another.")
+        # Equal recipes are equal bytes of a file.
+        for name in ("corrector_gain", "grid_exponent", "start_time", "spread"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else float(value))
         try:
@@ -100,7 +105,8 @@ class Recipe:
         limit = "" if self.corrector_gain is None or not self.corrector_order else f", gain {self.corrector_gain:g}"
         start = "" if self.start_time == 1.0 else f" from {self.start_time:g}"
         end = "" if self.final_sigmas_type == "zero" else f" to {self.final_sigmas_type}"
-        return f"{self.integrand} {self.solver_order}+{self.corrector_order}{limit}, {grid}{start}{end}"
+        spread = f", {100 * self.spread:.0f} % spread" if self.spread else ""
+        return f"{self.integrand} {self.solver_order}+{self.corrector_order}{limit}, {grid}{spread}{start}{end}"
 
 
 NO_LIMIT = 1e6  # a gain that no correction reaches
@@ -134,7 +140,19 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     "grid_exponent": lambda value: value is None or (_number(value) and 0.1 <= value <= 100.0),
     "start_time": lambda value: _number(value) and 0.0 < value <= 1.0,
     "final_sigmas_type": lambda value: value in ("zero", "sigma_min"),
+    "spread": lambda value: _number(value) and 0.0 <= value <= 1.0,
 }
+
+FEW = 4  # calls, up to which dense times at the clean end leave too few above
+
+
+def unmeasured(calls: int) -> Recipe:
+    """What is followed where nothing was measured.
+
+    Predicted data, in which no correction is passed on as grain, on times that are dense at the clean end: of recipes
+    without statistics the best, or nearly, on each of the suite's choosing networks.
+    """
+    return Recipe("data", 2, 2, None, "power_t", 2.0 if calls > FEW else 1.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +221,7 @@ class Trials:
         """Copies and pickles are built anew: NumPy's own would be writeable."""
         return type(self), tuple(getattr(self, one.name) for one in fields(self))
 
-    def best(self, calls: int, learned: bool = False) -> Recipe | None:
+    def best(self, calls: int, learned: bool | None = None) -> Recipe | None:
         """The recipe for a number of calls: least error, with a share of the RMS, and no grain.
 
         Between numbers that were tried the tables are interpolated as powers of the number of calls; beyond, the
@@ -211,17 +229,21 @@ class Trials:
 
         Args:
             calls: How many network calls the run makes.
-            learned: Whether the recipe is to have the learned grid, or one with a name. None if no such was tried.
+            learned: Whether the recipe is to have the learned grid, or one with a name; None for either.
+
+        Returns:
+            None if no such was tried.
         """
         return next((recipe for recipe, _ in self.ranking(calls, learned)), None)
 
-    def ranking(self, calls: int, learned: bool = False) -> list[tuple[Recipe, float]]:
+    def ranking(self, calls: int, learned: bool | None = None) -> list[tuple[Recipe, float]]:
         """All recipes of a kind with their errors, the best first; arguments as for `best`."""
         error, rms, grain = (np.log(self._at(getattr(self, name), calls)) for name in TABLES)
         score = error + RMS_WEIGHT * (rms - error) + GRAIN_WEIGHT * np.maximum(grain - np.log(MOST_GRAIN), 0.0)
         free = [one.integrand == "noise" and one.corrector_order and one.corrector_gain is None for one in self.recipes]
         order = np.argsort(score + np.where(free, np.log(FREE_MARGIN), 0.0), kind="stable").tolist()
-        return [(self.recipes[i], float(np.exp(error[i]))) for i in order if self.recipes[i].learned == learned]
+        wanted = [i for i in order if learned in (None, self.recipes[i].learned)]
+        return [(self.recipes[i], float(np.exp(error[i]))) for i in wanted]
 
     def _at(self, table: NDArray[np.float64], calls: int) -> NDArray[np.float64]:
         """A table at any number of calls; (R,)."""

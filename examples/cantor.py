@@ -17,8 +17,8 @@ from scipy import signal, stats
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-from diffusers_deis_sn.optimise.costs import corrector_cost
-from diffusers_deis_sn.optimise.search import optimise_schedule
+from diffusers_deis_sn.learn.costs import corrector_cost
+from diffusers_deis_sn.learn.search import optimise_schedule
 from toy_experiment import SAMPLERS, Panel, draw, sample, script
 
 CENTRES = torch.tensor([1, 5, 13, 17, 37, 41, 49, 53], dtype=torch.float64) / 54

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from demo import JUDGE, MODEL, REFERENCE_STEPS, ROOT, STATISTICS, Bench, UpstreamDeis
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
-from diffusers_deis_sn.optimise.costs import schedule_costs
+from diffusers_deis_sn.learn.costs import schedule_costs
 from diffusers_deis_sn.statistics.cost import LocalCost
 from family_figure import draw, overview, summary
 from tiny_digits import draw_prompts, load_judge

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.distributions import Distribution
 
-from diffusers_deis_sn.optimise.costs import Epsilon
+from diffusers_deis_sn.learn.costs import Epsilon
 from diffusers_deis_sn.plots.style import BLUE, MUTED, ORANGE, house_style, panels
 
 SAMPLERS = {"annealed Langevin": 5, "Euler": 0}

@@ -30,9 +30,9 @@ from torch import Tensor, nn
 
 from adaptive_figure import draw, table
 from diffusers_deis_sn import __version__
-from diffusers_deis_sn.optimise.adaptive import AdaptiveSchedule
-from diffusers_deis_sn.optimise.costs import Epsilon, corrector_cost, schedule_costs
-from diffusers_deis_sn.optimise.path import SchedulePath
+from diffusers_deis_sn.learn.adaptive import AdaptiveSchedule
+from diffusers_deis_sn.learn.costs import Epsilon, corrector_cost, schedule_costs
+from diffusers_deis_sn.learn.path import SchedulePath
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEDULES: dict[str, Callable[[float, float, int], np.ndarray]] = {

@@ -10,10 +10,10 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
-from diffusers_deis_sn.maths.normaliser import Normaliser
-from diffusers_deis_sn.maths.sigma import SigmaSchedule
-from diffusers_deis_sn.maths.solver import solver_table
-from diffusers_deis_sn.maths.update import combine
+from diffusers_deis_sn.core.normaliser import Normaliser
+from diffusers_deis_sn.core.sigma import SigmaSchedule
+from diffusers_deis_sn.core.solvers import Corrector, named_solver
+from diffusers_deis_sn.core.update import combine
 from oracles import Gaussian, Mixture
 
 NOISE = SigmaSchedule(0.01, 5.0, label="sigma")
@@ -85,9 +85,12 @@ def error(flow: Flow, levels: np.ndarray, known: int = 0, r: Normaliser = FLAT, 
         levels: Where the steps begin, and the end.
         known: See above.
         r: The normaliser.
-        **solver: Of `solver_table`: solver, order, interpolation, integrand, corrector_order.
+        **solver: solver, order, interpolation, integrand, corrector_order, as a scheduler has them.
     """
-    table = solver_table(NOISE, r, levels, **solver)
+    options = {"lower_order_final": False, "name": solver.get("solver", "multistep")} | solver
+    corrector = Corrector(options.pop("corrector_order", 0))
+    options.pop("solver", None)
+    table = named_solver(**options, corrector=corrector).table(NOISE, r, levels)
     truth = flow.exact((*levels[: known + 1].tolist(), float(levels[-1])))
     x, outputs = flow.start, []
     for n, level in enumerate(table.levels[:-1].tolist()):

@@ -17,7 +17,7 @@ import torch
 from scipy.integrate import quad
 from torch import Tensor
 
-from diffusers_deis_sn.maths.noise import NoiseSchedule, TableSchedule, vp_schedule
+from diffusers_deis_sn.core.noise import NoiseSchedule, TableSchedule, vp_schedule
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 
 Epsilon = Callable[[Tensor, float], Tensor]

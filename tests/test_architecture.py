@@ -49,14 +49,14 @@ def test_imports_flow_one_way() -> None:
 def test_an_import_against_the_flow_is_caught(tmp_path: Path) -> None:
     package = tmp_path / "diffusers_deis_sn"
     shutil.copytree(ROOT / "src" / "diffusers_deis_sn", package, ignore=shutil.ignore_patterns("__pycache__"))
-    (package / "maths" / "intruder.py").write_text("import diffusers_deis_sn.schedulers\nimport torch\n")
+    (package / "core" / "intruder.py").write_text("import diffusers_deis_sn.schedulers\nimport torch\n")
     (package / "homeless.py").write_text("")
 
     done = check_contracts(tmp_path)
 
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "diffusers_deis_sn.maths is not allowed to import diffusers_deis_sn.schedulers" in done.stdout
-    assert "diffusers_deis_sn.maths is not allowed to import torch" in done.stdout
+    assert "diffusers_deis_sn.core is not allowed to import diffusers_deis_sn.schedulers" in done.stdout
+    assert "diffusers_deis_sn.core is not allowed to import torch" in done.stdout
     assert "homeless" in done.stdout
 
 

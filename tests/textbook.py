@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from diffusers_deis_sn.maths.runge_kutta import Tableau
-from diffusers_deis_sn.maths.table import CoefficientTable
+from diffusers_deis_sn.core.runge_kutta import Tableau
+from diffusers_deis_sn.core.table import CoefficientTable
 from oracles import Definition, integral
 
 Output = Callable[[np.ndarray, float], np.ndarray]

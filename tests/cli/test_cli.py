@@ -8,9 +8,9 @@ import torch
 from diffusers_deis_sn import __version__
 from diffusers_deis_sn.cli import choices
 from diffusers_deis_sn.cli.app import main
-from diffusers_deis_sn.maths.spacing import FINAL_SIGMAS
-from diffusers_deis_sn.optimise.export import FORMATS, learned_levels, schedule_summary, schedule_text
-from diffusers_deis_sn.optimise.path import VELOCITIES
+from diffusers_deis_sn.core.spacing import FINAL_SIGMAS
+from diffusers_deis_sn.learn.export import FORMATS, learned_levels, schedule_summary, schedule_text
+from diffusers_deis_sn.learn.path import VELOCITIES
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED
 from diffusers_deis_sn.statistics.origin import hash_prompts

@@ -17,8 +17,8 @@ from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStati
 from diffusers_deis_sn.collect.probing import _at_entered
 from diffusers_deis_sn.collect.recorder import WIDEST, RecordingScheduler
 from diffusers_deis_sn.collect.run import calibrate, recording
+from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.maths.noise import vp_schedule
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from oracles import SD_BETAS, gaussian_corrector_length
 from records import gaussian_costs

@@ -18,10 +18,9 @@ from diffusers_deis_sn.collect import run as running
 from diffusers_deis_sn.collect.calls import plan_calls
 from diffusers_deis_sn.collect.run import TRIAL_CALLS, calibrate
 from diffusers_deis_sn.collect.trying import CALLS, FINE_CALLS, LOST, MENU, Trier, distances, finest_band
-from diffusers_deis_sn.maths.noise import vp_schedule
-from diffusers_deis_sn.maths.spacing import whole_levels
+from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.schedulers._own_config import default_options
-from diffusers_deis_sn.statistics.trials import Recipe, Trials
+from diffusers_deis_sn.statistics.trials import Method, Trials
 from exact_pipelines import ExactPipeline, gaussian_network, starts_of
 from oracles import SD_BETAS, digits_mixture, sample
 from tiny_pipelines import BUILDERS
@@ -29,9 +28,9 @@ from tiny_pipelines import BUILDERS
 SD = vp_schedule(**SD_BETAS)
 MIXTURE = digits_mixture()
 SHORT = (
-    Recipe("noise", 2, 4, 0.375, "power_t", 1.0),
-    Recipe("data", 2, 2, None, "power_t", 2.0),
-    Recipe("noise", 2, 0, None, "learned"),
+    Method("noise", 2, 4, 0.375, "power_t", 1.0),
+    Method("data", 2, 2, None, "power_t", 2.0),
+    Method("noise", 2, 0, None, "learned"),
 )
 QUICK: dict[str, Any] = {"num_samples": 4, "num_inference_steps": 40, "batch_size": 4, "progress": False}
 
@@ -51,18 +50,18 @@ def gaussian_pipeline(scheduler: Any = None) -> ExactPipeline:
     return ExactPipeline(gaussian_network(SD, 0.5), (2, 4, 4), scheduler)
 
 
-def by_hand(recipe: Recipe, stats: ScoreStatistics) -> Any:
+def by_hand(recipe: Method, stats: ScoreStatistics) -> Any:
     """A scheduler with the options of a recipe, as a user would write them."""
     ours = ScoreOptimalScheduler if recipe.learned else DEISSNScheduler
     options = {name: value for name, value in recipe.options().items() if name in default_options(ours)}
     return ours(**SD_BETAS, stats=stats, recipe="fixed", **options)
 
 
-def run_by_hand(recipe: Recipe, stats: ScoreStatistics, x: Tensor, steps: int) -> Tensor:
+def run_by_hand(recipe: Method, stats: ScoreStatistics, x: Tensor, steps: int) -> Tensor:
     """Where digits end, at distinct whole times."""
     scheduler = by_hand(recipe, stats)
     scheduler.set_timesteps(steps)
-    times = SD.time(whole_levels(SD, np.array(scheduler._plan.levels))[:-1])
+    times = SD.time(SD.whole(np.array(scheduler._plan.levels))[:-1])
     scheduler.set_timesteps(timesteps=np.round(times))
     for t in scheduler.timesteps:
         x = scheduler.step(MIXTURE.epsilon(x, float(t)), t, x).prev_sample
@@ -119,7 +118,7 @@ def test_a_scheduler_made_from_them_is_among_the_best_of_the_menu(exact_ends):
     for steps in (5, 10):
         followed = error(sample(ours, MIXTURE.epsilon, starts, steps))
         all_of_them = [error(run_by_hand(one, statistics, starts, steps)) for one in MENU if not one.learned]
-        assert ours.recipe in MENU and followed < 2.0 * min(all_of_them)
+        assert ours.method in MENU and followed < 2.0 * min(all_of_them)
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
@@ -299,7 +298,7 @@ def test_recipes_that_the_process_does_not_have_are_left_out(caplog):
     pipe = gaussian_pipeline()
     statistics = calibrate(pipe, trials=0, **QUICK)
     bare = replace(statistics, costs={}, mean_abs_data=None, mean_abs_data_error=None)
-    too_late = Recipe(timestep_spacing="power_t", start_time=1e-4)
+    too_late = Method(timestep_spacing="power_t", start_time=1e-4)
     done = trier(pipe, bare).tried((*SHORT, too_late), (4, 7))
     assert isinstance(done, Trials) and done.recipes == SHORT[:1] and done.error.shape == (1, 2)
     told = information(caplog)

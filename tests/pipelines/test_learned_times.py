@@ -10,9 +10,9 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.errors import StepError
-from diffusers_deis_sn.maths.noise import vp_schedule
-from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
 from oracles import SD_BETAS
 from records import costed_record
 from tiny_pipelines import PROMPT

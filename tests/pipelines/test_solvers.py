@@ -10,7 +10,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler, EDMEulerScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
-from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
+from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from tiny_pipelines import BUILDERS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors

@@ -9,11 +9,11 @@ import matplotlib
 import numpy as np
 import pytest
 
+from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.spacing import spaced_levels
 from diffusers_deis_sn.errors import MissingCostError, ScheduleError, TimestepsError
-from diffusers_deis_sn.maths.noise import vp_schedule
-from diffusers_deis_sn.maths.spacing import spaced_levels
-from diffusers_deis_sn.optimise.export import learned_levels
-from diffusers_deis_sn.optimise.path import SchedulePath
+from diffusers_deis_sn.learn.export import learned_levels
+from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.plots.schedule import STRETCHES, named_levels, schedule_figure
 from oracles import SD_BETAS
 from records import costed_record, edm_record, gaussian_record

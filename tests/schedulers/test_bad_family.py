@@ -10,9 +10,9 @@ import pytest
 from diffusers import DPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
+from diffusers_deis_sn.core.noise import NoiseSchedule
+from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.errors import ConfigurationError, NoiseScheduleError, StepError
-from diffusers_deis_sn.maths.noise import NoiseSchedule
-from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
 from oracles import SD_BETAS, start_noise, statistics_of
 from records import gaussian_record
 from refusals import refused

@@ -29,11 +29,11 @@ from hypothesis import strategies as st
 
 import diffusers_deis_sn
 from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.core.coefficients import INTERPOLATIONS
+from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
+from diffusers_deis_sn.core.spacing import FINAL_SIGMAS, INTEGER_SPACINGS, SPACINGS
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
-from diffusers_deis_sn.maths.coefficients import INTERPOLATIONS
-from diffusers_deis_sn.maths.noise import vp_schedule
-from diffusers_deis_sn.maths.prediction import PREDICTION_TYPES
-from diffusers_deis_sn.maths.spacing import FINAL_SIGMAS, INTEGER_SPACINGS, SPACINGS
 from oracles import DDPM_BETAS, SD_BETAS, Gaussian, start_noise
 from records import gaussian_record
 from trace_syncs import trace

@@ -10,10 +10,10 @@ import torch
 from diffusers import DDIMScheduler, HeunDiscreteScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
+from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.errors import StepError
-from diffusers_deis_sn.maths.noise import vp_schedule
-from diffusers_deis_sn.maths.prediction import PREDICTION_TYPES
-from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
 from flows import TWO_BUMPS, uniform
 from oracles import (
     SD_BETAS,
@@ -96,7 +96,7 @@ def test_with_the_exact_r_gaussian_data_are_solved_exactly(name, steps, exact_r)
     ],
 )
 def test_orders_of_runs(name, variable, steps, order):
-    """The first four samples are exact; tests/maths has all orders and all combinations."""
+    """The first four samples are exact; tests/core has all orders and all combinations."""
     errors = []
     for number in (steps, 2 * steps):
         levels = uniform(number, variable)

@@ -20,7 +20,7 @@ from diffusers import (
 from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
-from diffusers_deis_sn.maths.flow import FlowSchedule
+from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.statistics import StatisticsOrigin
 from oracles import SD_BETAS, rms
 

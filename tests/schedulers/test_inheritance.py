@@ -59,8 +59,8 @@ def test_runge_kutta_does_not_inherit_an_order_or_a_corrector(solver):
 
 def test_the_corrector_of_sasolver_is_not_ours():
     config = SASolverScheduler(**SD_BETAS, predictor_order=3, corrector_order=3).config
-    assert DEISSNScheduler.from_config(config).corrector_order == 0
-    assert DEISSNScheduler.from_config(config, corrector_order=2).corrector_order == 2
+    assert DEISSNScheduler.from_config(config).recipe.solver.corrector.order == 0
+    assert DEISSNScheduler.from_config(config, corrector_order=2).recipe.solver.corrector.order == 2
 
 
 @pytest.mark.parametrize("kind", [EulerDiscreteScheduler, UniPCMultistepScheduler])
@@ -91,5 +91,5 @@ def test_the_limit_on_corrections_knows_the_guidance(measured, given, expected):
     noise = DEISSNScheduler(**SD_BETAS).noise
     stats = statistics_of(noise, np.array([0.0, 999.0]), np.array([0.5, 0.8]), guidance_scale=measured)
     scheduler = DEISSNScheduler(**SD_BETAS, stats=stats, guidance_scale=given)
-    assert scheduler.corrector_order == 4
-    assert scheduler.gain_limit == pytest.approx(expected)
+    assert scheduler.recipe.solver.corrector.order == 4
+    assert scheduler.recipe.solver.corrector.gain == pytest.approx(expected)

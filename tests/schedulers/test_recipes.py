@@ -18,12 +18,13 @@ from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.collect.trying import MENU
+from diffusers_deis_sn.core.flow import FlowSchedule
+from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.spacing import spaced_levels
 from diffusers_deis_sn.errors import ConfigurationError, StepError
-from diffusers_deis_sn.maths.flow import FlowSchedule
-from diffusers_deis_sn.maths.noise import vp_schedule
-from diffusers_deis_sn.maths.spacing import spaced_levels, whole_levels
-from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, default_options
-from diffusers_deis_sn.statistics.trials import Recipe, Trials, unmeasured
+from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
+from diffusers_deis_sn.statistics.trials import Method, Trials, unmeasured
 from oracles import SD_BETAS
 from records import costed_record, edm_record
 from tiny_pipelines.studio import Studio
@@ -32,15 +33,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # 
 
 OURS = [DEISSNScheduler, ScoreOptimalScheduler]
 BOTH = pytest.mark.parametrize("ours", OURS)
-FEW = Recipe("noise", 3, 2, 0.5, "power_t", 1.5)
-MANY = Recipe("data", 3, 3, None, "power_t", 2.0)
-LEARNED_FEW = Recipe("data", 2, 2, None, "learned")
-LEARNED_MANY = Recipe("noise", 3, 4, 1.5, "learned", start_time=0.97)
+FEW = Method("noise", 3, 2, 0.5, "power_t", 1.5)
+MANY = Method("data", 3, 3, None, "power_t", 2.0)
+LEARNED_FEW = Method("data", 2, 2, None, "learned")
+LEARNED_MANY = Method("noise", 3, 4, 1.5, "learned", start_time=0.97)
 RECIPES = {DEISSNScheduler: (FEW, MANY), ScoreOptimalScheduler: (LEARNED_FEW, LEARNED_MANY)}
 SD = vp_schedule(**SD_BETAS)
 
 
-def with_trials(record: ScoreStatistics, *recipes: Recipe, error: Any = None, guidance: float = 4.0) -> ScoreStatistics:
+def with_trials(record: ScoreStatistics, *recipes: Method, error: Any = None, guidance: float = 4.0) -> ScoreStatistics:
     """A record on whose model these recipes were tried: by default the first is the best of each kind."""
     error = [[1.0 + k, 1.0 + k] for k in range(len(recipes))] if error is None else error
     trials = Trials(recipes, (4, 16), error, error, np.ones((len(recipes), 2)), 8)
@@ -57,23 +58,28 @@ def tried(ours: type, **options: Any) -> Any:
     return ours(**SD_BETAS, stats=STATS, **options)
 
 
-def by_hand(ours: type, recipe: Recipe, **options: Any) -> Any:
+def by_hand(ours: type, recipe: Method, **options: Any) -> Any:
     """A scheduler that has the options of a recipe in its config."""
     given = {name: value for name, value in recipe.options().items() if name in default_options(ours)}
     return ours(**SD_BETAS, **{"stats": STATS} | given | options, recipe="fixed")
 
 
-def run_by_hand(ours: type, recipe: Recipe, steps: int, **options: Any) -> Tensor:
+def run_by_hand(ours: type, recipe: Method, steps: int, **options: Any) -> Tensor:
     """What such a scheduler makes, at distinct whole times: some networks know no others."""
     scheduler = by_hand(ours, recipe, **options)
     scheduler.set_timesteps(steps)
-    levels = whole_levels(SD, np.array(scheduler._plan.levels))
+    levels = SD.whole(np.array(scheduler._plan.levels))
     return run(scheduler, None, timesteps=np.round(SD.time(levels[:-1])))
 
 
-def recipe_of(scheduler: Any, steps: int = 4) -> Recipe | None:
+def options_of(scheduler: Any) -> dict[str, Any]:
+    """Those of the config, whatever is followed."""
+    return configured(scheduler.config, type(scheduler))
+
+
+def recipe_of(scheduler: Any, steps: int = 4) -> Method | None:
     scheduler.set_timesteps(steps)
-    return scheduler.recipe
+    return scheduler.method
 
 
 def run(scheduler: Any, steps: int | None = 6, **given: Any) -> Tensor:
@@ -91,10 +97,10 @@ def run(scheduler: Any, steps: int | None = 6, **given: Any) -> Tensor:
 @BOTH
 def test_the_recipe_is_the_best_for_the_number_of_steps(ours, steps, place):
     scheduler, expected = tried(ours), RECIPES[ours][place]
-    assert scheduler.recipe is None and scheduler.options == ours(**SD_BETAS).options  # before a run
+    assert scheduler.method is None and scheduler.options == ours(**SD_BETAS).options  # before a run
     assert recipe_of(scheduler, steps) == expected == STATS.trials.best(steps, learned=ours is ScoreOptimalScheduler)
-    assert scheduler.options == scheduler._configured | {
-        name: value for name, value in expected.options().items() if name in scheduler._configured
+    assert scheduler.options == options_of(scheduler) | {
+        name: value for name, value in expected.options().items() if name in options_of(scheduler)
     }
 
 
@@ -105,7 +111,7 @@ def test_a_run_that_follows_a_recipe_is_one_with_its_options(recipe):
     scheduler = ours(**SD_BETAS, stats=stats)
     for steps in (3, 8, 31):
         assert torch.equal(run(scheduler, steps), run_by_hand(ours, recipe, steps, stats=stats))
-        assert scheduler.recipe == recipe and np.all(scheduler.timesteps.numpy() % 1.0 == 0.0)
+        assert scheduler.method == recipe and np.all(scheduler.timesteps.numpy() % 1.0 == 0.0)
 
 
 def test_each_scheduler_takes_the_kinds_of_recipe_it_can():
@@ -127,9 +133,9 @@ def test_without_statistics_what_is_safest_is_followed(ours):
     scheduler = ours(**SD_BETAS)
     for steps, exponent in ((4, 1.5), (7, 2.0)):
         recipe = recipe_of(scheduler, steps)
-        assert recipe == unmeasured(steps) == Recipe("data", 2, 2, None, "power_t", exponent)
+        assert recipe == unmeasured(steps) == Method("data", 2, 2, None, "power_t", exponent)
         options = {name: value for name, value in recipe.options().items() if name in default_options(DEISSNScheduler)}
-        times = SD.time(whole_levels(SD, spaced_levels(SD, steps, "power_t", "zero", exponent=exponent))[:-1]).round()
+        times = SD.time(SD.whole(spaced_levels(SD, steps, "power_t", "zero", exponent=exponent))[:-1]).round()
         by_options = DEISSNScheduler(**SD_BETAS, **options, recipe="fixed")
         assert torch.equal(run(scheduler, steps), run(by_options, None, timesteps=times))
     assert not scheduler.normalised
@@ -174,6 +180,7 @@ def test_models_of_other_processes_follow_theirs(process):
 
 CHOICES: dict[str, Any] = {
     "solver": "ipndm",
+    "grid": Power("t", 3.0),
     "solver_order": 3,
     "interpolation": "rho",
     "integrand": "data",
@@ -261,7 +268,7 @@ def test_what_another_class_had_chosen_is_no_choice(ours, theirs, tmp_path):
         scheduler = ours.from_config(config, stats=STATS)
         for steps, recipe in zip((5, 12), RECIPES[ours], strict=True):
             assert torch.equal(run(scheduler, steps), run_by_hand(ours, recipe, steps))
-            assert scheduler.recipe == recipe
+            assert scheduler.method == recipe
         assert recipe_of(ours.from_config(config, stats=STATS, solver_order=2)) is None
 
 
@@ -301,17 +308,18 @@ def test_far_more_guidance_than_they_were_tried_with_turns_them_off(ours, guidan
 def test_the_limit_on_the_gain_is_divided_by_the_guidance_and_by_two_at_least(ours, guidance, measured, expected):
     plain = costed_record(SD).with_origin(guidance_scale=measured)
     scheduler = ours(**SD_BETAS, stats=plain, guidance_scale=guidance)
-    assert scheduler.options["corrector_gain"] == 0.75 and scheduler.gain_limit == pytest.approx(expected)
-    assert ours(**SD_BETAS, corrector_gain=1.5, guidance_scale=3.0).gain_limit == 0.5
+    assert scheduler.options["corrector_gain"] == 0.75
+    assert scheduler.recipe.solver.corrector.gain == pytest.approx(expected)
+    assert ours(**SD_BETAS, corrector_gain=1.5, guidance_scale=3.0).recipe.solver.corrector.gain == 0.5
 
 
 def test_the_limit_of_a_recipe_is_divided_likewise():
     for guidance in (None, 2.0, 5.0):  # by that with which it was tried
         scheduler = tried(DEISSNScheduler, guidance_scale=guidance)
-        assert recipe_of(scheduler) == FEW and scheduler.gain_limit == FEW.corrector_gain / 4.0
+        assert recipe_of(scheduler) == FEW and scheduler.recipe.solver.corrector.gain == FEW.corrector_gain / 4.0
     stats = STATS.with_origin(guidance_scale=1.0)
     unguided = DEISSNScheduler(**SD_BETAS, stats=stats)
-    assert recipe_of(unguided) == FEW and unguided.gain_limit == FEW.corrector_gain / 2.0
+    assert recipe_of(unguided) == FEW and unguided.recipe.solver.corrector.gain == FEW.corrector_gain / 2.0
 
 
 # -------------------------------------------------------------------------------------------------- times by the caller
@@ -323,8 +331,8 @@ def test_runs_at_given_times_follow_the_options(ours, given):
     scheduler = tried(ours)
     assert recipe_of(scheduler) == RECIPES[ours][0]
     assert torch.equal(run(scheduler, None, **given), run(tried(ours, recipe="fixed"), None, **given))
-    assert scheduler.recipe is None and scheduler.options == scheduler._configured
-    assert torch.equal(run(scheduler, 4), run(tried(ours), 4)) and scheduler.recipe == RECIPES[ours][0]
+    assert scheduler.method is None and scheduler.options == options_of(scheduler)
+    assert torch.equal(run(scheduler, 4), run(tried(ours), 4)) and scheduler.method == RECIPES[ours][0]
 
 
 # ----------------------------------------------------------------------------------------------------- refused requests
@@ -349,13 +357,13 @@ REFUSED: dict[str, dict[str, Any]] = {
     "no such device": {"num_inference_steps": 12, "device": "fpga"},
     "given times on no such device": {"timesteps": [900, 100], "device": "fpga"},
 }
-STATE = ("recipe", "options", "num_inference_steps", "order", "step_index", "begin_index", "init_noise_sigma")
+STATE = ("recipe", "method", "options", "num_inference_steps", "order", "step_index", "begin_index", "init_noise_sigma")
 
 
 def state(scheduler: Any) -> tuple[Any, ...]:
     """All that a run is planned by; the objects themselves, for a plan is frozen."""
     plan = (id(scheduler._plan), id(scheduler.timesteps), id(scheduler.sigmas), id(scheduler._grid))
-    return (*(getattr(scheduler, name) for name in STATE), plan, scheduler._replans, scheduler._shift)
+    return (*(getattr(scheduler, name) for name in STATE), plan, id(scheduler._run))
 
 
 @pytest.mark.parametrize("request_", REFUSED.values(), ids=REFUSED.keys())
@@ -405,11 +413,11 @@ def no_data_scale(scheduler: Any) -> None:
 def test_so_does_one_that_is_refused_for_what_became_of_the_scheduler(ours, spoil):
     scheduler, steps = tried(ours), 4 if ours is ScoreOptimalScheduler else 12  # those of a recipe of the data form
     scheduler.set_timesteps(8)
-    plan, recipe = scheduler._plan, scheduler.recipe
+    plan, recipe = scheduler._plan, scheduler.method
     spoil(scheduler)
     with pytest.raises(ValueError):
         scheduler.set_timesteps(steps)
-    assert scheduler._plan is plan and scheduler.recipe == recipe
+    assert scheduler._plan is plan and scheduler.method == recipe
 
 
 def test_a_flow_without_its_shift_is_refused_likewise():
@@ -419,7 +427,7 @@ def test_a_flow_without_its_shift_is_refused_likewise():
     for wrong in ({"num_inference_steps": 9}, {"num_inference_steps": 9, "mu": float("nan")}):
         with pytest.raises(ValueError):
             scheduler.set_timesteps(**wrong)
-        assert state(scheduler) == before and scheduler.recipe == FEW
+        assert state(scheduler) == before and scheduler.method == FEW
 
 
 # ----------------------------------------------------------------------------------------------------- other statistics
@@ -431,13 +439,13 @@ def test_other_statistics_end_what_those_before_began(ours):
     assert recipe_of(scheduler, 12 if ours is DEISSNScheduler else 4).integrand == "data"
     poorer = replace(costed_record(SD), mean_abs_data=None, mean_abs_data_error=None)
     scheduler.set_stats(poorer)  # which the noise form of the options can do with
-    assert scheduler.recipe is None and scheduler.options == scheduler._configured
+    assert scheduler.method is None and scheduler.options == options_of(scheduler)
     assert torch.equal(run(scheduler), run(ours(**SD_BETAS, stats=poorer)))
     scheduler.set_stats(STATS)
     assert recipe_of(scheduler) == RECIPES[ours][0]
     with pytest.raises(ValueError, match="another noise schedule"):
         scheduler.set_stats(costed_record(vp_schedule()))
-    assert scheduler.recipe == RECIPES[ours][0] and scheduler.statistics == STATS
+    assert scheduler.method == RECIPES[ours][0] and scheduler.statistics == STATS
     scheduler.set_stats(None)
     assert recipe_of(scheduler) == unmeasured(4)
 
@@ -484,7 +492,7 @@ def test_the_choice_survives(ours, first, life, tmp_path):
     expected = run(scheduler, 5), run(scheduler, 12)
     again = life(scheduler, tmp_path)
     assert torch.equal(run(again, 5), expected[0]) and torch.equal(run(again, 12), expected[1])
-    assert again.recipe == scheduler.recipe and again.options == scheduler.options
+    assert again.method == scheduler.method and again.options == scheduler.options
 
 
 @pytest.mark.parametrize("options", [{}, {"solver_order": 3}, {"recipe": "fixed"}, {"recipe": "measured"}], ids=str)
@@ -493,7 +501,7 @@ def test_so_it_does_where_copies_are_made_by_hand(ours, options):
     """`Scheduler(**scheduler.config)`, as some code makes them."""
     scheduler = tried(ours, **options)
     again = ours(**scheduler.config)
-    assert torch.equal(run(again, 5), run(scheduler, 5)) and again.recipe == scheduler.recipe
+    assert torch.equal(run(again, 5), run(scheduler, 5)) and again.method == scheduler.method
 
 
 @BOTH
@@ -504,7 +512,7 @@ def test_a_copy_in_the_middle_of_a_run_goes_on_by_its_recipe(ours):
     for t in scheduler.timesteps[:2]:
         x = scheduler.step(torch.sin(3.0 * x), t, x).prev_sample
     again, ends = pickle.loads(pickle.dumps(scheduler)), []
-    assert again.recipe == scheduler.recipe and again.options == scheduler.options
+    assert again.method == scheduler.method and again.options == scheduler.options
     for one in (scheduler, again):
         y = x
         for t in one.timesteps[2:]:
@@ -515,8 +523,8 @@ def test_a_copy_in_the_middle_of_a_run_goes_on_by_its_recipe(ours):
 
 # ------------------------------------------------------------------------------------------------------- image to image
 
-SQUARE = with_trials(costed_record(SD), Recipe("data", 3, 3, None, "power_t", 2.0))
-ROUND = with_trials(costed_record(SD), Recipe("noise", 2, 4, 0.5, "power_t", 1.0))  # 10 steps at whole times
+SQUARE = with_trials(costed_record(SD), Method("data", 3, 3, None, "power_t", 2.0))
+ROUND = with_trials(costed_record(SD), Method("noise", 2, 4, 0.5, "power_t", 1.0))  # 10 steps at whole times
 
 
 @cache
@@ -539,9 +547,9 @@ def test_a_run_from_an_image_is_that_of_the_options(name, options, stats):
         times, inputs = studio.times, studio.inputs
         assert torch.equal(studio.run(recipe, steps, strength=strength), expected)
         assert studio.times == times and all(map(torch.equal, studio.inputs, inputs))
-        assert recipe.recipe is None and recipe.begin_index == fixed.begin_index
+        assert recipe.method is None and recipe.begin_index == fixed.begin_index
     studio.run(recipe, 10, strength=1.0)
-    assert recipe.recipe == stats.trials.recipes[0]
+    assert recipe.method == stats.trials.recipes[0]
     whole = DEISSNScheduler.from_config(studio.config, **SD_BETAS, stats=stats, recipe="measured")
     whole.set_timesteps(10)
     assert studio.times == whole.timesteps.tolist()
@@ -556,9 +564,9 @@ def test_flow_pipelines_likewise(name):
     )
     for steps, strength in ((5, 0.6), (10, 0.3)):
         assert torch.equal(studio.run(recipe, steps, strength=strength), studio.run(fixed, steps, strength=strength))
-        assert recipe.recipe is None
+        assert recipe.method is None
     first = studio.run(recipe, 5, strength=1.0)
-    assert recipe.recipe == MANY and not torch.equal(first, studio.run(fixed, 5, strength=1.0))
+    assert recipe.method == MANY and not torch.equal(first, studio.run(fixed, 5, strength=1.0))
 
 
 @pytest.mark.parametrize("name", ["sd_img2img", "kandinsky22_img2img"])
@@ -570,10 +578,10 @@ def test_learned_times_from_an_image_are_those_of_the_options(name):
     )
     result, expected = (studio.run(scheduler, 10, strength=0.4) for scheduler in (recipe, fixed))
     if name == "sd_img2img":
-        assert torch.equal(result, expected) and recipe.recipe is None
+        assert torch.equal(result, expected) and recipe.method is None
     else:  # its list of times is cut, with learned times too
         studio.run(recipe, 10, strength=0.4)
-        assert recipe.recipe == LEARNED_FEW and studio.times == recipe.timesteps[6:].tolist()
+        assert recipe.method == LEARNED_FEW and studio.times == recipe.timesteps[6:].tolist()
 
 
 def test_a_copy_of_the_old_times_is_an_error_and_not_another_picture():
@@ -584,7 +592,7 @@ def test_a_copy_of_the_old_times_is_an_error_and_not_another_picture():
         if begins:
             scheduler.set_begin_index(4)
         scheduler.add_noise(x, x, kept[:1])
-        assert scheduler.recipe is None and scheduler.timesteps[4] == 599.0
+        assert scheduler.method is None and scheduler.timesteps[4] == 599.0
         with pytest.raises(StepError, match=r"copy of `scheduler.timesteps`|is not in the plan|at timestep 599"):
             scheduler.step(x, kept[0], x)
 
@@ -601,7 +609,7 @@ def test_noise_added_in_training_or_by_hand_plans_nothing():
     for t in scheduler.timesteps:
         x = scheduler.step(torch.sin(x), t, x).prev_sample
         scheduler.add_noise(x, x, scheduler.timesteps[3:4])  # within a run, as inpainting does
-    assert scheduler._plan is plan and scheduler.recipe == FEW
+    assert scheduler._plan is plan and scheduler.method == FEW
 
 
 # ---------------------------------------------------------------------------------------------------------------- flows
@@ -609,7 +617,7 @@ def test_noise_added_in_training_or_by_hand_plans_nothing():
 FLOW: dict[str, Any] = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 
 
-def flow_statistics(*recipes: Recipe) -> ScoreStatistics:
+def flow_statistics(*recipes: Method) -> ScoreStatistics:
     noise = FlowSchedule()
     record = costed_record(noise, times=np.concatenate([np.linspace(4.0, 990.0, 100), [995.0, 999.0, 1000.0]]))
     record = record.with_origin(prediction_type="flow_prediction", fingerprint=noise.fingerprint)
@@ -630,11 +638,11 @@ def test_equal_steps_of_sigma_choose_nothing_but_their_number(options, form):
     for number in (1, 2, 7):
         one.set_timesteps(sigmas=form(equal_steps(number)))
         other.set_timesteps(number)
-        assert one._plan.levels == other._plan.levels and one.recipe == other.recipe
+        assert one._plan.levels == other._plan.levels and one.method == other.method
         assert len(one.timesteps) == number
         one.set_timesteps(40, sigmas=form(equal_steps(number)))
         assert one._plan.levels == other._plan.levels
-    assert (one.recipe == FEW) == (not options or "flow_shift" in options)
+    assert (one.method == FEW) == (not options or "flow_shift" in options)
 
 
 def test_learned_times_serve_pipelines_that_always_pass_sigmas():
@@ -642,7 +650,7 @@ def test_learned_times_serve_pipelines_that_always_pass_sigmas():
     scheduler.set_timesteps(6)
     levels = scheduler._plan.levels
     scheduler.set_timesteps(sigmas=equal_steps(6))
-    assert scheduler._plan.levels == levels and scheduler._learned
+    assert scheduler._plan.levels == levels and scheduler._run.own_grid
 
 
 @pytest.mark.parametrize(
@@ -652,7 +660,7 @@ def test_learned_times_serve_pipelines_that_always_pass_sigmas():
 def test_other_lists_are_used_exactly(ours, sigmas):
     scheduler = ours(**FLOW, stats=flow_statistics(FEW, LEARNED_FEW))
     scheduler.set_timesteps(sigmas=sigmas)
-    assert scheduler.recipe is None
+    assert scheduler.method is None
     assert scheduler.sigmas.tolist() == pytest.approx([one for one in sigmas if one] + [0.0], abs=1e-6)
 
 
@@ -660,7 +668,7 @@ def test_equal_numbers_are_a_choice_where_they_are_levels_of_noise():
     """sigma / alpha of models of betas, whose grid is nothing like that."""
     scheduler = tried(DEISSNScheduler)
     scheduler.set_timesteps(sigmas=equal_steps(4))
-    assert scheduler.recipe is None and scheduler.sigmas.tolist() == pytest.approx([*equal_steps(4), 0.0], abs=1e-6)
+    assert scheduler.method is None and scheduler.sigmas.tolist() == pytest.approx([*equal_steps(4), 0.0], abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["flux", "sd3", "sana"])
@@ -676,7 +684,7 @@ def test_grids_reach_the_networks_of_flow_pipelines(name):
     for way, (ours, options) in ways.items():
         scheduler = ours.from_config(studio.config, **options)
         studio.run(scheduler, 6)
-        assert len(studio.times) == 6 and (scheduler.recipe == FEW) == (way == "recipe")
+        assert len(studio.times) == 6 and (scheduler.method == FEW) == (way == "recipe")
         scale = scheduler.timesteps[0].item() / studio.times[0]
         assert [scale * time for time in studio.times] == pytest.approx(scheduler.timesteps.tolist(), rel=1e-4)
         told[way] = tuple(studio.times)

@@ -26,6 +26,8 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
+from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.errors import (
     ConfigurationError,
     MissingCostError,
@@ -36,8 +38,6 @@ from diffusers_deis_sn.errors import (
     StepError,
     TimestepsError,
 )
-from diffusers_deis_sn.maths.noise import vp_schedule
-from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
 from diffusers_deis_sn.statistics.cost import LocalCost
 from oracles import DDPM_BETAS, SD_BETAS, called_levels, gaussian_corrector_length, start_noise, statistics_of
 from records import costed_record, edm_record, gaussian_costs, gaussian_record

@@ -11,8 +11,8 @@ from diffusers import EDMDPMSolverMultistepScheduler, EDMEulerScheduler
 from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
-from diffusers_deis_sn.maths.sigma import SigmaSchedule
 from oracles import Gaussian, called_levels, rms, start_noise, statistics_of
 from records import gaussian_record
 

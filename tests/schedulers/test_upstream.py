@@ -7,7 +7,7 @@ import torch
 from diffusers import DEISMultistepScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
-from diffusers_deis_sn.maths.spacing import FINAL_SIGMAS, SPACINGS
+from diffusers_deis_sn.core.spacing import FINAL_SIGMAS, SPACINGS
 from oracles import SD_BETAS, digits_mixture, measured_statistics, rms, sample, start_noise
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors

@@ -17,7 +17,7 @@ from diffusers_deis_sn.errors import StatisticsFormatError
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics import format as layout
 from diffusers_deis_sn.statistics.cost import LocalCost
-from diffusers_deis_sn.statistics.trials import Recipe, Trials
+from diffusers_deis_sn.statistics.trials import Method, Trials
 from records import costed_record, gaussian_record, tiny_record
 
 GOLDEN_METADATA = (
@@ -105,8 +105,8 @@ def tried_tiny_record() -> ScoreStatistics:
     return tiny_record().with_trials(
         Trials(
             recipes=(
-                Recipe("data", 3, 2, None, "power_t", 1.5),
-                Recipe("noise", 2, 4, 0.375, "learned", start_time=0.875, final_sigmas_type="sigma_min"),
+                Method("data", 3, 2, None, "power_t", 1.5),
+                Method("noise", 2, 4, 0.375, "learned", start_time=0.875, final_sigmas_type="sigma_min"),
             ),
             calls=(4, 8, 20),
             error=[[0.5, 0.25, 0.125], [0.625, 0.375, 0.0625]],
@@ -464,7 +464,7 @@ def test_a_file_with_trials_assembled_by_hand_is_read(tmp_path):
     (tmp_path / "by-hand.safetensors").write_bytes(assemble(TRIED_METADATA, TRIED_TENSORS))
     record = ScoreStatistics.load(tmp_path / "by-hand.safetensors")
     assert record == tried_tiny_record() and record != tiny_record()
-    assert record.trials.best(8, learned=False) == Recipe("data", 3, 2, None, "power_t", 1.5)
+    assert record.trials.best(8, learned=False) == Method("data", 3, 2, None, "power_t", 1.5)
     assert record.trials.error[1].tolist() == [0.625, 0.375, 0.0625]
 
 
@@ -477,7 +477,7 @@ def test_costs_and_trials_go_together(tmp_path):
 
 def test_equal_recipes_are_equal_bytes_however_their_numbers_were_written():
     one, other = (
-        Recipe("noise", 2, 4, gain, "power_t", exponent, start)
+        Method("noise", 2, 4, gain, "power_t", exponent, start)
         for gain, exponent, start in ((1, 2, 1), (1.0, np.float64(2.0), 1.0))
     )
     tables = dict.fromkeys(("error", "rms", "grain"), np.ones((1, 1)))

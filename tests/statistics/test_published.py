@@ -17,13 +17,13 @@ import torch
 from diffusers import DDPMScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.errors import (
     DeisSnError,
     StatisticsFormatError,
     StatisticsMismatchError,
     StatisticsNotFoundError,
 )
-from diffusers_deis_sn.maths.noise import vp_schedule
 from diffusers_deis_sn.statistics import ScoreStatistics, published
 from diffusers_deis_sn.statistics.published import LARGEST_FILE, TRUSTED_TORCH, read_published
 from oracles import DDPM_BETAS, SD_BETAS

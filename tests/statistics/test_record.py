@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.errors import (
     StatisticsError,
     StatisticsFormatError,
     StatisticsMismatchError,
     StatisticsNotFoundError,
 )
-from diffusers_deis_sn.maths.noise import vp_schedule
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 from diffusers_deis_sn.statistics.origin import hash_prompts
 from records import costed_record, gaussian_record, tiny_record

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from diffusers_deis_sn.collect.trying import LOST, MENU
 from diffusers_deis_sn.errors import StatisticsError
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS
-from diffusers_deis_sn.statistics.trials import MOST_GRAIN, Recipe, Trials
+from diffusers_deis_sn.statistics.trials import MOST_GRAIN, Method, Trials
 from records import gaussian_record, tiny_record
 
-NOISE = Recipe("noise", 2, 4, 0.375, "power_t", 1.0)
-DATA = Recipe("data", 2, 2, None, "power_t", 2.0)
-LEARNED = Recipe("noise", 2, 4, None, "learned")
+NOISE = Method("noise", 2, 4, 0.375, "power_t", 1.0)
+DATA = Method("data", 2, 2, None, "power_t", 2.0)
+LEARNED = Method("noise", 2, 4, None, "learned")
 
 
 def trials(
-    error: Any, recipes: tuple[Recipe, ...] = (NOISE, DATA), calls: tuple[int, ...] = (4, 20), **tables: Any
+    error: Any, recipes: tuple[Method, ...] = (NOISE, DATA), calls: tuple[int, ...] = (4, 20), **tables: Any
 ) -> Trials:
     """Trials with these errors, equal root mean squares and no grain where none are given."""
     rest = {"rms": error, "grain": np.ones(np.shape(error)), "num_samples": 8} | tables
@@ -41,7 +41,7 @@ def trials(
 def test_errors_that_are_powers_of_the_number_of_calls_are_known_between(powers, sizes, steps):
     """c N^-p: the recipe of least error at any N, though only 4, 9 and 20 were tried."""
     pairs = list(zip(sizes, powers, strict=False))
-    recipes = tuple(Recipe(timestep_spacing="power_t", grid_exponent=1.0 + k) for k in range(len(pairs)))
+    recipes = tuple(Method(timestep_spacing="power_t", grid_exponent=1.0 + k) for k in range(len(pairs)))
 
     def errors(n: Any) -> np.ndarray:
         return np.array([c * np.asarray(n, dtype=float) ** -p for c, p in pairs])
@@ -80,11 +80,11 @@ def test_a_few_lost_samples_count():
 
 
 def test_a_free_correction_of_noise_has_to_be_clearly_better():
-    free, limited = Recipe("noise", 2, 4, None, "power_t", 1.0), NOISE
+    free, limited = Method("noise", 2, 4, None, "power_t", 1.0), NOISE
     for share, expected in ((0.9, free), (0.94, free), (0.96, limited), (1.1, limited)):
         assert trials([[share], [1.0]], (free, limited), calls=(5,)).best(5) == expected
     assert trials([[0.96], [1.0]], (free, limited), calls=(5,)).ranking(5)[1] == (free, pytest.approx(0.96))
-    for other in (Recipe("noise", 2, 0, None), DATA):  # without a corrector, or of data, there is nothing to limit
+    for other in (Method("noise", 2, 0, None), DATA):  # without a corrector, or of data, there is nothing to limit
         assert trials([[0.99], [1.0]], (other, limited), calls=(5,)).best(5) == other
 
 
@@ -109,21 +109,21 @@ def test_of_equals_the_first():
 # ------------------------------------------------------------------------------------------------------------ a recipe
 
 
-@pytest.mark.parametrize("recipe", [*MENU, Recipe(), Recipe(start_time=0.5, timestep_spacing="karras")], ids=str)
+@pytest.mark.parametrize("recipe", [*MENU, Method(), Method(start_time=0.5, timestep_spacing="karras")], ids=str)
 def test_a_recipe_comes_back_from_its_dict(recipe):
-    assert Recipe.from_dict(recipe.as_dict()) == recipe
-    assert Recipe.from_dict(Recipe().as_dict()) == Recipe() and Recipe().as_dict() == {}
+    assert Method.from_dict(recipe.as_dict()) == recipe
+    assert Method.from_dict(Method().as_dict()) == Method() and Method().as_dict() == {}
 
 
 def test_every_option_that_recipes_decide_is_told():
     """So that neither the trial nor a later run depends on what the scheduler's config says of any of them."""
-    assert set(Recipe().options()) == set(RECIPE_OPTIONS)
+    assert set(Method().options()) == set(RECIPE_OPTIONS)
 
 
 def test_recipes_on_the_menu_differ_and_have_names():
     assert len(set(MENU)) == len({str(recipe) for recipe in MENU}) == len(MENU)
     assert str(NOISE) == "noise 2+4, gain 0.375, power_t 1" and str(LEARNED) == "noise 2+4, learned"
-    assert str(Recipe(start_time=0.5, timestep_spacing="karras", final_sigmas_type="sigma_min")) == (
+    assert str(Method(start_time=0.5, timestep_spacing="karras", final_sigmas_type="sigma_min")) == (
         "noise 2+0, karras from 0.5 to sigma_min"
     )
 
@@ -158,8 +158,8 @@ def test_a_record_holds_them():
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"recipes": ()}, "at least one Recipe"),
-        ({"recipes": (NOISE, "data")}, "at least one Recipe"),
+        ({"recipes": ()}, "at least one Method"),
+        ({"recipes": (NOISE, "data")}, "at least one Method"),
         ({"calls": ()}, "rising whole numbers"),
         ({"calls": (20, 4)}, "rising whole numbers"),
         ({"calls": (4, 4)}, "rising whole numbers"),

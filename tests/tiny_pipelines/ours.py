@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
-from diffusers_deis_sn.maths.noise import NoiseSchedule
+from diffusers_deis_sn.core.noise import NoiseSchedule
 from records import costed_record, edm_record
 
 from .families import BY_NAME, Family
@@ -70,7 +70,7 @@ def upstream(family: Family, plan: Any) -> Any:
     """
     room = studio(family.builder)
     config = room.config
-    if family.given_sigmas and not plan._learned:
+    if family.given_sigmas and not plan._run.own_grid:
         return type(room.own).from_config(config)
     if family.process == "edm":
         return EulerAt.of(config, plan.sigmas.tolist())

@@ -143,7 +143,7 @@ def schedule(
     end: Annotated[End, typer.Option(help="End of the run: clean data, or the cleanest measured level.")] = End.zero,
 ) -> None:
     """Print the time grid of equal cost, as plain lists for Diffusers, ComfyUI, AUTOMATIC1111 or Forge."""
-    from diffusers_deis_sn.optimise.export import schedule_summary, schedule_text
+    from diffusers_deis_sn.learn.export import schedule_summary, schedule_text
     from diffusers_deis_sn.statistics.cost import preferred_cost
     from diffusers_deis_sn.statistics.record import ScoreStatistics
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusers_deis_sn.maths.noise import Array
-from diffusers_deis_sn.optimise.costs import Probe, Question, answered, corrector_probe, predictor_probe
+from diffusers_deis_sn.core.noise import Array
+from diffusers_deis_sn.learn.costs import Probe, Question, answered, corrector_probe, predictor_probe
 
 Generators = Sequence[torch.Generator]
 Costs = dict[str, Tensor]

@@ -17,12 +17,14 @@ from diffusers_deis_sn._version import __version__
 from diffusers_deis_sn.collect.bends import Bends, solver_cost
 from diffusers_deis_sn.collect.probing import Costs, ProbeGroup
 from diffusers_deis_sn.collect.reducers import MeanReducer, MomentReducer
+from diffusers_deis_sn.core.noise import SNAP, Array, NoiseSchedule, TableSchedule
+from diffusers_deis_sn.core.plan import Plan, Raw, make_plan
+from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.update import threshold
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.maths.noise import SNAP, Array, NoiseSchedule, TableSchedule
-from diffusers_deis_sn.maths.prediction import threshold
-from diffusers_deis_sn.optimise.costs import Question
-from diffusers_deis_sn.schedulers._integrator import Raw
-from diffusers_deis_sn.schedulers._plan import RunPlan, make_plan
+from diffusers_deis_sn.learn.costs import Question
+from diffusers_deis_sn.schedulers._integrator import Run, Times
+from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
@@ -79,6 +81,7 @@ class RecordingScheduler(DEISSNScheduler):
     _bends: Bends
     _squares: MeanReducer
     _times: tuple[float, ...] = ()
+    _calls_per_step = 1
     _fine = False
     _group = ProbeGroup(())
     _sample_shape: tuple[int, ...] | None = None
@@ -117,10 +120,6 @@ class RecordingScheduler(DEISSNScheduler):
 
     # ----------------------------------------------------------------------------------------------------- plan
 
-    @property
-    def _calls_per_step(self) -> int:
-        return len(self._group) + 1
-
     def _first_index(self, timestep: float | Tensor) -> int:
         """Raises CalibrationError for a run that is cut in the middle of a step's probes."""
         n = super()._first_index(timestep)
@@ -132,22 +131,18 @@ class RecordingScheduler(DEISSNScheduler):
             )
         return n
 
-    def _planned(self, noise: NoiseSchedule, levels: Array) -> RunPlan:
+    def _planned(self, recipe: Recipe, levels: Array) -> Plan:
         """The run through these levels, with all probe steps but after the last: nothing is entered from there."""
         self._group = ProbeGroup(self.costs)
-        config = self.options
         calls, needs = self._group.calls(levels)
-        return make_plan(
-            noise,
-            self._table(noise, levels),
-            config["prediction_type"],
-            config["integrand"],
-            self._sigma_data,
-            levels=calls,
-            needs=needs,
-        )
+        table = recipe.solver.table(recipe.process, recipe.scale, levels)
+        return make_plan(recipe.process, table, recipe.prediction, recipe.solver.of, calls, needs)
 
-    def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
+    def _begin(self, run: Run, device: str | torch.device | None) -> None:
+        super()._begin(run, device)
+        self.order = self._calls_per_step = len(self._group) + 1
+
+    def _adopt(self, plan: Plan, device: str | torch.device | None, numbered: bool = True) -> None:
         """Make `plan` the current run. Raises CalibrationError for other times than those of the runs before."""
         times = tuple(time for time, starts in zip(plan.times, plan.starts, strict=True) if starts)
         if self._reducer is None:
@@ -160,14 +155,10 @@ class RecordingScheduler(DEISSNScheduler):
         self._bends = Bends()
         for name in self.costs:
             self._cost_reducers.setdefault(name, MeanReducer(1, len(times) - 1))
-        super()._adopt(plan, device)
+        super()._adopt(plan, device, numbered)
 
     def _levels(
-        self,
-        noise: NoiseSchedule,
-        steps: int | None,
-        sigmas: Sequence[float] | Array | None,
-        timesteps: Sequence[float] | Array | None,
+        self, recipe: Recipe, options: Options, shift: float, steps: int | None, sigmas: Times, timesteps: Times
     ) -> Array:
         """The levels asked for, and one more call at the cleanest level of training.
 
@@ -180,7 +171,7 @@ class RecordingScheduler(DEISSNScheduler):
                 "This pipeline calls its network at times that are not those of its sigmas, and statistics are written "
                 "against times. They cannot be measured through it."
             )
-        levels = super()._levels(noise, steps, sigmas, timesteps)
+        levels, noise = super()._levels(recipe, options, shift, steps, sigmas, timesteps), recipe.process
         if levels[-1] == 0.0 and levels[-2] > noise.bottom * (1.0 + 1e-6):
             levels = np.insert(levels, -1, noise.bottom)
         return _refined(noise, levels) if self._fine else levels

@@ -14,33 +14,36 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffusers_deis_sn.collect.calls import PipelineCalls
+from diffusers_deis_sn.core.noise import Array
+from diffusers_deis_sn.core.plan import Raw
+from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.errors import CalibrationError, DeisSnError
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
-from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator, Raw
+from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator, Times
+from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._own_config import default_options
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.trials import LEARNED, TABLES, Recipe, Trials
+from diffusers_deis_sn.statistics.trials import LEARNED, TABLES, Method, Trials
 
 logger = logging.getLogger("diffusers_deis_sn")
 
 CALLS = (4, 5, 6, 8, 10, 12, 15, 20)  # numbers of network calls that recipes are tried with
 FINE_CALLS = 80
-FINE = Recipe("noise", 2, 3, 0.75, "power_t", 2.0)
+FINE = Method("noise", 2, 3, 0.75, "power_t", 2.0)
 # What was best, or nearly, on one of the suite's choosing networks in one of these numbers of calls; and Karras' grid,
 # which the best rivals of many calls have.
 MENU = (
-    *(Recipe("noise", 2, 4, gain, "power_t", k) for gain in (0.375, 0.75) for k in (1.0, 1.5, 2.0)),
-    *(Recipe("noise", 2, 4, None, "power_t", k) for k in (1.5, 2.0)),
-    *(Recipe("data", 2, 2, None, "power_t", k) for k in (1.5, 2.0)),
-    *(Recipe("data", 3, 3, None, "power_t", k) for k in (2.0, 2.5)),
-    Recipe("noise", 2, 4, 0.75, "karras"),
-    Recipe("data", 3, 3, None, "karras"),
-    Recipe("noise", 2, 4, 0.375, LEARNED, spread=0.3),
-    *(Recipe("noise", 2, 4, 0.75, LEARNED, spread=share) for share in (0.0, 0.5)),
-    Recipe("noise", 2, 4, 1.5, LEARNED, spread=0.3),
-    Recipe("data", 3, 3, None, LEARNED, spread=0.5),
+    *(Method("noise", 2, 4, gain, "power_t", k) for gain in (0.375, 0.75) for k in (1.0, 1.5, 2.0)),
+    *(Method("noise", 2, 4, None, "power_t", k) for k in (1.5, 2.0)),
+    *(Method("data", 2, 2, None, "power_t", k) for k in (1.5, 2.0)),
+    *(Method("data", 3, 3, None, "power_t", k) for k in (2.0, 2.5)),
+    Method("noise", 2, 4, 0.75, "karras"),
+    Method("data", 3, 3, None, "karras"),
+    Method("noise", 2, 4, 0.375, LEARNED, spread=0.3),
+    *(Method("noise", 2, 4, 0.75, LEARNED, spread=share) for share in (0.0, 0.5)),
+    Method("noise", 2, 4, 1.5, LEARNED, spread=0.3),
+    Method("data", 3, 3, None, LEARNED, spread=0.5),
 )
 
 
@@ -51,19 +54,14 @@ class Finishing(ExponentialIntegrator):
     """
 
     _silent = True
-    _rounds = True
     ends: list[Tensor]
 
     def _levels(
-        self,
-        noise: NoiseSchedule,
-        steps: int | None,
-        sigmas: Sequence[float] | Array | None,
-        timesteps: Sequence[float] | Array | None,
+        self, recipe: Recipe, options: Options, shift: float, steps: int | None, sigmas: Times, timesteps: Times
     ) -> Array:
         if sigmas is not None or timesteps is not None:
             raise CalibrationError("The pipeline chooses its times itself.")
-        return super()._levels(noise, steps, sigmas, timesteps)
+        return recipe.process.whole(super()._levels(recipe, options, shift, steps, sigmas, timesteps))
 
     def _advance(self, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
         if row and not self._at_hand:
@@ -106,7 +104,7 @@ class Trier:
     done: int = 0
     planned: int = 1
 
-    def ends(self, recipe: Recipe, steps: int, kind: type[Finishing] | None = None) -> Tensor:
+    def ends(self, recipe: Method, steps: int, kind: type[Finishing] | None = None) -> Tensor:
         """Where all samples end; (samples, *event).
 
         Raises:
@@ -133,7 +131,7 @@ class Trier:
             self.report(self.done / self.planned)
         return torch.cat(scheduler.ends)[: self.samples]
 
-    def tried(self, recipes: Sequence[Recipe], numbers: Sequence[int]) -> Trials | None:
+    def tried(self, recipes: Sequence[Method], numbers: Sequence[int]) -> Trials | None:
         """All recipes with all numbers of calls; those that the process does not have are left out.
 
         None where there are no others, or no fine run.
@@ -142,7 +140,7 @@ class Trier:
         fine = self._fine(numbers[0])
         if fine is None:
             return None
-        rows: dict[Recipe, list[tuple[float, float, float]]] = {}
+        rows: dict[Method, list[tuple[float, float, float]]] = {}
         for recipe in recipes:
             try:
                 rows[recipe] = [distances(self.ends(recipe, steps), fine) for steps in numbers]

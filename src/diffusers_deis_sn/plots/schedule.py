@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diffusers_deis_sn.optimise.export import cost_with_velocity, in_whole_times, learned_levels
-from diffusers_deis_sn.optimise.path import Array, SchedulePath
+from diffusers_deis_sn.learn.export import cost_with_velocity, in_whole_times, learned_levels
+from diffusers_deis_sn.learn.path import Array, SchedulePath
 from diffusers_deis_sn.plots.figures import BAND, title
 from diffusers_deis_sn.plots.style import BLUE, GREEN, INK, MUTED, ORANGE, house_style, panels
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost, preferred_cost

@@ -1,21 +1,20 @@
-"""What Diffusers pipelines expect of any scheduler, once: indices, noising, attributes. No mathematics of a solver."""
+"""What Diffusers pipelines expect of any scheduler, once: indices, noising, steps through a plan. No mathematics."""
 
 from __future__ import annotations
 
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from diffusers.configuration_utils import ConfigMixin
-from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin
+from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin, SchedulerOutput
 from torch import Tensor
 
+from diffusers_deis_sn.core.noise import NoiseSchedule, TableSchedule
+from diffusers_deis_sn.core.plan import OFF_GRID, Plan, Raw, Thresholding, nearest, off_grid
 from diffusers_deis_sn.errors import StepError, TimestepsError
-from diffusers_deis_sn.maths.noise import NoiseSchedule, TableSchedule
-from diffusers_deis_sn.schedulers._plan import OFF_GRID, RunPlan, nearest, off_grid
 
 logger = logging.getLogger("diffusers_deis_sn")
 
@@ -42,30 +41,35 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
 
     def _start(self, noise: NoiseSchedule) -> None:
         """State before the first plan: the training times, as training code wants them for `add_noise`."""
+        levels = noise.training_levels()
+        sigmas = torch.from_numpy(noise.as_sigma(levels))
         if isinstance(noise, TableSchedule):
-            sigmas = torch.from_numpy(noise.rho(range(len(noise))))
             alphas_cumprod = 1.0 / (1.0 + sigmas**2)
             previous = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
             self.alphas_cumprod = alphas_cumprod.float()
             self.betas = (1.0 - alphas_cumprod / previous).float()
             self.timesteps = torch.arange(len(noise) - 1, -1, -1)
         else:
-            spaced = np.linspace if noise.path == "flow" else np.geomspace
-            low, high = noise.as_sigma([noise.bottom, noise.top]).tolist()
-            sigmas = torch.from_numpy(spaced(low, high, len(noise)))
-            self.timesteps = torch.from_numpy(noise.time(noise.from_sigma(sigmas.flip(0).numpy()))).float()
+            self.timesteps = torch.from_numpy(noise.time(levels[::-1].copy())).float()
         self.sigmas = sigmas.float()
         self.num_inference_steps: int | None = None
-        self._plan: RunPlan | None = None
+        self._plan: Plan | None = None
         self._grid = self.timesteps
         self._former: tuple[tuple[Tensor, tuple[float, ...]], ...] = ()
         self._begin_index: int | None = None
         self._step_index: int | None = None
         self._warned: set[str] = set()
+        self._forget()
 
-    def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
-        """Make `plan` the current run."""
-        numbered = plan.whole and self.noise.path == "vp"  # the times of other processes are a continuum
+    def _forget(self) -> None:
+        """No output is at hand."""
+        # Oldest first, as in Diffusers; None before the first.
+        self.model_outputs: list[Any] = [None] * (1 if self._plan is None else self._plan.table.order)
+        self._at_hand = 0
+
+    def _adopt(self, plan: Plan, device: str | torch.device | None, numbered: bool = True) -> None:
+        """Make `plan` the current run; `numbered` times are integers where all are whole."""
+        numbered = numbered and plan.whole
         # First of all: where there is no such device, nothing has changed.
         timesteps = torch.tensor(plan.times, dtype=torch.int64 if numbered else torch.float32, device=device)
         if self._plan is not None:
@@ -77,11 +81,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         self.sigmas = torch.tensor(plan.sigmas, dtype=torch.float32)
         self._begin_index = None
         self._step_index = None
-
-    @property
-    def _sigma_data(self) -> float | None:
-        """Of a network that is preconditioned as in EDM."""
-        return None
+        self._forget()
 
     @property
     @abstractmethod
@@ -127,17 +127,19 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         """Number of the step that `step` is called for; raises StepError if it does not fit the plan."""
         if self._plan is None:
             raise StepError("`step` was called before `set_timesteps`. Call `set_timesteps(number_of_steps)` first.")
-        self._check_turn(timestep)
+        plan = self._plan
+        self._check_turn(plan, timestep)
         if self._step_index is None:
+            self._at_hand = 0
             self._step_index = self._first_index(timestep)
-            self._plan.check_begin(self._step_index)
+            plan.check_begin(self._step_index)
             known = None
         else:
-            known = self._known_time(timestep)
-        self._plan.check(self._step_index, known)
+            known = self._known_time(plan, timestep)
+        plan.check(self._step_index, known)
         return self._step_index
 
-    def _check_turn(self, timestep: float | Tensor) -> None:
+    def _check_turn(self, plan: Plan, timestep: float | Tensor) -> None:
         """Raise StepError for a timestep of a run that another call of `set_timesteps` has ended.
 
         A list of times that is walked through from its beginning once more, after the same run was planned anew, is
@@ -148,7 +150,6 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             place = _place_in(grid, timestep)
             if place is None:
                 continue
-            plan: RunPlan = self._plan  # type: ignore[assignment]
             if self._step_index is not None or place != (self._begin_index or 0) or times != plan.times:
                 raise StepError(
                     "This timestep is one of a run that another call of `set_timesteps` has ended: two pipelines or "
@@ -165,14 +166,14 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         place = self._place(timestep)
         return self.index_for_timestep(timestep) if place is None else place
 
-    def _known_time(self, timestep: float | Tensor) -> float | None:
+    def _known_time(self, plan: Plan, timestep: float | Tensor) -> float | None:
         """A time as far as the host knows it; None of one on an accelerator that was copied or computed.
 
         It is not read from there: that would make the host wait in every step.
         """
         place = self._place(timestep)
         if place is not None:
-            return self._plan.times[place]  # type: ignore[union-attr]
+            return plan.times[place]
         on_device = isinstance(timestep, Tensor) and timestep.device.type != "cpu"
         return None if on_device else _first(timestep)
 
@@ -193,7 +194,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
 
     def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
         """What the network is to be given: the sample, times c_in of the level where the network is preconditioned."""
-        if self._sigma_data is None:
+        if self.noise.kind != "edm":
             return sample
         if self._plan is None or timestep is None:
             raise StepError("`scale_model_input` needs `timestep`, and `set_timesteps` before it: it scales by level.")
@@ -233,16 +234,80 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         last = float(self.noise.time(self.noise.top))
         if max(times) > last + OFF_GRID:
             raise TimestepsError(f"Training times end at {last:g}, got {max(times):g}. Noise to a time up to that.")
-        levels = self.noise.rho(times)
-        for i, time in enumerate(times):
-            n = self._plan.index(time) if self._plan is not None else None
+        levels, plan = self.noise.rho(times), self._plan
+        for i, time in enumerate(times if plan is not None else ()):
+            n = plan.index(time)  # type: ignore[union-attr]
             if n is not None:
-                levels[i] = self._plan.levels[n]  # type: ignore[union-attr]
+                levels[i] = plan.levels[n]  # type: ignore[union-attr]
         return self.noise.alpha(levels).tolist(), self.noise.sigma(levels).tolist()
 
     def __len__(self) -> int:
         """Number of training times, T."""
         return len(self.noise)
+
+    # ----------------------------------------------------------------------------------------------------- step
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: float | Tensor,
+        sample: Tensor,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        return_dict: bool = True,
+        eta: float = 0.0,
+        use_clipped_model_output: bool | None = None,
+    ) -> SchedulerOutput | tuple[Tensor]:
+        """Go from one planned time to the next: one linear combination of the sample and the last outputs.
+
+        Args:
+            model_output: What the network (or guidance) returned; (B, *event), or with twice the channels where it
+                also predicts a variance, which is dropped.
+            timestep: The planned time; it is checked where it can be without waiting for an accelerator.
+            sample: x_n; (B, *event).
+            generator: Unused, the method draws no noise; some pipelines pass it always.
+            return_dict: Whether to return a `SchedulerOutput` or a tuple.
+            eta: Amount of noise of DDIM; only 0. Some pipelines pass it always.
+            use_clipped_model_output: Unused; `DDIMPipeline` passes it always.
+
+        Returns:
+            x_{n+1}, shape and dtype of the sample.
+
+        Raises:
+            StepError: Before `set_timesteps`, after the last step, out of order, or shapes that do not match.
+        """
+        if eta:
+            raise StepError(f"DEIS draws no noise: `eta` must be 0, got {eta!r}. Use DDIMScheduler for eta > 0.")
+        n = self._begin_step(timestep)
+        if model_output.ndim > 1 and model_output.shape[1] == 2 * sample.shape[1]:
+            model_output = model_output[:, : sample.shape[1]]
+        if model_output.shape != sample.shape:
+            raise StepError(
+                f"`model_output` has shape {tuple(model_output.shape)}, `sample` {tuple(sample.shape)}. They must "
+                "agree, except that a predicted variance may double the channels."
+            )
+        if self._at_hand and self.model_outputs[-1].shape != sample.shape:
+            raise StepError(
+                f"`sample` has shape {tuple(sample.shape)}, but the steps before had "
+                f"{tuple(self.model_outputs[-1].shape)}. Call `set_timesteps` before a run with other samples."
+            )
+        output, raw = self._convert(model_output, sample, n)
+        previous = self._advance(n, output, sample, raw)
+        self._step_index = n + 1
+        return SchedulerOutput(prev_sample=previous) if return_dict else (previous,)
+
+    def _advance(self, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
+        """The next sample, by one row of the table, from `output` and those before."""
+        plan: Plan = self._plan  # type: ignore[assignment]
+        self.model_outputs = [*self.model_outputs[1:], output]
+        self._at_hand = min(self._at_hand + 1, len(self.model_outputs))
+        return plan.advance(row, sample, self.model_outputs[: -self._at_hand - 1 : -1], raw)
+
+    def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> tuple[Tensor, Raw | None]:
+        """What the solver integrates, and what it was converted from if it was."""
+        config, clamp = self.config, None
+        if config["thresholding"]:
+            clamp = Thresholding(config["dynamic_thresholding_ratio"], config["sample_max_value"])
+        return self._plan.convert(index, model_output, sample, clamp)  # type: ignore[union-attr]
 
 
 def _place_in(grid: Tensor, timestep: float | Tensor) -> int | None:

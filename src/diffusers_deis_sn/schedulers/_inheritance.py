@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from diffusers_deis_sn.core.runge_kutta import TABLEAUX
+from diffusers_deis_sn.core.solvers import DEFAULT_ORDER
+from diffusers_deis_sn.core.spacing import FREE_EXPONENT, INTEGER_SPACINGS
 from diffusers_deis_sn.errors import ConfigurationError
-from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
-from diffusers_deis_sn.maths.solver import DEFAULT_ORDER
-from diffusers_deis_sn.maths.spacing import FREE_EXPONENT, INTEGER_SPACINGS
 from diffusers_deis_sn.schedulers._contract import logger
+from diffusers_deis_sn.schedulers._options import FLAGGED_SPACINGS, SIGMA_OPTIONS
 from diffusers_deis_sn.schedulers._own_config import DEFAULTED, PRIVATE, RECIPE_OPTIONS, default_options
 
-SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
-FLAGGED_SPACINGS = ("karras", "exponential", "beta")  # the grids that Diffusers chooses by `use_..._sigmas`
 FOREIGN_CLASSES = (
     "CosineDPM",
     "CogVideoX",
@@ -50,7 +49,7 @@ def inherited_options(
         options = edm_options(config) | continuous_options(config) | flow_options(config) | private
     _choose_process(options, config, chosen)
     solver = chosen.get("solver", private.get("solver"))
-    if solver in TABLEAUX:
+    if isinstance(solver, str) and solver in TABLEAUX:
         if config.get("solver_order") not in (None, TABLEAUX[solver].order):
             options["solver_order"] = DEFAULT_ORDER
         if "solver" in chosen:

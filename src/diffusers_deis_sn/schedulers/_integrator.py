@@ -1,50 +1,68 @@
-"""The exponential integrator as a scheduler: plan a run's coefficients once, then take one combination a call."""
+"""The exponential integrator as a scheduler: config in, a `Recipe` and its `Plan` once a run, Diffusers' names out."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from os import PathLike
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
-from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from torch import Tensor
 
-from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
-from diffusers_deis_sn.maths.coefficients import starts_from_noise
-from diffusers_deis_sn.maths.flow import FlowSchedule, equal_sigmas, shift_factor, shifted
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, TableSchedule
-from diffusers_deis_sn.maths.prediction import threshold
-from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
-from diffusers_deis_sn.maths.sigma import start_scale
-from diffusers_deis_sn.maths.solver import calls_per_step, solver_table
-from diffusers_deis_sn.maths.spacing import levels_from_sigmas, levels_from_times, whole_levels
-from diffusers_deis_sn.maths.table import CoefficientTable
-from diffusers_deis_sn.maths.update import combine
+from diffusers_deis_sn.core.flow import equal_sigmas, shift_factor
+from diffusers_deis_sn.core.noise import Array, NoiseSchedule
+from diffusers_deis_sn.core.normaliser import Normaliser
+from diffusers_deis_sn.core.plan import Plan
+from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.spacing import levels_from_sigmas, levels_from_times
+from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, StepError, TimestepsError
+from diffusers_deis_sn.learn.grid import Learned
+from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.schedulers._contract import logger, only_time
-from diffusers_deis_sn.schedulers._options import SolverOptions
-from diffusers_deis_sn.schedulers._plan import RunPlan, make_plan
+from diffusers_deis_sn.schedulers._options import Options, recipe_of, scale_of, tried_method
+from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
+from diffusers_deis_sn.schedulers._statistics import StatisticsScheduler
 from diffusers_deis_sn.statistics.record import ScoreStatistics
+from diffusers_deis_sn.statistics.trials import LEARNED, Method
+
+Times = Sequence[float] | Array | None
 
 
-class Raw(NamedTuple):
-    """An output before it was converted to a output + b x; (B, *event) and two numbers."""
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run was planned from.
 
-    output: Tensor
-    a: float
-    b: float
+    Args:
+        options: Those in use.
+        recipe: Made of them.
+        plan: The run.
+        method: The tried method that it follows, or None.
+        shift: Of its grid.
+        begin: The call that it was planned anew from, or None.
+        begun_at: The time of that call before.
+        own_grid: Whether its times are not spaced like shares of the process, and nobody gave them by hand.
+    """
+
+    options: Options
+    recipe: Recipe
+    plan: Plan
+    method: Method | None = None
+    shift: float = 1.0
+    begin: int | None = None
+    begun_at: float | None = None
+    own_grid: bool = False
 
 
-class ExponentialIntegrator(SolverOptions):
-    """A scheduler with every solver of the DEIS family; subclasses choose the noise levels of a run."""
+class ExponentialIntegrator(StatisticsScheduler):
+    """A scheduler with every solver of the DEIS family; subclasses say which grid is theirs by default."""
 
-    ignore_for_config: ClassVar[list[str]] = ["stats"]
-    _shift = 1.0
-    _rounds = False  # to whole training times, as runs do that follow a recipe
-    _learned = False  # whether the times of the current run were learned from the model
-    _replanned: int | None = None  # the call that the run was last planned anew from
-    _former_time: float | None = None  # and when that call was before
+    _learns_grid: ClassVar[bool] = False
+    _silent: ClassVar[bool] = False  # a recorder is plain DEIS by intent
+    _run: Run | None = None
+    _read: tuple[Any, Options] | None = None  # of which config
+    _made: tuple[Options, tuple[object, ...], NoiseSchedule] | None = None  # of which options, and which process
+    _grids: dict[tuple[str | None, str, float | None], Learned]
 
     def _set_up(self, stats: ScoreStatistics | str | PathLike[str] | bool | None) -> None:
         """What is left of `__init__` once the config is registered.
@@ -54,21 +72,129 @@ class ExponentialIntegrator(SolverOptions):
             StatisticsError: See `set_stats`.
         """
         self.statistics: ScoreStatistics | None = None
-        self._validate()
+        options = self._configured
+        options.check()
         self._start(self.noise)
-        self.order = calls_per_step(self.options["solver"])
-        if self.noise.path == "ve":
-            self.init_noise_sigma = start_scale(self.noise.top)
-        # Oldest first, as in Diffusers; None before the first.
-        self.model_outputs: list[Any] = [None] * self.options["solver_order"]
-        self._at_hand = 0
+        self._scale_start(self.noise.top)
+        self.order = recipe_of(options, self.noise, None, None).solver.calls_per_step
+        self.model_outputs = [None] * options.solver_order
         remembered = self._private.get("stats")  # of a whole config, Scheduler(**config)
         if stats is not None or remembered is not None:
             self.set_stats(remembered if stats is None else None if isinstance(stats, bool) else stats)
 
-    @abstractmethod
-    def _spaced_levels(self, noise: NoiseSchedule, steps: int) -> Array:
-        """Noise levels of a run of so many steps; (steps + 1,)."""
+    # -------------------------------------------------------------------------------------------------- options
+
+    @property
+    def _configured(self) -> Options:
+        """The options of the config, as pipelines and users may have edited it."""
+        if self._read is None or self._read[0] is not self.config:  # a config that was edited is another object
+            self._read = (self.config, Options.of(configured(self.config, type(self))))
+        return self._read[1]
+
+    @property
+    def noise(self) -> NoiseSchedule:
+        """The noise schedule of the current config."""
+        options = self._configured
+        if self._made is None or self._made[0] is not options:
+            key = options.process_key()
+            known = self._made is not None and self._made[1] == key
+            self._made = (options, key, self._made[2] if known else options.noise())  # type: ignore[index]
+        return self._made[2]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options in use by name; those of the method in the place of the config's where one is followed."""
+        chosen, used = configured(self.config, type(self)), self._in_use
+        return chosen | {one.name: getattr(used, one.name) for one in fields(used) if one.name in chosen}
+
+    @property
+    def method(self) -> Method | None:
+        """The tried method that the current run follows, None where it follows the options."""
+        return None if self._run is None else self._run.method
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the current run really uses: process, grid, solver, scale; before a run, what the options say."""
+        if self._run is not None:
+            return self._run.recipe
+        return self._recipe(self._configured)
+
+    @property
+    def spacing(self) -> str:
+        """Name of the grid that is used: one of the flags, or this scheduler's own `timestep_spacing`."""
+        return self._configured.spacing if self.method is None else self.method.timestep_spacing
+
+    @property
+    def normalised(self) -> bool:
+        """Whether outputs are divided by r(t)."""
+        return self.statistics is not None and self._configured.normalise
+
+    @property
+    def normaliser(self) -> Normaliser:
+        """r(t) of the statistics, or nu(t) for the data form; flat without."""
+        return scale_of(self._in_use, self.statistics)
+
+    @property
+    def path(self) -> SchedulePath:
+        """The path that learned grids are partitions of.
+
+        Raises:
+            ConfigurationError: There are no statistics.
+        """
+        if self.statistics is None:
+            raise ConfigurationError(
+                f"{type(self).__name__} learns its time grid from statistics with costs, and has none. Pass stats=, "
+                "measured by `deis-sn calibrate MODEL --cost corrector -o FOLDER`; or give the pipeline `timesteps=` "
+                "or `sigmas=`."
+            )
+        return self._learned_of(self.statistics, self._in_use).path
+
+    @property
+    def _in_use(self) -> Options:
+        """The options in use."""
+        return _followed(self._configured, self.method)
+
+    def _forget_method(self) -> None:
+        if self._run is not None and self._run.method is not None:
+            self._run = replace(self._run, method=None, own_grid=False)
+
+    @property
+    def _follows(self) -> bool:
+        """Whether tried methods are followed: as the option says; by default where no option they decide was chosen."""
+        chosen, defaults = configured(self.config, type(self)), default_options(type(self))
+        if chosen["recipe"] is not None:
+            return bool(chosen["recipe"] == "measured")
+        return all(chosen[name] == defaults[name] for name in RECIPE_OPTIONS if name in defaults)
+
+    # ----------------------------------------------------------------------------------------------- statistics
+
+    def _check_statistics(self, statistics: ScoreStatistics) -> None:
+        """Raise StatisticsError for statistics of another process, or that lack what the options ask for."""
+        options = self._configured
+        statistics.check(self.noise, options.prediction_type)
+        scale_of(options, statistics)
+        if options.spacing == LEARNED and options.grid is None:
+            self._learned_of(statistics, options).check(self.noise, options.ends)
+
+    def _learned_of(self, statistics: ScoreStatistics, options: Options) -> Learned:
+        """The learned grid of statistics; raises MissingCostError or ScheduleError where they tell none."""
+        of, noise = getattr(self, "_grids_of", (None, None)), self.noise
+        if of[0] is not statistics or of[1] is not noise:
+            self._grids_of, self._grids = (statistics, noise), {}
+        key = (options.cost, options.velocity, options.spread)
+        if key not in self._grids:
+            self._grids[key] = Learned.of(statistics, noise, *key)
+        return self._grids[key]
+
+    def _can_learn(self, options: Options) -> bool:
+        """Whether the statistics tell a grid for whole runs."""
+        if self.statistics is None:
+            return False
+        try:
+            self._learned_of(self.statistics, options).check(self.noise, options.ends)
+        except DeisSnError:
+            return False
+        return True
 
     # ----------------------------------------------------------------------------------------------------- plan
 
@@ -77,8 +203,8 @@ class ExponentialIntegrator(SolverOptions):
         num_inference_steps: int | None = None,
         device: str | torch.device | None = None,
         mu: float | None = None,
-        sigmas: Sequence[float] | Array | None = None,
-        timesteps: Sequence[float] | Array | None = None,
+        sigmas: Times = None,
+        timesteps: Times = None,
     ) -> None:
         """Plan a run: choose the times and compute all coefficients, in float64 on the host.
 
@@ -96,55 +222,81 @@ class ExponentialIntegrator(SolverOptions):
             TimestepsError: None or several of the three ways to choose times, or times that cannot be walked.
             ConfigurationError: `mu` given to a model that is no flow, or missing where it is needed.
         """
-        noise = self.noise
-        if timesteps is None and noise.path == "flow" and (number := equal_sigmas(sigmas)):
-            num_inference_steps, sigmas = number, None
-        before = {name: getattr(self, name) for name in ("_recipe", "_shift", "_learned")}
-        try:
-            self._recipe = self._recipe_for(num_inference_steps if sigmas is None and timesteps is None else None)
-            self._shift = self._shift_of(noise, mu)
-            plan = self._checked_plan(noise, num_inference_steps, sigmas, timesteps)
-            self._adopt(plan, device)
-        except BaseException:
-            self.__dict__.update(before)
-            raise
-        self.order = self._calls_per_step
-        if noise.path == "ve":
-            self.init_noise_sigma = start_scale(plan.levels[0])
-
-    def _checked_plan(
-        self,
-        noise: NoiseSchedule,
-        steps: int | None,
-        sigmas: Sequence[float] | Array | None,
-        timesteps: Sequence[float] | Array | None,
-    ) -> RunPlan:
-        """The run that `set_timesteps` was asked for, with the options as pipelines and users may have edited them."""
-        self._validate()
+        options, steps = self._configured, num_inference_steps
+        options.check()
+        if timesteps is None and self.noise.path == "flow" and (number := equal_sigmas(sigmas)):
+            steps, sigmas = number, None
+        given = sigmas is not None or timesteps is not None
+        method = tried_method(options, self._follows, self.statistics, None if given else steps, self._kind(options))
+        options = _followed(options, method)
+        options.check()
         if self.statistics is not None:
             self._check_statistics(self.statistics)
-        levels = self._levels(noise, steps, sigmas, timesteps)
-        if (self._rounds or self._recipe is not None) and isinstance(noise, TableSchedule):
-            levels = whole_levels(noise, levels)  # some networks, and some pipelines, know no others
+        shift = _shift_of(options, self.noise, mu)
+        recipe = self._recipe(options, shift, method is not None)
+        levels = self._levels(recipe, options, shift, steps, sigmas, timesteps)
+        plan = self._planned(recipe, levels)
+        if sigmas is not None and timesteps is not None:
+            plan = plan.called_at(timesteps)
+        own = not given and (method is not None or self._has_own_grid(options))
+        run = Run(options, recipe, plan, method, shift, own_grid=own)
+        self._begin(run, device)
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: plain DEIS is used. Measure them with `calibrate`.")
-        self._check_start(noise, levels)
-        plan = self._planned(noise, levels)
-        return plan.called_at(timesteps) if sigmas is not None and timesteps is not None else plan
 
-    def _adopt(self, plan: RunPlan, device: str | torch.device | None) -> None:
-        super()._adopt(plan, device)
-        self.model_outputs = [None] * plan.table.order
-        self._at_hand = 0
-        self._replanned = self._former_time = None
-        if self._shows_fractions:
-            self.timesteps = self.timesteps.float()
-            self._grid = self.timesteps
+    def _kind(self, options: Options) -> bool | None:
+        """Whether a tried method is to have the learned grid, or one with a name; None for either."""
+        return True if self._learns_grid else None if self._can_learn(options) else False
 
-    @property
-    def _shows_fractions(self) -> bool:
-        """Whether `timesteps` hold fractions even if all are whole, so that a run planned anew fits in."""
-        return self._recipe is not None
+    def _recipe(self, options: Options, shift: float = 1.0, tried: bool = False) -> Recipe:
+        """The recipe of options, with what the statistics have."""
+        learned = None
+        if options.spacing == LEARNED and options.grid is None and self.statistics is not None:
+            learned = self._learned_of(self.statistics, options)
+        return recipe_of(options, self.noise, self.statistics, learned, shift=shift, tried=tried)
+
+    def _levels(
+        self, recipe: Recipe, options: Options, shift: float, steps: int | None, sigmas: Times, timesteps: Times
+    ) -> Array:
+        """Noise levels of the run, from whichever of the three the caller gave; (N + 1,)."""
+        process, ends = recipe.process, recipe.ends
+        if sigmas is not None and timesteps is not None and process.path != "flow":
+            raise TimestepsError("Give `timesteps` or `sigmas`, not both: each fixes the run.")
+        if sigmas is not None:
+            levels = process.shifted(levels_from_sigmas(process, sigmas, ends), shift, options.shift_terminal)
+        elif timesteps is not None:
+            levels = levels_from_times(process, timesteps, ends)
+        elif steps is not None:
+            return recipe.grid.levels(process, steps, ends)
+        else:
+            raise TimestepsError("Give `num_inference_steps`, `timesteps` or `sigmas`.")
+        if self._learns_grid:
+            what = "timesteps" if timesteps is not None else "sigmas"
+            logger.info("The given %s are used, and not the grid learned from the model.", what)
+        elif steps is not None and steps != len(levels) - 1:
+            logger.info("The %d given times override num_inference_steps=%d.", len(levels) - 1, steps)
+        return levels
+
+    def _planned(self, recipe: Recipe, levels: Array) -> Plan:
+        """The run through these levels."""
+        return recipe.over(levels)
+
+    def _begin(self, run: Run, device: str | torch.device | None) -> None:
+        """Make `run` the current one; where there is no such device, nothing has changed."""
+        self._adopt(run.plan, device, self._numbered(run))
+        self._run = run
+        self.order = run.recipe.solver.calls_per_step
+        if run.begin is None:  # else the pipeline has its noise already
+            self._scale_start(run.plan.levels[0])
+
+    def _numbered(self, run: Run) -> bool:
+        """Whether times that are whole are integers: not where a run that is planned anew would not fit in."""
+        fractions = run.method is not None or (self._learns_grid and not run.options.whole_timesteps)
+        return self.noise.path == "vp" and not fractions
+
+    def _scale_start(self, level: float) -> None:
+        if self.noise.path == "ve":
+            self.init_noise_sigma = self.noise.start_scale(level)
 
     # ----------------------------------------------------------------------------------------- image to image
 
@@ -152,258 +304,91 @@ class ExponentialIntegrator(SolverOptions):
         """alpha_t x_0 + sigma_t eps; see `PlannedScheduler.add_noise`.
 
         Called before the first step of a run that begins later, as image-to-image pipelines do, it plans the run anew:
-        `strength` is a share of the process, and the times of a recipe, or learned ones, are not spaced like shares.
-        The times are changed in place, for the pipeline holds a view of them.
+        `strength` is a share of the process, and the times of a tried method, or learned ones, are not spaced like
+        shares. The times are changed in place, for the pipeline holds a view of them.
         """
-        begin = self._later_begin(timesteps)
+        run = self._run
+        begin = None if run is None else self._later_begin(run, timesteps)
         if begin is not None:
-            self._replan(begin)
-        if self._step_index is None and self._replanned is not None and only_time(timesteps) == self._former_time:
-            timesteps = torch.as_tensor(self._plan.times[self._replanned])  # type: ignore[union-attr]
+            self._replan(run, begin)  # type: ignore[arg-type]
+            run = self._run
+        if run is not None and run.begin is not None and self._step_index is None:
+            if only_time(timesteps) == run.begun_at:
+                timesteps = torch.as_tensor(run.plan.times[run.begin])
         return super().add_noise(original_samples, noise, timesteps)
 
-    def _later_begin(self, timesteps: Tensor) -> int | None:
-        """The call that a run planned by grids of its own begins with; None if at the first, or if it runs already."""
-        if self._plan is None or self._step_index is not None or not self._replans:
+    def _later_begin(self, run: Run, timesteps: Tensor) -> int | None:
+        """The call that a run with a grid of its own begins with; None if at the first, or if it runs already."""
+        if self._step_index is not None or not run.own_grid:
             return None
-        begin, plan = self._begin_index, self._plan
-        if begin is None:  # some pipelines cut the list of times and say nothing
+        begin, plan = self._begin_index, run.plan
+        if begin is None and not self._learns_grid:  # some pipelines cut the list of times and say nothing
             time = only_time(timesteps)
-            begin = None if time is None or time == self._former_time else plan.index(time)
+            begin = None if time is None or time == run.begun_at else plan.index(time)
         if begin is None or not 0 < begin < len(plan) or not plan.starts[begin]:
             return None  # at the first, or nowhere, as `step` will say
-        return begin if begin != self._replanned else None
+        return begin if begin != run.begin else None
 
-    @property
-    def _replans(self) -> bool:
-        """Whether runs that begin later are planned anew."""
-        return self._recipe is not None
-
-    def _replan(self, begin: int) -> None:
-        """Plan the present run anew, without a recipe, as one that begins at a later call."""
-        recipe, self._recipe = self._recipe, None
-        plan: RunPlan = self._plan  # type: ignore[assignment]
-        try:
-            again = self._plan_from(begin)
-            fits = again is not None and len(again) == len(plan) == len(self.timesteps)
-            if fits:
-                self._adopt_in_place(again, begin)  # type: ignore[arg-type]
-                self._former_time = plan.times[begin]
-                return
-        except BaseException:
-            self._recipe = recipe
-            raise
-        self._recipe = recipe
-
-    def _plan_from(self, begin: int) -> RunPlan | None:
-        """The present run as it is to be when it begins at a later call; None to leave it."""
-        return self._planned(self.noise, self._spaced_levels(self.noise, self._plan.steps))  # type: ignore[union-attr]
-
-    def _adopt_in_place(self, plan: RunPlan, begin: int) -> None:
-        """Make `plan` the current run, in the tensors that the pipeline holds."""
+    def _replan(self, run: Run, begin: int) -> None:
+        """Plan the present run anew, by the options, as one that begins at a later call; or leave it."""
+        options = self._configured
+        recipe = self._recipe(options, run.shift)
+        if recipe.solver.calls_per_step != run.recipe.solver.calls_per_step:
+            return  # it would not fit into the pipeline's list
+        levels: Array | None
+        if options.spacing == LEARNED and self.statistics is not None and options.grid is None:
+            learned, before = self._learned_of(self.statistics, options), sum(run.plan.starts[:begin])
+            levels = learned.later(recipe.process, run.plan.steps, recipe.ends, before, options.whole_timesteps)
+        else:
+            levels = recipe.grid.levels(recipe.process, run.plan.steps, recipe.ends)
+        if levels is None:
+            return  # nothing to go through: the pipeline's own list stays
+        plan = self._planned(recipe, levels)
+        if not len(plan) == len(run.plan) == len(self.timesteps):
+            return
+        again = Run(options, recipe, plan, None, run.shift, begin, run.plan.times[begin], self._has_own_grid(options))
         shown, former, said = (self.timesteps, self.sigmas), self._former, self._begin_index
-        self._adopt(plan, self.timesteps.device)
+        self._begin(again, self.timesteps.device)
         shown[0].copy_(self.timesteps)
         shown[1].copy_(self.sigmas)
         self.timesteps, self.sigmas = shown
-        self._grid, self._former = self.timesteps, former
-        self._begin_index, self._replanned = said, begin
+        self._grid, self._former, self._begin_index = self.timesteps, former, said
+
+    def _has_own_grid(self, options: Options) -> bool:
+        return self.statistics is not None and options.spacing == LEARNED and options.grid is None
 
     def _begin_step(self, timestep: float | Tensor) -> int:
         """As ever; of a run planned anew the first time is read, once, for the pipeline may hold a copy of the old."""
-        first = self._step_index is None
+        first, run = self._step_index is None, self._run
         n = super()._begin_step(timestep)
-        plan: RunPlan = self._plan  # type: ignore[assignment]
-        if first and self._replanned is not None and n < len(plan):
+        if first and run is not None and run.begin is not None and n < len(run.plan):
             time = float(torch.as_tensor(timestep).flatten()[0])
-            if abs(plan.times[n] - time) > plan.tolerance:
+            if abs(run.plan.times[n] - time) > run.plan.tolerance:
                 raise StepError(
                     f"The run was planned anew from step {n} when its noise was added, and is there at timestep "
-                    f"{plan.times[n]:g}, but `step` was called with {time:g}: of a copy of `scheduler.timesteps`. Walk "
-                    "through the scheduler's own tensor or a slice of it, or use recipe='fixed' (DEISSNScheduler)."
+                    f"{run.plan.times[n]:g}, but `step` was called with {time:g}: of a copy of `scheduler.timesteps`. "
+                    "Walk through the scheduler's own tensor or a slice of it, or use recipe='fixed' (DEISSNScheduler)."
                 )
         return n
 
-    # ----------------------------------------------------------------------------------------------------- table
 
-    @property
-    def _calls_per_step(self) -> int:
-        """Network calls of a step, which Diffusers calls `order`."""
-        return calls_per_step(self.options["solver"])
+def _followed(options: Options, method: Method | None) -> Options:
+    """The options with those of a method in their place."""
+    return options if method is None else replace(options, **method.options())
 
-    def _planned(self, noise: NoiseSchedule, levels: Array) -> RunPlan:
-        """The run through these levels."""
-        config = self.options
-        return make_plan(
-            noise, self._table(noise, levels), config["prediction_type"], config["integrand"], self._sigma_data
+
+def _shift_of(options: Options, process: NoiseSchedule, mu: float | None) -> float:
+    """Shift of a run: of its resolution, or that of the config."""
+    if mu is not None and process.path != "flow":
+        raise ConfigurationError(
+            f"`mu` shifts the schedule of flow-matching models, got {mu!r} for a {process.path} schedule. Leave it "
+            "out, or say use_flow_sigmas=True if this is such a model."
         )
-
-    def _table(self, noise: NoiseSchedule, levels: Array) -> CoefficientTable:
-        config = self.options
-        return solver_table(
-            noise,
-            self.normaliser,
-            levels,
-            solver=config["solver"],
-            order=config["solver_order"],
-            interpolation=config["interpolation"],
-            integrand=config["integrand"],
-            corrector_order=self.corrector_order,
-            lower_order_final=config["lower_order_final"],
-            gain_limit=self.gain_limit,
+    if not options.use_dynamic_shifting:
+        return float(options.flow_shift)  # some pipelines pass `mu` always
+    if mu is None:
+        raise ConfigurationError(
+            "This model's shift depends on the resolution (use_dynamic_shifting=True), and `mu` is missing. Pass "
+            "set_timesteps(..., mu=...), as its pipeline does, or use_dynamic_shifting=False and flow_shift."
         )
-
-    def _levels(
-        self,
-        noise: NoiseSchedule,
-        steps: int | None,
-        sigmas: Sequence[float] | Array | None,
-        timesteps: Sequence[float] | Array | None,
-    ) -> Array:
-        """Noise levels of the run, from whichever of the three the caller gave; (N + 1,)."""
-        config = self.options
-        final, end = config["final_sigmas_type"], config["end_time"]
-        if sigmas is not None and timesteps is not None and noise.path != "flow":
-            raise TimestepsError("Give `timesteps` or `sigmas`, not both: each fixes the run.")
-        if sigmas is not None:
-            levels = self._shifted(noise, levels_from_sigmas(noise, sigmas, final, end))
-        elif timesteps is not None:
-            levels = levels_from_times(noise, timesteps, final, end)
-        elif steps is not None:
-            return self._spaced_levels(noise, steps)
-        else:
-            raise TimestepsError("Give `num_inference_steps`, `timesteps` or `sigmas`.")
-        if steps is not None and steps != len(levels) - 1:
-            logger.info("The %d given times override num_inference_steps=%d.", len(levels) - 1, steps)
-        return levels
-
-    def _check_start(self, noise: NoiseSchedule, levels: Array) -> None:
-        """Refuse runs of a flow that start from noise alone with what has nothing to say about it."""
-        if noise.path != "flow" or not starts_from_noise(noise, levels):
-            return
-        solver = self.options["solver"]
-        if solver in TABLEAUX:
-            raise ConfigurationError(
-                f"solver={solver!r} takes Runge-Kutta steps in sigma / (1 - sigma), and none is possible from "
-                f"noise alone, sigma = 1, got a first sigma of {noise.as_sigma(levels[0]):g}. Use solver='multistep', "
-                "or start below: timestep_spacing='power_t' with start_time=0.99, or sigmas=."
-            )
-        if self.config["prediction_type"] == "epsilon":
-            raise TimestepsError(
-                "The noise that a network predicts in noise alone does not tell the data, and prediction_type="
-                f"'epsilon' has a run start at sigma = 1, got {noise.as_sigma(levels[0]):.6g}. Start below it, or use "
-                "prediction_type='flow_prediction' if that is what the model predicts."
-            )
-
-    def _shift_of(self, noise: NoiseSchedule, mu: float | None) -> float:
-        """Shift of a run: of its resolution, or that of the config."""
-        config, flow = self.options, isinstance(noise, FlowSchedule)
-        if mu is not None and not flow:
-            raise ConfigurationError(
-                f"`mu` shifts the schedule of flow-matching models, got {mu!r} for a {noise.path} schedule. Leave it "
-                "out, or say use_flow_sigmas=True if this is such a model."
-            )
-        if not config["use_dynamic_shifting"]:
-            return float(config["flow_shift"])  # some pipelines pass `mu` always
-        if mu is None:
-            raise ConfigurationError(
-                "This model's shift depends on the resolution (use_dynamic_shifting=True), and `mu` is missing. Pass "
-                "set_timesteps(..., mu=...), as its pipeline does, or use_dynamic_shifting=False and flow_shift."
-            )
-        return shift_factor(mu, config["time_shift_type"])
-
-    def _shifted(self, noise: NoiseSchedule, levels: Array) -> Array:
-        """The levels of a run with its shift, which only flow-matching models have."""
-        if not isinstance(noise, FlowSchedule):
-            return levels
-        return shifted(noise, levels, self._shift, self.options["shift_terminal"])
-
-    # ----------------------------------------------------------------------------------------------------- step
-
-    def step(
-        self,
-        model_output: Tensor,
-        timestep: float | Tensor,
-        sample: Tensor,
-        generator: torch.Generator | list[torch.Generator] | None = None,
-        return_dict: bool = True,
-        eta: float = 0.0,
-        use_clipped_model_output: bool | None = None,
-    ) -> SchedulerOutput | tuple[Tensor]:
-        """Go from one planned time to the next: one linear combination of the sample and the last outputs.
-
-        Args:
-            model_output: What the network (or guidance) returned; (B, *event), or with twice the channels where it
-                also predicts a variance, which is dropped.
-            timestep: The planned time; it is checked where it can be without waiting for an accelerator.
-            sample: x_n; (B, *event).
-            generator: Unused, the method draws no noise; some pipelines pass it always.
-            return_dict: Whether to return a `SchedulerOutput` or a tuple.
-            eta: Amount of noise of DDIM; only 0. Some pipelines pass it always.
-            use_clipped_model_output: Unused; `DDIMPipeline` passes it always.
-
-        Returns:
-            x_{n+1}, shape and dtype of the sample.
-
-        Raises:
-            StepError: Before `set_timesteps`, after the last step, out of order, or shapes that do not match.
-        """
-        if eta:
-            raise StepError(f"DEIS draws no noise: `eta` must be 0, got {eta!r}. Use DDIMScheduler for eta > 0.")
-        if self._step_index is None:
-            self._at_hand = 0
-        n = self._begin_step(timestep)
-        if model_output.ndim > 1 and model_output.shape[1] == 2 * sample.shape[1]:
-            model_output = model_output[:, : sample.shape[1]]
-        if model_output.shape != sample.shape:
-            raise StepError(
-                f"`model_output` has shape {tuple(model_output.shape)}, `sample` {tuple(sample.shape)}. They must "
-                "agree, except that a predicted variance may double the channels."
-            )
-        if self._at_hand and self.model_outputs[-1].shape != sample.shape:
-            raise StepError(
-                f"`sample` has shape {tuple(sample.shape)}, but the steps before had "
-                f"{tuple(self.model_outputs[-1].shape)}. Call `set_timesteps` before a run with other samples."
-            )
-        output, raw = self._convert(model_output, sample, n)
-        previous = self._advance(n, output, sample, raw)
-        self._step_index = n + 1
-        return SchedulerOutput(prev_sample=previous) if return_dict else (previous,)
-
-    def _advance(self, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
-        """The next sample, by one row of the table, from `output` and those before."""
-        self.model_outputs = [*self.model_outputs[1:], output]
-        self._at_hand = min(self._at_hand + 1, len(self.model_outputs))
-        table = self._plan.table  # type: ignore[union-attr]
-        transfer, weights = table.transfers[row], table.rows[self._at_hand - 1][row]
-        history = self.model_outputs[::-1]
-        if raw is not None:
-            # Where there is next to no signal, transfer and weight are huge and cancel: here, not in the tensors.
-            transfer += weights[0] * raw.b
-            history, weights = [raw.output, *history[1:]], (weights[0] * raw.a, *weights[1:])
-        return combine(sample, transfer, history, weights)
-
-    def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> tuple[Tensor, Raw | None]:
-        """What the solver integrates, and what it was converted from if it was.
-
-        It is a tensor of its own: compiled networks reuse the memory of their outputs.
-        """
-        a, b = self._plan.output[index]  # type: ignore[union-attr]
-        if (a, b) == (1.0, 0.0) and not self.config["thresholding"]:
-            return model_output.clone(), None
-        # Under autocast the output is narrower than the sample: what cancels must not be rounded before it does.
-        wide = torch.promote_types(torch.promote_types(model_output.dtype, sample.dtype), torch.float32)
-        output, x = model_output.to(wide), sample.to(wide)
-        converted = output * a if b == 0.0 else (output * a).add_(x, alpha=b)
-        if not self.config["thresholding"]:
-            return converted, Raw(model_output, a, b)
-        plan: RunPlan = self._plan  # type: ignore[assignment]
-        data, alpha, sigma = plan.integrand == "data", plan.alpha[index], plan.sigma[index]
-        if data:
-            x0 = converted
-        else:
-            # From the output itself: where there is next to no signal, eps no longer tells x_0.
-            c, d = plan.clean[index]
-            x0 = (output * c).add_(x, alpha=d)
-        x0 = threshold(x0, self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"])
-        return (x0, None) if data else ((x - alpha * x0) / sigma, Raw(x0, -alpha / sigma, 1.0 / sigma))
+    return shift_factor(mu, options.time_shift_type)

@@ -1,37 +1,34 @@
-"""What the config of a scheduler means: checked against itself, and turned into the values of `maths`.
-
-Pipelines replace parts of a config after `__init__`, so nothing here is kept but what can be recognised as still valid.
-"""
+"""The options of a scheduler as one typed value: read once from a config, checked, and turned into a `Recipe`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from diffusers_deis_sn.core.codec import decode
+from diffusers_deis_sn.core.coefficients import MAX_ORDER
+from diffusers_deis_sn.core.flow import FlowSchedule, check_shift
+from diffusers_deis_sn.core.grids import Ends, Grid, Shifted, Whole, is_number
+from diffusers_deis_sn.core.noise import NoiseSchedule, vp_schedule
+from diffusers_deis_sn.core.normaliser import Normaliser
+from diffusers_deis_sn.core.prediction import check_prediction_type
+from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.runge_kutta import TABLEAUX
+from diffusers_deis_sn.core.sigma import EDMSchedule, SigmaSchedule
+from diffusers_deis_sn.core.solvers import Corrector, Multistep, Solver, named_solver
+from diffusers_deis_sn.core.spacing import INTEGER_SPACINGS, LEVEL_SPACINGS, check_spacing, named_grid
 from diffusers_deis_sn.errors import ConfigurationError
-from diffusers_deis_sn.maths.coefficients import MAX_ORDER
-from diffusers_deis_sn.maths.flow import FlowSchedule, check_shift
-from diffusers_deis_sn.maths.noise import NoiseSchedule, vp_schedule
-from diffusers_deis_sn.maths.normaliser import Normaliser
-from diffusers_deis_sn.maths.prediction import check_prediction_type
-from diffusers_deis_sn.maths.sigma import SigmaSchedule
-from diffusers_deis_sn.maths.solver import check_solver
-from diffusers_deis_sn.maths.spacing import is_number
-from diffusers_deis_sn.schedulers._inheritance import SIGMA_OPTIONS
-from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, default_options
-from diffusers_deis_sn.schedulers._saving import Source, StatisticsHolder
+from diffusers_deis_sn.learn.grid import Learned
+from diffusers_deis_sn.learn.path import check_velocity
+from diffusers_deis_sn.statistics.cost import COST_ORDERS
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.trials import Recipe, unmeasured
+from diffusers_deis_sn.statistics.trials import LEARNED, Method, unmeasured
 
-BETA_KEYS = (
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "rescale_betas_zero_snr",
-)
+FLAGGED_SPACINGS = ("karras", "exponential", "beta")  # the grids that Diffusers chooses by `use_..._sigmas`
+SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
 PROCESSES = ("vp", "ve", "edm")
 RECIPES = ("measured", "fixed")
 UNKNOWN_GUIDANCE = 7.5  # what Stable Diffusion is called with, and on the safe side for others
@@ -40,212 +37,361 @@ EDM_SIGMA_DATA = 0.5  # Diffusers' default
 TRUSTED = 1.25  # how much more guidance than a recipe was tried with it may be used at
 
 
-class SolverOptions(StatisticsHolder):
-    """A scheduler with the options that all solvers share, whatever their time grid."""
+@dataclass(frozen=True, eq=False)
+class Options:
+    """What the arguments of a scheduler say, under their names; see there for what they mean."""
 
-    _recipe: Recipe | None = None  # of the current run
-    _learns_grid = False
+    num_train_timesteps: int
+    beta_start: float
+    beta_end: float
+    beta_schedule: str
+    trained_betas: Any
+    rescale_betas_zero_snr: bool
+    prediction_type: str
+    solver: str | Solver
+    solver_order: int
+    interpolation: str
+    integrand: str
+    corrector_order: int | None
+    corrector_gain: float
+    guidance_scale: float | None
+    lower_order_final: bool
+    start_time: float
+    end_time: float | None
+    final_sigmas_type: str
+    clip_normalizer_steps: float
+    thresholding: bool
+    dynamic_thresholding_ratio: float
+    sample_max_value: float
+    process: str
+    sigma_min: float | None
+    sigma_max: float | None
+    sigma_data: float | None
+    use_flow_sigmas: bool
+    flow_shift: float
+    use_dynamic_shifting: bool
+    time_shift_type: str
+    shift_terminal: float | None
+    recipe: str | None
+    timestep_spacing: str = LEARNED
+    grid: Grid | None = None
+    grid_exponent: float | None = None
+    steps_offset: int = 0
+    use_karras_sigmas: bool = False
+    use_exponential_sigmas: bool = False
+    use_beta_sigmas: bool = False
+    cost: str | None = None
+    velocity: str = "sigma"
+    spread: float | None = None
+    normalise: bool = True
+    whole_timesteps: bool = False
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Options:
+        """From options by name; `grid` and `solver` may be as a file has them.
+
+        Raises:
+            ConfigurationError: A grid or solver under a name that nobody registered.
+        """
+        known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
+        return cls(**known | {name: decode(known[name]) for name in ("grid", "solver") if name in known})
+
+    # ------------------------------------------------------------------------------------------------------ factors
 
     @property
-    def options(self) -> dict[str, Any]:
-        """All options in use by name; those of the recipe are in the place of the config's where one is followed."""
-        chosen = self._configured
-        if self._recipe is None:
-            return chosen
-        return chosen | {name: value for name, value in self._recipe.options().items() if name in chosen}
+    def spacing(self) -> str:
+        """Name of the grid: one of the flags, or `timestep_spacing`."""
+        return next(iter(self.flagged), self.timestep_spacing)
 
     @property
-    def recipe(self) -> Recipe | None:
-        """The recipe that the current run follows, None where it follows the options."""
-        return self._recipe
-
-    def set_stats(self, source: Source | None, **where: Any) -> None:
-        """As `StatisticsHolder` has it; a recipe is that of the former statistics, and is not followed any more."""
-        recipe, self._recipe = self._recipe, None
-        try:
-            super().set_stats(source, **where)
-        except Exception:
-            self._recipe = recipe
-            raise
-
-    def _recipe_for(self, steps: int | None) -> Recipe | None:
-        """The recipe that was best with so many steps, if recipes are to be followed and were tried on the model."""
-        statistics = self.statistics
-        if not is_number(steps) or not np.isfinite(steps):  # type: ignore[arg-type]
-            return None  # none are planned, or `check_steps` will say so
-        if not self._follows_recipes:
-            return None
-        if statistics is None:
-            return unmeasured(int(steps))  # type: ignore[arg-type]
-        if statistics.trials is None:
-            return None
-        if (self._configured["guidance_scale"] or 0.0) > TRUSTED * (statistics.origin.guidance_scale or 1.0):
-            return None
-        learned = True if self._learns_grid else None if self._can_learn(statistics) else False
-        return statistics.trials.best(max(int(steps), 1), learned)  # type: ignore[arg-type]
-
-    def _can_learn(self, statistics: ScoreStatistics) -> bool:
-        """Whether these statistics tell a grid for whole runs."""
-        return False
+    def flagged(self) -> list[str]:
+        """The grids whose flags are set."""
+        return [grid for grid in FLAGGED_SPACINGS if getattr(self, f"use_{grid}_sigmas")]
 
     @property
-    def _follows_recipes(self) -> bool:
-        """As the option says; by default where no option that recipes decide was chosen."""
-        chosen, defaults = self._configured, default_options(type(self))
-        if chosen["recipe"] is not None:
-            return bool(chosen["recipe"] == "measured")
-        return all(chosen[name] == defaults[name] for name in RECIPE_OPTIONS if name in defaults)
+    def ends(self) -> Ends:
+        """Where runs start and end."""
+        return Ends(self.final_sigmas_type, self.start_time, self.end_time)
 
-    def _validate(self) -> None:
+    @property
+    def of_integrand(self) -> str:
+        """What the solver integrates."""
+        return self.integrand if isinstance(self.solver, str) else self.solver.of
+
+    def noise(self) -> NoiseSchedule:
+        """The process."""
+        if self.use_flow_sigmas:
+            return FlowSchedule(self.num_train_timesteps)
+        if self.process == "vp":
+            return vp_schedule(
+                self.num_train_timesteps,
+                self.beta_start,
+                self.beta_end,
+                self.beta_schedule,
+                self.trained_betas,
+                self.rescale_betas_zero_snr,
+            )
+        given: dict[str, Any] = {"num_train_timesteps": self.num_train_timesteps}
+        given |= {name: getattr(self, name) for name in SIGMA_OPTIONS if getattr(self, name) is not None}
+        if self.process == "edm":
+            return EDMSchedule(**{"sigma_data": EDM_SIGMA_DATA} | given)
+        return SigmaSchedule(**given, label="sigma")
+
+    def process_key(self) -> tuple[object, ...]:
+        """Equal for equal processes."""
+        betas = self.trained_betas
+        written = None if betas is None else np.asarray(betas, dtype=np.float64).tobytes()
+        names = ("process", "use_flow_sigmas", "num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
+        return (written, self.rescale_betas_zero_snr, *(getattr(self, name) for name in (*names, *SIGMA_OPTIONS)))
+
+    # ------------------------------------------------------------------------------------------------------- checks
+
+    def check(self) -> None:
         """Raise ConfigurationError for an option that is unknown, out of range or at odds with another."""
-        config = self.options
-        check_solver(
-            config["solver"],
-            config["solver_order"],
-            config["interpolation"],
-            config["integrand"],
-            self.corrector_order,
-        )
-        if config["recipe"] not in (None, *RECIPES):
-            raise ConfigurationError(f"`recipe` must be one of {', '.join(RECIPES)} or None, got {config['recipe']!r}.")
-        self._validate_process()
-        if not config["clip_normalizer_steps"] >= 0:
+        self._check_solver()
+        if self.recipe not in (None, *RECIPES):
+            raise ConfigurationError(f"`recipe` must be one of {', '.join(RECIPES)} or None, got {self.recipe!r}.")
+        self._check_process()
+        if not self.clip_normalizer_steps >= 0:
             raise ConfigurationError(
-                f"`clip_normalizer_steps` is a training time, zero or more, got {config['clip_normalizer_steps']!r}."
+                f"`clip_normalizer_steps` is a training time, zero or more, got {self.clip_normalizer_steps!r}."
             )
         for name in ("corrector_gain", "guidance_scale"):
-            value = config[name]
+            value = getattr(self, name)
             if value is None and name == "guidance_scale":
                 continue
             if not is_number(value) or not 0 <= value < float("inf"):
                 raise ConfigurationError(f"`{name}` must be a finite number, zero or more, got {value!r}.")
-        if not 0.0 < config["dynamic_thresholding_ratio"] <= 1.0:
+        if not 0.0 < self.dynamic_thresholding_ratio <= 1.0:
             raise ConfigurationError(
-                "`dynamic_thresholding_ratio` is a quantile between 0 and 1, got "
-                f"{config['dynamic_thresholding_ratio']!r}."
+                f"`dynamic_thresholding_ratio` is a quantile between 0 and 1, got {self.dynamic_thresholding_ratio!r}."
+            )
+        self._check_grid()
+        self._check_learned()
+
+    def _check_solver(self) -> None:
+        if isinstance(self.solver, str):
+            corrector = Corrector(self.corrector_order or 0) if self.corrector_order is not None else Corrector()
+            named_solver(self.solver, self.solver_order, self.interpolation, self.integrand, corrector)
+        elif not isinstance(self.solver, Solver):
+            raise ConfigurationError(
+                f"`solver` is a name or a value with `table`, `of` and `calls_per_step`, got {self.solver!r}."
             )
 
-    def _validate_process(self) -> None:
-        """Raise ConfigurationError for options of one process given to another."""
-        config = self.options
-        process = config["process"]
+    def _check_process(self) -> None:
+        """Refuse options of one process given to another."""
+        process = self.process
         if process not in PROCESSES:
             raise ConfigurationError(f"`process` must be one of {', '.join(PROCESSES)}, got {process!r}.")
         foreign = {"vp": SIGMA_OPTIONS, "ve": ("sigma_data",), "edm": ()}[process]
         for name in foreign:
-            if config[name] is not None:
+            if getattr(self, name) is not None:
                 raise ConfigurationError(
                     f"`{name}` belongs to process={'edm' if name == 'sigma_data' else 've'!r}, got "
-                    f"{config[name]!r} for process={process!r}. Leave it out, or name the process of the model."
+                    f"{getattr(self, name)!r} for process={process!r}. Leave it out, or name the process of the model."
                 )
-        scale = config["sigma_data"]
+        scale = self.sigma_data
         if scale is not None and not (is_number(scale) and scale > 0.0):
             raise ConfigurationError(
                 f"`sigma_data` is the standard deviation of the data, a positive number, got {scale!r}. Copy it from "
                 "the model's own scheduler config."
             )
-        if process != "vp" and config["clip_normalizer_steps"]:
+        if process != "vp" and self.clip_normalizer_steps:
             raise ConfigurationError(
                 f"`clip_normalizer_steps` counts training steps, and process={process!r} has a continuum, got "
-                f"{config['clip_normalizer_steps']!r}. Use 0."
+                f"{self.clip_normalizer_steps!r}. Use 0."
             )
-        self._validate_flow()
-        path = "flow" if config["use_flow_sigmas"] else "ve" if process == "ve" else "vp"
-        check_prediction_type(config["prediction_type"], self._sigma_data, path)
+        self._check_flow()
+        path = "flow" if self.use_flow_sigmas else "ve" if process == "ve" else "vp"
+        data = (EDM_SIGMA_DATA if scale is None else float(scale)) if process == "edm" else None
+        check_prediction_type(self.prediction_type, data, path)
 
-    def _validate_flow(self) -> None:
-        """Raise ConfigurationError for options of flow-matching models that are at fault, or given to others."""
-        config = self.options
-        check_shift(config["flow_shift"], config["time_shift_type"], config["shift_terminal"])
-        if config["use_flow_sigmas"] and config["process"] != "vp":
+    def _check_flow(self) -> None:
+        """Refuse options of flow-matching models that are at fault, or given to others."""
+        check_shift(self.flow_shift, self.time_shift_type, self.shift_terminal)
+        if self.use_flow_sigmas and self.process != "vp":
             raise ConfigurationError(
-                f"use_flow_sigmas=True is a process of its own, got process={config['process']!r} too. Leave one out."
+                f"use_flow_sigmas=True is a process of its own, got process={self.process!r} too. Leave one out."
             )
         for name in ("use_dynamic_shifting", "shift_terminal"):
-            if config[name] and not config["use_flow_sigmas"]:
+            if getattr(self, name) and not self.use_flow_sigmas:
                 raise ConfigurationError(
-                    f"`{name}` belongs to flow-matching models, got {config[name]!r} without use_flow_sigmas=True. "
-                    "Leave it out, or say use_flow_sigmas=True."
+                    f"`{name}` belongs to flow-matching models, got {getattr(self, name)!r} without "
+                    "use_flow_sigmas=True. Leave it out, or say use_flow_sigmas=True."
                 )
 
-    @property
-    def _sigma_data(self) -> float | None:
-        if self.options["process"] != "edm":
-            return None
-        given = self.options["sigma_data"]
-        return EDM_SIGMA_DATA if given is None else float(given)
-
-    @property
-    def noise(self) -> NoiseSchedule:
-        """The noise schedule of the current config, which pipelines may have edited since `__init__`."""
-        if self.config["use_flow_sigmas"]:
-            return FlowSchedule(self.config["num_train_timesteps"])
-        if self.options["process"] != "vp":
-            bounds = {name: self.options[name] for name in ("sigma_min", "sigma_max")}
-            given = {name: value for name, value in bounds.items() if value is not None}
-            label = "log" if self.options["process"] == "edm" else "sigma"
-            return SigmaSchedule(**given, num_train_timesteps=self.config["num_train_timesteps"], label=label)
-        betas = self.config["trained_betas"]
-        key = tuple(self.config[name] for name in BETA_KEYS if name != "trained_betas")
-        key += (None if betas is None else np.asarray(betas, dtype=np.float64).tobytes(),)
-        if getattr(self, "_noise", (None, None))[0] != key:
-            self._noise = (key, vp_schedule(**{name: self.config[name] for name in BETA_KEYS}))
-        return self._noise[1]
-
-    @property
-    def normalised(self) -> bool:
-        """Whether outputs are divided by r(t)."""
-        return self.statistics is not None and self._normalises
-
-    @property
-    def _normalises(self) -> bool:
-        """Whether statistics, where there are any, are used to normalise."""
-        return True
-
-    @property
-    def normaliser(self) -> Normaliser:
-        """r(t) of the statistics, or nu(t) for the data form; flat without."""
-        if self.statistics is None or not self._normalises:
-            return Normaliser.flat()
-        return self._normaliser_of(self.statistics)
-
-    def _normaliser_of(self, statistics: ScoreStatistics) -> Normaliser:
-        cutoff = float(self.options["clip_normalizer_steps"]) or None
-        if self.options["integrand"] == "noise":
-            return Normaliser(statistics.timesteps, statistics.mean_abs, cutoff)
-        if statistics.mean_abs_data is None:
+    def _check_grid(self) -> None:
+        if self.grid is not None and not isinstance(self.grid, Grid):
+            raise ConfigurationError(f"`grid` is a value with a method `levels`, or None, got {self.grid!r}.")
+        ends = self.ends
+        if self.spacing != LEARNED:
+            check_spacing(self.spacing, self.grid_exponent, ends)
+        if len(self.flagged) > 1:
             raise ConfigurationError(
-                "integrand='data' is normalised by the mean magnitude of predicted data, and these statistics do not "
-                "hold it (`mean_abs_data`). Measure them again with `deis-sn calibrate`, or use integrand='noise' or "
-                "no statistics (stats=False)."
+                f"At most one grid of sigmas can be used, got use_{'_sigmas and use_'.join(self.flagged)}_sigmas. Set "
+                "the others to False."
             )
-        return Normaliser(statistics.timesteps, statistics.mean_abs_data, cutoff)
+        if (self.use_flow_sigmas or self.process != "vp") and self.spacing in ("linspace", "leading"):
+            process = "use_flow_sigmas=True" if self.use_flow_sigmas else f"process={self.process!r}"
+            raise ConfigurationError(
+                f"timestep_spacing={self.spacing!r} has whole training times, and {process} a continuum. Use 'karras', "
+                "'power_rho', 'log_snr', 'quadratic', 'power_t', 'beta' or 'trailing'."
+            )
 
-    def _check_statistics(self, statistics: ScoreStatistics) -> None:
-        """Also raise ConfigurationError where they do not tell the scale of what the config's solver integrates."""
-        super()._check_statistics(statistics)
-        if self._normalises:
-            self._normaliser_of(statistics)
+    def _check_learned(self) -> None:
+        if self.cost not in (None, *COST_ORDERS):
+            raise ConfigurationError(f"`cost` must be one of {', '.join(COST_ORDERS)} or None, got {self.cost!r}.")
+        check_velocity(self.velocity)
+        if self.spread is not None and not (is_number(self.spread) and 0.0 <= self.spread <= 1.0):
+            raise ConfigurationError(f"`spread` is a share of the path, 0 to 1, or None, got {self.spread!r}.")
+        for name in ("normalise", "whole_timesteps"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(f"`{name}` must be True or False, got {getattr(self, name)!r}.")
+        if not self.whole_timesteps:
+            return
+        if self.process != "vp":
+            raise ConfigurationError(
+                f"`whole_timesteps` is for networks of numbered training times, got process={self.process!r}, "
+                "whose time is a continuum. Leave it out."
+            )
+        tableau = TABLEAUX.get(self.solver) if isinstance(self.solver, str) else None
+        if tableau is not None and not {0.0, 1.0}.issuperset(tableau.nodes):
+            raise ConfigurationError(
+                f"solver={self.solver!r} calls the network between the times of a run, got it with "
+                "whole_timesteps=True. Use solver='multistep', 'ipndm', 'euler' or 'heun'."
+            )
 
-    @property
-    def corrector_order(self) -> int:
-        """Order of the corrector in use."""
-        given = self.options["corrector_order"]
-        if given is not None:
-            return given
-        normalised = self.normalised and self.options["integrand"] == "noise"
-        return MAX_ORDER if normalised and self.options["solver"] == "multistep" else 0
 
-    @property
-    def gain_limit(self) -> float:
-        """`corrector_gain` divided by the guidance, which multiplies how far an output moves with its sample.
+# ---------------------------------------------------------------------------------------------------------- a recipe
 
-        Never by less than two: in directions of pure noise, where d eps / d y = 1 / rho in any network, a chain of
-        large steps passes errors on, the correction with one sign and the next extrapolation with the other.
-        """
-        # A recipe is followed with the limit that it was tried with, also where there is less guidance now.
-        guidance = self.options["guidance_scale"] if self._recipe is None else None
-        if guidance is None and self.statistics is not None:
-            guidance = self.statistics.origin.guidance_scale
-        guidance = UNKNOWN_GUIDANCE if guidance is None else guidance
-        return float(self.options["corrector_gain"]) / max(LEAST_GUIDANCE, guidance)
+
+def tried_method(
+    options: Options, follows: bool, statistics: ScoreStatistics | None, steps: object, learned: bool | None
+) -> Method | None:
+    """The method that was best with so many steps, if tried ones are to be followed and there are any.
+
+    Args:
+        options: Of the config.
+        follows: Whether they are to be followed.
+        statistics: Of the model.
+        steps: Number of steps, or None in a run whose times are given.
+        learned: Whether the method is to have the learned grid, or one with a name; None for either.
+    """
+    if not follows or not is_number(steps) or not np.isfinite(steps):  # type: ignore[call-overload]
+        return None  # `check_steps` will say so
+    number = max(int(steps), 1)  # type: ignore[call-overload]
+    if statistics is None:
+        return unmeasured(number)
+    if statistics.trials is None:
+        return None
+    if (options.guidance_scale or 0.0) > TRUSTED * (statistics.origin.guidance_scale or 1.0):
+        return None
+    return statistics.trials.best(number, learned)
+
+
+def recipe_of(
+    options: Options,
+    process: NoiseSchedule,
+    statistics: ScoreStatistics | None,
+    learned: Learned | None,
+    *,
+    shift: float = 1.0,
+    tried: bool = False,
+) -> Recipe:
+    """The recipe of options.
+
+    Args:
+        options: Those in use.
+        process: Theirs.
+        statistics: Of the model, or None.
+        learned: The learned grid, where the options ask for it and statistics have it.
+        shift: Of the run.
+        tried: Whether the options are those of a method that was tried.
+
+    Raises:
+        ConfigurationError: Options at odds with the statistics or with one another.
+    """
+    return Recipe(
+        process,
+        _grid(options, learned, shift, tried),
+        _solver(options, statistics, tried),
+        scale_of(options, statistics),
+        options.ends,
+        options.prediction_type,
+    )
+
+
+def _grid(options: Options, learned: Learned | None, shift: float, tried: bool) -> Grid:
+    spacing = options.spacing
+    if options.grid is not None and not tried:
+        grid = options.grid
+    elif spacing == LEARNED and learned is not None:
+        grid = learned
+    elif spacing == LEARNED:  # for the want of one, times uniform in tau
+        base = named_grid("power_t", 1.0) if options.ends.moved else named_grid("trailing")
+        grid = Shifted(base, shift, options.shift_terminal)
+    else:
+        grid = named_grid(spacing, options.grid_exponent, options.steps_offset)
+        if spacing not in LEVEL_SPACINGS and spacing != "beta":
+            grid = Shifted(grid, shift, options.shift_terminal)
+    # Some networks, and some pipelines, know no other times.
+    return Whole(grid) if tried or options.whole_timesteps else grid
+
+
+def _solver(options: Options, statistics: ScoreStatistics | None, tried: bool) -> Solver:
+    if not isinstance(options.solver, str):
+        return options.solver
+    corrector = Corrector(corrector_order(options, statistics), gain_limit(options, statistics, tried))
+    return named_solver(
+        options.solver,
+        options.solver_order,
+        options.interpolation,
+        options.integrand,
+        corrector,
+        options.lower_order_final,
+    )
+
+
+def scale_of(options: Options, statistics: ScoreStatistics | None) -> Normaliser:
+    """r(t) of the statistics, or nu(t) for the data form; flat without.
+
+    Raises:
+        ConfigurationError: The statistics do not tell nu.
+    """
+    if statistics is None or not options.normalise:
+        return Normaliser.flat()
+    cutoff = float(options.clip_normalizer_steps) or None
+    if options.of_integrand == "noise":
+        return Normaliser(statistics.timesteps, statistics.mean_abs, cutoff)
+    if statistics.mean_abs_data is None:
+        raise ConfigurationError(
+            "integrand='data' is normalised by the mean magnitude of predicted data, and these statistics do not "
+            "hold it (`mean_abs_data`). Measure them again with `deis-sn calibrate`, or use integrand='noise' or "
+            "no statistics (stats=False)."
+        )
+    return Normaliser(statistics.timesteps, statistics.mean_abs_data, cutoff)
+
+
+def corrector_order(options: Options, statistics: ScoreStatistics | None) -> int:
+    """Order of the corrector in use."""
+    if options.corrector_order is not None:
+        return options.corrector_order
+    normalised = statistics is not None and options.normalise and options.integrand == "noise"
+    return MAX_ORDER if normalised and options.solver == "multistep" else 0
+
+
+def gain_limit(options: Options, statistics: ScoreStatistics | None, tried: bool = False) -> float:
+    """`corrector_gain` divided by the guidance, which multiplies how far an output moves with its sample.
+
+    Never by less than two: in directions of pure noise, where d eps / d y = 1 / rho in any network, a chain of
+    large steps passes errors on, the correction with one sign and the next extrapolation with the other.
+    """
+    # A method is followed with the limit that it was tried with, also where there is less guidance now.
+    guidance = None if tried else options.guidance_scale
+    if guidance is None and statistics is not None:
+        guidance = statistics.origin.guidance_scale
+    guidance = UNKNOWN_GUIDANCE if guidance is None else guidance
+    return float(options.corrector_gain) / max(LEAST_GUIDANCE, guidance)
+
+
+__all__ = ["INTEGER_SPACINGS", "Multistep", "Options", "recipe_of", "tried_method"]

@@ -9,13 +9,16 @@ class left in the config stays there for the way back.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
-from diffusers.configuration_utils import ConfigMixin, FrozenDict
+from diffusers.configuration_utils import FrozenDict
 
-from diffusers_deis_sn.maths.spacing import INTEGER_SPACINGS, SPACINGS
+from diffusers_deis_sn.core.codec import encode
+from diffusers_deis_sn.core.spacing import INTEGER_SPACINGS, SPACINGS
+from diffusers_deis_sn.statistics.trials import LEARNED
 
 PRIVATE = "_deis_sn"
 DEFAULTED = "_use_default_values"  # Diffusers' list of arguments that nobody gave; another class has its own defaults
@@ -23,13 +26,14 @@ BOOKKEEPING = (PRIVATE, DEFAULTED, "_class_name", "_diffusers_version")
 
 # Arguments that no scheduler for these models has in Diffusers, or has with another meaning.
 OWN_OPTIONS = frozenset(
-    "solver corrector_order corrector_gain guidance_scale interpolation integrand grid_exponent start_time end_time "
-    "clip_normalizer_steps process sigma_min sigma_max sigma_data shift_terminal cost velocity spread normalise "
-    "whole_timesteps recipe".split()
+    "solver grid corrector_order corrector_gain guidance_scale interpolation integrand grid_exponent start_time "
+    "end_time clip_normalizer_steps process sigma_min sigma_max sigma_data shift_terminal cost velocity spread "
+    "normalise whole_timesteps recipe".split()
 )
 # What recipes decide, where nobody else does.
 RECIPE_OPTIONS = (
     "solver",
+    "grid",
     "solver_order",
     "interpolation",
     "integrand",
@@ -52,84 +56,79 @@ RECIPE_OPTIONS = (
 # Diffusers' DEIS writes these into its files, its only choice, and DPM++ then breaks over them.
 DEIS_ALONE = (("algorithm_type", "deis"), ("solver_type", "logrho"))
 LARGEST_PUBLIC_ORDER = 3  # DPM++ and DEIS of Diffusers know no solver_order=4
-OWN_SPACINGS = tuple(name for name in SPACINGS if name not in INTEGER_SPACINGS)
+OWN_SPACINGS = (LEARNED, *(name for name in SPACINGS if name not in INTEGER_SPACINGS))
 
 
-class OwnConfig(ConfigMixin):
-    """A scheduler that keeps its own options under the private key of its config."""
+def entries(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the private key of a config holds; nothing where somebody put something else there."""
+    found = config.get(PRIVATE)
+    return dict(found) if isinstance(found, dict) else {}
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """All options in use by name."""
-        return self._configured
 
-    @property
-    def _configured(self) -> dict[str, Any]:
-        """All options of the config by name: those of the public config, and the scheduler's own.
+def configured(config: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    """All options of a class by name, as a config of it has them: of the public config, and its own.
 
-        The public `timestep_spacing` may be another class's, for the way back to it.
-        """
-        defaults = default_options(type(self))
-        private = (*OWN_OPTIONS, "timestep_spacing")
-        known = {name: self.config[name] for name in defaults if name in self.config and name not in private}
-        return defaults | known | {name: value for name, value in self._private.items() if name in defaults}
+    The public `timestep_spacing` may be another class's, for the way back to it.
+    """
+    defaults = default_options(cls)
+    private = (*OWN_OPTIONS, "timestep_spacing")
+    known = {name: config[name] for name in defaults if name in config and name not in private}
+    return defaults | known | {name: value for name, value in entries(config).items() if name in defaults}
 
-    @property
-    def _private(self) -> dict[str, Any]:
-        """What the config's private key holds."""
-        return _entries(self.config)
 
-    @property
-    def _public(self) -> dict[str, Any]:
-        """The config without the private key, and without the list of what nobody gave."""
-        return {key: value for key, value in self.config.items() if key not in (PRIVATE, DEFAULTED)}
+def with_entries(config: Mapping[str, Any], **values: Any) -> FrozenDict:
+    """The config with other entries of the private key; None removes one, and the key goes with its last entry."""
+    private = {key: value for key, value in (entries(config) | values).items() if value is not None}
+    return _joined(_public(config), set(config.get(DEFAULTED, ())), private)
 
-    def _set_private(self, **values: Any) -> None:
-        """Change entries of the private key; None removes one, and the key goes with its last entry."""
-        entries = {key: value for key, value in (self._private | values).items() if value is not None}
-        self._register(self._public, set(self.config.get(DEFAULTED, ())), entries)
 
-    def register_to_config(self, **values: Any) -> None:
-        """As `ConfigMixin` has it, but what is ours goes under the private key; also the decorator of `__init__`."""
-        super().register_to_config(**values)
-        defaults = default_options(type(self))
-        public, private = self._public, self._private
-        unsaid = set(self.config.get(DEFAULTED, ())) - OWN_OPTIONS
-        if DEFAULTED not in values:  # options changed later are said
-            unsaid -= values.keys()
-        if "num_train_timesteps" not in values and private.get("recipe") == "measured" and "recipe" not in values:
-            if not values.keys().isdisjoint(RECIPE_OPTIONS):  # an option chosen later holds, as one chosen at first
-                del private["recipe"]
-        own = {name: public.pop(name) for name in OWN_OPTIONS & values.keys()}
-        if PRIVATE in values:  # made from a whole config, Scheduler(**config): defaults of `__init__` say nothing
-            own = {name: value for name, value in own.items() if name not in values.get(DEFAULTED, ())}
-            values = {name: value for name, value in values.items() if name not in ("solver_order", "timestep_spacing")}
-        if "solver_order" in values:
-            order = values["solver_order"]
-            large = isinstance(order, int) and order > LARGEST_PUBLIC_ORDER
-            public["solver_order"], own["solver_order"] = (LARGEST_PUBLIC_ORDER, order) if large else (order, None)
-        if "timestep_spacing" in values:
-            default, own["timestep_spacing"] = defaults["timestep_spacing"], values["timestep_spacing"]
-            if own["timestep_spacing"] in (*OWN_SPACINGS, default):
-                public["timestep_spacing"] = default
-                unsaid.add("timestep_spacing")
-        for name, value in own.items():
-            private[name] = value.item() if isinstance(value, np.generic) else value
-            # The process stays, default or not: a config that says it needs no guessing when it comes back.
-            if name != "process" and _same(private[name], None if name == "solver_order" else defaults.get(name)):
-                del private[name]
-        self._register(public, unsaid, private)
+def registered(config: Mapping[str, Any], cls: type, values: dict[str, Any]) -> FrozenDict:
+    """The config that Diffusers has made of `values`, with what is ours under the private key."""
+    defaults = default_options(cls)
+    public, private = _public(config), entries(config)
+    unsaid = set(config.get(DEFAULTED, ())) - OWN_OPTIONS
+    if DEFAULTED not in values:  # options changed later are said
+        unsaid -= values.keys()
+    if "num_train_timesteps" not in values and private.get("recipe") == "measured" and "recipe" not in values:
+        if not values.keys().isdisjoint(RECIPE_OPTIONS):  # an option chosen later holds, as one chosen at first
+            del private["recipe"]
+    own = {name: public.pop(name) for name in OWN_OPTIONS & values.keys()}
+    if PRIVATE in values:  # made from a whole config, Scheduler(**config): defaults of `__init__` say nothing
+        own = {name: value for name, value in own.items() if name not in values.get(DEFAULTED, ())}
+        values = {name: value for name, value in values.items() if name not in ("solver_order", "timestep_spacing")}
+    if "solver_order" in values:
+        order = values["solver_order"]
+        large = isinstance(order, int) and order > LARGEST_PUBLIC_ORDER
+        public["solver_order"], own["solver_order"] = (LARGEST_PUBLIC_ORDER, order) if large else (order, None)
+    if "timestep_spacing" in values:
+        default, own["timestep_spacing"] = defaults["timestep_spacing"], values["timestep_spacing"]
+        if own["timestep_spacing"] in (*OWN_SPACINGS, default):
+            public["timestep_spacing"] = default
+            unsaid.add("timestep_spacing")
+    for name, value in own.items():
+        private[name] = value.item() if isinstance(value, np.generic) else encode(value)
+        # The process stays, default or not: a config that says it needs no guessing when it comes back.
+        if name != "process" and _same(private[name], None if name == "solver_order" else defaults.get(name)):
+            del private[name]
+    return _joined(public, unsaid, private)
 
-    def _keep(self, left: dict[str, Any], others: dict[str, Any]) -> None:
-        """Carry along what a config holds for other classes: public keys, and options of this package's other class."""
-        unsaid = set(self.config.get(DEFAULTED, ())) - left.keys()
-        private = {key: value for key, value in others.items() if value is not None}
-        self._register(self._public | left, unsaid, private | self._private)
 
-    def _register(self, public: dict[str, Any], unsaid: set[str], private: dict[str, Any]) -> None:
-        """Make this the config. An absent key is left out, for configs are compared with those of other runs."""
-        extra: dict[str, Any] = {DEFAULTED: sorted(unsaid)} if unsaid else {}
-        self._internal_dict = FrozenDict(public | extra | ({PRIVATE: private} if private else {}))
+def kept(config: Mapping[str, Any], left: dict[str, Any], others: dict[str, Any]) -> FrozenDict:
+    """The config with what another holds for other classes: public keys, and options of this package's other class."""
+    unsaid = set(config.get(DEFAULTED, ())) - left.keys()
+    private = {key: value for key, value in others.items() if value is not None}
+    return _joined(_public(config) | left, unsaid, private | entries(config))
+
+
+def _public(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config without the private key, and without the list of what nobody gave."""
+    return {key: value for key, value in config.items() if key not in (PRIVATE, DEFAULTED)}
+
+
+def _joined(public: dict[str, Any], unsaid: set[str], private: dict[str, Any]) -> FrozenDict:
+    """One config. An absent key is left out, for configs are compared with those of other runs."""
+    extra: dict[str, Any] = {DEFAULTED: sorted(unsaid)} if unsaid else {}
+    return FrozenDict(public | extra | ({PRIVATE: private} if private else {}))
 
 
 @cache
@@ -150,7 +149,7 @@ def split(config: dict[str, Any], cls: type) -> tuple[dict[str, Any], dict[str, 
 
     The time grid of another class is none of ours: `timestep_spacing` counts as left, and so do its bounds of sigmas.
     """
-    private = _entries(config)
+    private = entries(config)
     unsaid = config.get(DEFAULTED) or ()
     given = {key: value for key, value in config.items() if key not in BOOKKEEPING and key not in unsaid}
     ours = set(default_options(cls)) - OWN_OPTIONS - {"timestep_spacing"}
@@ -164,12 +163,6 @@ def split(config: dict[str, Any], cls: type) -> tuple[dict[str, Any], dict[str, 
         arguments["solver_order"] = private["solver_order"]
     private.pop("solver_order", None)
     return arguments, left, private
-
-
-def _entries(config: dict[str, Any]) -> dict[str, Any]:
-    """What the private key of a config holds; nothing where somebody put something else there."""
-    entries = config.get(PRIVATE)
-    return dict(entries) if isinstance(entries, dict) else {}
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -7,11 +7,13 @@ from os import PathLike
 import numpy as np
 from diffusers.configuration_utils import register_to_config
 
-from diffusers_deis_sn.schedulers._spacing import NamedSpacing
+from diffusers_deis_sn.core.grids import Grid
+from diffusers_deis_sn.core.solvers import Solver
+from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 
-class DEISSNScheduler(NamedSpacing):
+class DEISSNScheduler(ExponentialIntegrator):
     """Exponential integrator of the probability-flow ODE with score normalisation: the DEIS family.
 
         x_{n+1} = (alpha_{n+1} / alpha_n) x_n + sum_j c_{n,j} eps_{n-j}
@@ -29,7 +31,7 @@ class DEISSNScheduler(NamedSpacing):
         trained_betas: The betas themselves, instead of the three above.
         solver: "multistep" (tAB, rhoAB and log-rho AB-DEIS); "ipndm", with the weights of equal steps; or a Runge-Kutta
             method in rho of several calls a step: "euler", "midpoint", "heun", "kutta3", "heun3", "ralston3",
-            "ssprk3", "vdh3" or "rk4".
+            "ssprk3", "vdh3" or "rk4"; or a solver of one's own, see docs/extending.md.
         solver_order: Number of outputs combined in a step, 1 to 4; 1 with flat statistics and no corrector is DDIM.
         corrector_order: Number of outputs, the newest among them, with which each step is redone once the network has
             been called at its end; 1 to 4, 0 for none. Costs no call. Multistep solvers only. None is 4 for the noise
@@ -50,6 +52,7 @@ class DEISSNScheduler(NamedSpacing):
         start_time: Where a run starts, as a fraction of the process; for the grids that are not Diffusers' own.
         end_time: Where it ends, likewise, such as the papers' 1e-3 and 1e-4; `final_sigmas_type` decides if None.
         steps_offset: Added to the times of "leading" spacing.
+        grid: A time grid of one's own, see docs/extending.md; it wins over `timestep_spacing`.
         use_karras_sigmas: Noise levels uniform in rho^(1/7).
         use_exponential_sigmas: Noise levels uniform in log rho.
         use_beta_sigmas: Noise levels at the quantiles of a Beta distribution.
@@ -100,7 +103,7 @@ class DEISSNScheduler(NamedSpacing):
         solver_order: int = 2,
         prediction_type: str = "epsilon",
         interpolation: str = "t",
-        solver: str = "multistep",
+        solver: str | Solver = "multistep",
         corrector_order: int | None = None,
         corrector_gain: float = 0.75,
         guidance_scale: float | None = None,
@@ -110,6 +113,7 @@ class DEISSNScheduler(NamedSpacing):
         start_time: float = 1.0,
         end_time: float | None = None,
         steps_offset: int = 0,
+        grid: Grid | None = None,
         use_karras_sigmas: bool = False,
         use_exponential_sigmas: bool = False,
         use_beta_sigmas: bool = False,

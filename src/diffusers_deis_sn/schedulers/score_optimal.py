@@ -8,19 +8,14 @@ from typing import Any
 import numpy as np
 from diffusers.configuration_utils import register_to_config
 
+from diffusers_deis_sn.core.grids import Grid
+from diffusers_deis_sn.core.solvers import Solver
 from diffusers_deis_sn.errors import ConfigurationError
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule
-from diffusers_deis_sn.maths.runge_kutta import TABLEAUX
-from diffusers_deis_sn.maths.spacing import check_ends, is_number, spaced_levels
-from diffusers_deis_sn.optimise.path import check_velocity
-from diffusers_deis_sn.schedulers._contract import logger
-from diffusers_deis_sn.schedulers._learned import LearnedGrid
-from diffusers_deis_sn.schedulers._plan import RunPlan
-from diffusers_deis_sn.statistics.cost import COST_ORDERS
+from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 
-class ScoreOptimalScheduler(LearnedGrid):
+class ScoreOptimalScheduler(ExponentialIntegrator):
     """The solvers of `DEISSNScheduler` on times of equal cost, from the costs in the model's statistics.
 
         Lambda(rho_n) = Lambda(rho_0) - n / N (Lambda(rho_0) - Lambda(rho_N)),    Lambda' = delta(rho)^(1/p)
@@ -43,7 +38,7 @@ class ScoreOptimalScheduler(LearnedGrid):
         trained_betas: The betas themselves, instead of the three above.
         solver: "multistep" (tAB, rhoAB and log-rho AB-DEIS); "ipndm", with the weights of equal steps; or a Runge-Kutta
             method in rho of several calls a step: "euler", "midpoint", "heun", "kutta3", "heun3", "ralston3",
-            "ssprk3", "vdh3" or "rk4".
+            "ssprk3", "vdh3" or "rk4"; or a solver of one's own, see docs/extending.md.
         solver_order: Number of outputs combined in a step, 1 to 4; 1 with flat statistics and no corrector is DDIM.
         corrector_order: Number of outputs, the newest among them, with which each step is redone once the network has
             been called at its end; 1 to 4, 0 for none. Costs no call. Multistep solvers only. None is 4 for the noise
@@ -56,6 +51,7 @@ class ScoreOptimalScheduler(LearnedGrid):
             Diffusers' DEIS has).
         integrand: What is interpolated: "noise", the predicted eps, or "data", the predicted x_0; either is divided by
             its mean magnitude first, as the statistics have it.
+        grid: A time grid of one's own, see docs/extending.md; it wins over the learned one.
         start_time: Where a run starts, as a fraction of the process.
         end_time: Where it ends, likewise, such as the papers' 1e-3 and 1e-4; `final_sigmas_type` decides if None.
         final_sigmas_type: Where a run ends: "zero" (clean data) or "sigma_min" (the cleanest training level).
@@ -114,11 +110,12 @@ class ScoreOptimalScheduler(LearnedGrid):
         solver_order: int = 2,
         prediction_type: str = "epsilon",
         interpolation: str = "t",
-        solver: str = "multistep",
+        solver: str | Solver = "multistep",
         corrector_order: int | None = None,
         corrector_gain: float = 0.75,
         guidance_scale: float | None = None,
         integrand: str = "noise",
+        grid: Grid | None = None,
         start_time: float = 1.0,
         end_time: float | None = None,
         final_sigmas_type: str = "zero",
@@ -164,93 +161,6 @@ class ScoreOptimalScheduler(LearnedGrid):
                 "named grids, or give `timesteps=` or `sigmas=` to the pipeline."
             )
         return super().from_config(config, return_unused_kwargs, stats, **kwargs)
-
-    # -------------------------------------------------------------------------------------------------- options
-
-    def _validate(self) -> None:
-        super()._validate()
-        config = self.options
-        if config["cost"] not in (None, *COST_ORDERS):
-            raise ConfigurationError(f"`cost` must be one of {', '.join(COST_ORDERS)} or None, got {config['cost']!r}.")
-        check_velocity(config["velocity"])
-        spread = config["spread"]
-        if spread is not None and not (is_number(spread) and 0.0 <= spread <= 1.0):
-            raise ConfigurationError(f"`spread` is a share of the path, 0 to 1, or None, got {spread!r}.")
-        check_ends(config["final_sigmas_type"], config["start_time"], config["end_time"])
-        for name in ("normalise", "whole_timesteps"):
-            if not isinstance(config[name], bool):
-                raise ConfigurationError(f"`{name}` must be True or False, got {config[name]!r}.")
-        if config["whole_timesteps"] and config["process"] != "vp":
-            raise ConfigurationError(
-                f"`whole_timesteps` is for networks of numbered training times, got process={config['process']!r}, "
-                "whose time is a continuum. Leave it out."
-            )
-        tableau = TABLEAUX.get(config["solver"])
-        if config["whole_timesteps"] and tableau is not None and not {0.0, 1.0}.issuperset(tableau.nodes):
-            raise ConfigurationError(
-                f"solver={config['solver']!r} calls the network between the times of a run, got it with "
-                "whole_timesteps=True. Use solver='multistep', 'ipndm', 'euler' or 'heun'."
-            )
-
-    @property
-    def _normalises(self) -> bool:
-        return bool(self.options["normalise"])
-
-    def _check_statistics(self, statistics: ScoreStatistics) -> None:
-        """Also raise MissingCostError or ScheduleError where no grid can be learned from them."""
-        super()._check_statistics(statistics)
-        self._check_path(statistics)
-
-    # ----------------------------------------------------------------------------------------------------- plan
-
-    def _spaced_levels(self, noise: NoiseSchedule, steps: int) -> Array:
-        if self.statistics is None:
-            return self._uniform_levels(noise, steps)
-        return self._learned_levels(noise, steps)
-
-    def _uniform_levels(self, noise: NoiseSchedule, steps: int) -> Array:
-        """For the want of times that were learned: those of the recipe, or `DEISSNScheduler`'s "trailing"."""
-        self._learned = False
-        config = self.options
-        start, end = config["start_time"], config["end_time"]
-        spacing, exponent = ("trailing", None) if start == 1.0 and end is None else ("power_t", 1.0)
-        if self._recipe is not None:
-            spacing, exponent = self._recipe.timestep_spacing, self._recipe.grid_exponent
-        levels = spaced_levels(
-            noise, steps, spacing, config["final_sigmas_type"], exponent=exponent, start=start, end=end
-        )
-        return self._shifted(noise, levels)
-
-    def _levels(self, noise: NoiseSchedule, steps: int | None, sigmas: Any, timesteps: Any) -> Array:
-        given = "timesteps" if timesteps is not None else "sigmas" if sigmas is not None else None
-        self._learned = given is None
-        levels = super()._levels(noise, steps if self._learned else None, sigmas, timesteps)
-        if given is not None:
-            logger.info("The given %s are used, and not the grid learned from the model.", given)
-        return levels
-
-    @property
-    def _shows_fractions(self) -> bool:
-        return not self.options["whole_timesteps"]
-
-    # ----------------------------------------------------------------------------------------- image to image
-
-    @property
-    def _replans(self) -> bool:
-        return (self._learned or self._recipe is not None) and self._begin_index is not None
-
-    def _plan_from(self, begin: int) -> RunPlan | None:
-        """Steps of equal cost from call `begin` on, from the share of the process that they are."""
-        plan, model = self._plan, self.noise
-        if plan is None or self.statistics is None:
-            return super()._plan_from(begin)
-        before = sum(plan.starts[:begin])
-        start = self._start_level(model, 1.0 - before / plan.steps)
-        if start <= max(self.path.levels[0], self._end(model)):
-            return None  # nothing to go through: the pipeline's own list stays
-        tail = self._legal(model, self.path.run(plan.steps - before, start, self._end(model)))
-        head = self._legal(model, self.path.partition(before, self._path_start(model), float(tail[0])))
-        return self._planned(model, np.append(head[:-1], tail))
 
 
 _GRIDS = ("timestep_spacing", "grid_exponent", "steps_offset")

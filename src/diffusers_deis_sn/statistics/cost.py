@@ -14,7 +14,7 @@ extrapolates x_0 through two outputs gets wrong, and how much of that is left at
 
     "solver"     L_s = c^2 / (c^2 + rho'^2) (1 - rho' / rho)^2 (tau - tau')^4 E | d^2 x_0 / d tau^2 |^2 / d
 
-of order p = 6. In the data form (`maths.coefficients`) an error of x_0 over a step moves y by rho' int d(1 / rho) =
+of order p = 6. In the data form (`core.coefficients`) an error of x_0 over a step moves y by rho' int d(1 / rho) =
 1 - rho' / rho of it; and a displacement of y at the level rho' shrinks by c / (c^2 + rho'^2)^(1/2) on the way to clean
 data of standard deviation c, exactly so on Gaussian data. Errors of a run add up, so that equal lengths L^(1/6), each
 the cube root of an error, leave the least of them.

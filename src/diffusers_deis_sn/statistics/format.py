@@ -24,7 +24,7 @@ from safetensors import numpy as safetensors_numpy
 from diffusers_deis_sn.errors import StatisticsError, StatisticsFormatError
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
-from diffusers_deis_sn.statistics.trials import TABLES, Recipe, Trials
+from diffusers_deis_sn.statistics.trials import TABLES, Method, Trials
 
 FILE_NAME = "score_statistics.safetensors"
 FORMAT_VERSION = 1
@@ -89,7 +89,7 @@ class Content:
         """The trials as a value. Raises StatisticsError where they are none."""
         if self.trials is None:
             return None
-        recipes = tuple(Recipe.from_dict(facts) for facts in self.trials["recipes"])
+        recipes = tuple(Method.from_dict(facts) for facts in self.trials["recipes"])
         return Trials(**(self.trials | {"recipes": recipes, "calls": tuple(self.trials["calls"])}))
 
 

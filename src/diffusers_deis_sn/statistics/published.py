@@ -26,13 +26,13 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+from diffusers_deis_sn.core.noise import Array, NoiseSchedule, vp_schedule
 from diffusers_deis_sn.errors import (
     StatisticsError,
     StatisticsFormatError,
     StatisticsMismatchError,
     StatisticsNotFoundError,
 )
-from diffusers_deis_sn.maths.noise import Array, NoiseSchedule, vp_schedule
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 

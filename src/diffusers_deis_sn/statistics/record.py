@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffusers_deis_sn.core.noise import NoiseSchedule
 from diffusers_deis_sn.errors import (
     MissingCostError,
     NoiseScheduleError,
@@ -30,7 +31,6 @@ from diffusers_deis_sn.errors import (
     StatisticsFormatError,
     StatisticsMismatchError,
 )
-from diffusers_deis_sn.maths.noise import NoiseSchedule
 from diffusers_deis_sn.statistics import format as layout
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
@@ -59,7 +59,7 @@ class ScoreStatistics:
         mean_abs_error: Standard error of r(t) over the samples; None, here and below, where it is not known.
         mean_square: m(t) >= r(t)^2.
         mean_square_error: Standard error of m(t) over the samples; only together with `mean_square`.
-        mean_abs_data: nu(t), positive; the normaliser of the data form (`maths.coefficients`).
+        mean_abs_data: nu(t), positive; the normaliser of the data form (`core.coefficients`).
         mean_abs_data_error: Standard error of nu(t) over the samples; only together with `mean_abs_data`.
         num_samples: Number of samples behind each time, at least 1; int64.
         origin: Model, noise schedule and settings of the measurement.

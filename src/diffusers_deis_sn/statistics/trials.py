@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffusers_deis_sn.core.grids import Ends
+from diffusers_deis_sn.core.spacing import SPACINGS, check_spacing
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsError
-from diffusers_deis_sn.maths.spacing import SPACINGS, check_ends, check_spacing
 
 LEARNED = "learned"  # the grid of equal cost, which has no name of Diffusers
 TABLES = ("error", "rms", "grain")
@@ -32,8 +33,8 @@ RMS_WEIGHT = 0.15  # likewise of the RMS, which of a few samples tells little bu
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One way through a run, as options of a scheduler by their names there.
+class Method:
+    """Solver, grid and ends, as options of a scheduler by their names there.
 
     Args:
         integrand: What is interpolated, "noise" or "data".
@@ -71,10 +72,9 @@ class Recipe:
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else float(value))
         try:
-            if self.learned:
-                check_ends(self.final_sigmas_type, self.start_time, None)
-            else:
-                check_spacing(self.timestep_spacing, self.final_sigmas_type, self.grid_exponent, self.start_time, None)
+            ends = Ends(self.final_sigmas_type, self.start_time)
+            if not self.learned:
+                check_spacing(self.timestep_spacing, self.grid_exponent, ends)
         except ConfigurationError as error:
             raise StatisticsError(f"A recipe that no run can follow: {error}") from error
 
@@ -84,7 +84,7 @@ class Recipe:
         return self.timestep_spacing == LEARNED
 
     @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> Recipe:
+    def from_dict(cls, facts: Mapping[str, Any]) -> Method:
         """The recipe of `as_dict`. Raises StatisticsError for names it does not have, or values that are none."""
         unknown = sorted(set(facts) - {one.name for one in fields(cls)})
         if unknown:
@@ -114,6 +114,7 @@ LARGEST = 1e9  # of the numbers of a recipe, and of calls
 # What recipes are tried with, whatever the config of the scheduler that was there, or is there later.
 COMMON: dict[str, Any] = {
     "solver": "multistep",
+    "grid": None,
     "interpolation": "t",
     "lower_order_final": True,
     "end_time": None,
@@ -146,13 +147,13 @@ _RULES: dict[str, Callable[[Any], bool]] = {
 FEW = 4  # calls, up to which dense times at the clean end leave too few above
 
 
-def unmeasured(calls: int) -> Recipe:
+def unmeasured(calls: int) -> Method:
     """What is followed where nothing was measured.
 
     Predicted data, in which no correction is passed on as grain, on times that are dense at the clean end: of recipes
     without statistics the best, or nearly, on each of the suite's choosing networks.
     """
-    return Recipe("data", 2, 2, None, "power_t", 2.0 if calls > FEW else 1.5)
+    return Method("data", 2, 2, None, "power_t", 2.0 if calls > FEW else 1.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +172,7 @@ class Trials:
         StatisticsError: No recipe, calls that do not rise, or arrays that break a rule above.
     """
 
-    recipes: tuple[Recipe, ...]
+    recipes: tuple[Method, ...]
     calls: tuple[int, ...]
     error: NDArray[np.float64]
     rms: NDArray[np.float64]
@@ -181,8 +182,8 @@ class Trials:
     def __post_init__(self) -> None:
         object.__setattr__(self, "recipes", tuple(self.recipes))
         object.__setattr__(self, "calls", tuple(self.calls))
-        if not self.recipes or not all(isinstance(one, Recipe) for one in self.recipes):
-            raise StatisticsError("Trials need at least one Recipe.")
+        if not self.recipes or not all(isinstance(one, Method) for one in self.recipes):
+            raise StatisticsError("Trials need at least one Method.")
         whole = all(type(n) is int and 1 <= n < LARGEST for n in self.calls)
         if not self.calls or not whole or list(self.calls) != sorted(set(self.calls)):
             raise StatisticsError(f"`calls` of trials must be rising whole numbers above zero, got {self.calls}.")
@@ -221,7 +222,7 @@ class Trials:
         """Copies and pickles are built anew: NumPy's own would be writeable."""
         return type(self), tuple(getattr(self, one.name) for one in fields(self))
 
-    def best(self, calls: int, learned: bool | None = None) -> Recipe | None:
+    def best(self, calls: int, learned: bool | None = None) -> Method | None:
         """The recipe for a number of calls: least error, with a share of the RMS, and no grain.
 
         Between numbers that were tried the tables are interpolated as powers of the number of calls; beyond, the
@@ -236,7 +237,7 @@ class Trials:
         """
         return next((recipe for recipe, _ in self.ranking(calls, learned)), None)
 
-    def ranking(self, calls: int, learned: bool | None = None) -> list[tuple[Recipe, float]]:
+    def ranking(self, calls: int, learned: bool | None = None) -> list[tuple[Method, float]]:
         """All recipes of a kind with their errors, the best first; arguments as for `best`."""
         error, rms, grain = (np.log(self._at(getattr(self, name), calls)) for name in TABLES)
         score = error + RMS_WEIGHT * (rms - error) + GRAIN_WEIGHT * np.maximum(grain - np.log(MOST_GRAIN), 0.0)

@@ -1,0 +1,102 @@
+"""Grids and solvers as JSON, by registered names, so that they survive a config's way through files and other classes.
+
+    @register("cosine")
+    @dataclass(frozen=True)
+    class Cosine:
+        power: float = 1.0
+
+        def levels(self, process, steps, ends): ...
+
+Nothing is imported by path: a name that no program has registered is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, TypeVar
+
+from diffusers_deis_sn.core import grids, solvers
+from diffusers_deis_sn.errors import ConfigurationError
+
+KIND = "kind"
+T = TypeVar("T")
+
+_CLASSES: dict[str, type] = {}
+
+
+def register(name: str) -> Callable[[type[T]], type[T]]:
+    """Make a frozen dataclass known under a name, for configs.
+
+    Raises:
+        ConfigurationError: No dataclass, or a name that another class has.
+    """
+
+    def enter(cls: type[T]) -> type[T]:
+        if not is_dataclass(cls):
+            raise ConfigurationError(f"Only dataclasses can be registered, got {cls.__name__}. Decorate it below.")
+        known = _CLASSES.get(name)
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ConfigurationError(f"{name!r} is the name of {known.__qualname__} already. Choose another.")
+        _CLASSES[name] = cls
+        return cls
+
+    return enter
+
+
+for _name, _cls in {
+    "trailing": grids.Trailing,
+    "linspace": grids.Linspace,
+    "leading": grids.Leading,
+    "power": grids.Power,
+    "beta": grids.Beta,
+    "shifted": grids.Shifted,
+    "whole": grids.Whole,
+    "multistep": solvers.Multistep,
+    "corrector": solvers.Corrector,
+    "runge_kutta": solvers.RungeKutta,
+}.items():
+    register(_name)(_cls)
+
+
+def encode(value: Any) -> Any:
+    """The value for JSON: its name and the fields that are not at their defaults; what is no dataclass as it is.
+
+    Raises:
+        ConfigurationError: A class that is not registered.
+    """
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    name = next((name for name, cls in _CLASSES.items() if cls is type(value)), None)
+    if name is None:
+        raise ConfigurationError(
+            f"{type(value).__name__} has no name that a config could hold. Decorate the class with "
+            '@register("a-name") from diffusers_deis_sn.core.codec.'
+        )
+    said = {
+        one.name: encode(getattr(value, one.name))
+        for one in fields(value)
+        if one.default is MISSING or getattr(value, one.name) != one.default
+    }
+    return {KIND: name, **said}
+
+
+def decode(data: Any) -> Any:
+    """The value again; what is no object with a kind as it is.
+
+    Raises:
+        ConfigurationError: A name that nobody registered, or a field that the class does not have.
+    """
+    if not isinstance(data, Mapping) or KIND not in data:
+        return data
+    said = {key: decode(one) for key, one in data.items() if key != KIND}
+    cls = _CLASSES.get(str(data[KIND]))
+    if cls is None:
+        raise ConfigurationError(
+            f"This config has a grid or solver {data[KIND]!r}, which no program here has registered. Import the "
+            f"module that does, or choose another. Known are {', '.join(sorted(_CLASSES))}."
+        )
+    unknown = sorted(said.keys() - {one.name for one in fields(cls)})
+    if unknown:
+        raise ConfigurationError(f"{data[KIND]!r} has no {', '.join(unknown)}. It was saved by another version of it.")
+    return cls(**said)

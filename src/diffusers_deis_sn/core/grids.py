@@ -1,0 +1,299 @@
+"""Time grids: where the steps begin and where the run ends, as noise levels rho_0 > ... > rho_N.
+
+Steps begin at rho_0, ..., rho_{N-1}, with a network call each; rho_N is the end: 0, the cleanest training level
+("sigma_min"), or a level between. No level occurs twice, so no call is wasted and every step moves the sample.
+
+A grid is a small frozen value with one method, `levels`. Anybody may write another one; see docs/extending.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from diffusers_deis_sn.core.noise import Array, NoiseSchedule, TableSchedule, distinct_times
+from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
+
+FINAL_SIGMAS = ("zero", "sigma_min")
+CONTINUUM = "'karras', 'power_rho', 'log_snr', 'quadratic', 'power_t', 'beta' or 'trailing'"
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number, which a bool is not."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where runs start and end.
+
+    Args:
+        final: "zero", clean data, or "sigma_min", the cleanest training level, where `end` does not say.
+        start: tau of the first step, a fraction of the process.
+        end: tau where the run ends, such as DEIS's 1e-3 and 1e-4.
+
+    Raises:
+        ConfigurationError: An unknown name, or a number out of range.
+    """
+
+    final: str = "zero"
+    start: float = 1.0
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        final, start, end = self.final, self.start, self.end
+        if final not in FINAL_SIGMAS:
+            raise ConfigurationError(f"`final_sigmas_type` must be one of {', '.join(FINAL_SIGMAS)}, got {final!r}.")
+        if not (is_number(start) and 0.0 < start <= 1.0):
+            raise ConfigurationError(f"`start_time` is a fraction of the process, above 0 and up to 1, got {start!r}.")
+        if end is not None and not (is_number(end) and 0.0 <= end < start):
+            raise ConfigurationError(
+                f"`end_time` is a fraction of the process, from 0 (clean data) to below start_time={start!r}, got "
+                f"{end!r}."
+            )
+
+    @property
+    def moved(self) -> bool:
+        """Whether they are others than those that Diffusers has."""
+        return self.start != 1.0 or self.end is not None
+
+    def first(self, process: NoiseSchedule, share: float = 1.0) -> float:
+        """rho where a run starts that goes through the last `share` of what lies below `start`."""
+        tau = share * float(self.start)
+        return process.top if tau == 1.0 else float(process.level(tau))
+
+    def last(self, process: NoiseSchedule) -> float:
+        """rho where a run ends."""
+        if self.end is None:
+            return 0.0 if self.final == "zero" else process.bottom
+        level = float(process.level(self.end))
+        # No step of the width of rounding.
+        return process.bottom if abs(level / process.bottom - 1.0) < 1e-9 else level
+
+    def bounds(self, process: NoiseSchedule, steps: int) -> tuple[int, float, float]:
+        """The number of steps as an int, rho of the first and of the end.
+
+        Raises:
+            TimestepsError: No number of steps that can end there.
+            ConfigurationError: A start at or below the end.
+        """
+        last = self.last(process)
+        number, first = check_steps(process, steps, last), self.first(process)
+        if first <= max(last, process.bottom):
+            raise ConfigurationError(
+                "`start_time` must lie above the cleanest training level, tau = "
+                f"{process.progress(process.bottom):.3g}, and the end of the run, got {self.start!r}."
+            )
+        return number, first, last
+
+
+@runtime_checkable
+class Grid(Protocol):
+    """A time grid."""
+
+    def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
+        """rho of N steps between two ends, strictly falling; (N + 1,).
+
+        Raises:
+            TimestepsError: `steps` out of range.
+            ConfigurationError: A grid, or ends, that the process does not have.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Trailing:
+    """Diffusers' whole training times T, T - T / N, ..., rounded, less one; of a continuum of times uniform in tau."""
+
+    def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
+        """See `Grid`."""
+        if not isinstance(process, TableSchedule):
+            return Power("t", 1.0).levels(process, steps, ends)
+        number, _, last = _unmoved(self, ends).bounds(process, steps)
+        # Rounded before one is taken off, as Diffusers does: 937.5 becomes 937, and 936.5 would become 936.
+        times = np.arange(len(process), 0.0, -len(process) / number)[:number].round() - 1.0
+        return _at_whole_times(process, times, last, ends)
+
+
+@dataclass(frozen=True)
+class Linspace:
+    """Diffusers' whole training times, N + 1 evenly from T - 1 to 0 without the last."""
+
+    def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
+        """See `Grid`."""
+        number, _, last = _unmoved(self, ends).bounds(process, steps)
+        times = np.linspace(0.0, _table(self, process) - 1.0, number + 1)[:0:-1]
+        return _at_whole_times(process, times, last, ends)
+
+
+@dataclass(frozen=True)
+class Leading:
+    """Diffusers' whole training times N d, ..., d with d = T // (N + 1), plus `offset`."""
+
+    offset: int = 0
+
+    def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
+        """See `Grid`."""
+        number, _, last = _unmoved(self, ends).bounds(process, steps)
+        times = np.arange(number, 0, -1.0) * (_table(self, process) // (number + 1)) + self.offset
+        return _at_whole_times(process, times, last, ends)
+
+
+@dataclass(frozen=True)
+class Power:
+    """Uniform in tau^(1/k), or in rho^(1/k), or sigma^(1/k) of flows, whose rho has no upper end.
+
+    Exponent 2 in "t" is both papers' grid; 7 in "sigma" Karras' (arXiv 2206.00364, eq. 5), infinity there uniform in
+    log rho.
+
+    Args:
+        variable: "t" or "sigma".
+        exponent: k.
+
+    Raises:
+        ConfigurationError: Another variable, or an exponent that is not positive.
+    """
+
+    variable: str = "t"
+    exponent: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.variable not in ("t", "sigma"):
+            raise ConfigurationError(f"A power grid is one in 't' or 'sigma', got {self.variable!r}.")
+        if not (is_number(self.exponent) and self.exponent > 0.0):
+            raise ConfigurationError(f"`grid_exponent` must be a positive number, got {self.exponent!r}.")
+
+    def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
+        """See `Grid`."""
+        number, first, last = ends.bounds(process, steps)
+        if self.variable == "t":
+            return np.append(self._in_time(process, number, ends.start, last)[:number], last)
+        return _to_the_cleanest(process, number, first, last, self._ramp)
+
+    def _in_time(self, process: NoiseSchedule, steps: int, start: float, last: float) -> Array:
+        """From `start` to the end; the last call at the cleanest level where it would lie below."""
+        k = self.exponent
+        first, bottom = start ** (1.0 / k), float(process.progress(process.bottom))
+        end = float(process.progress(last)) ** (1.0 / k)
+        tau = (first + np.arange(steps + 1) / steps * (end - first)) ** k
+        if tau[-2] < bottom * (1.0 - 1e-9) and last < process.bottom:
+            tau = np.linspace(first, bottom ** (1.0 / k), steps) ** k
+        return process.level(tau)
+
+    def _ramp(self, top: float, bottom: float, share: Array) -> Array:
+        k = self.exponent
+        if k == np.inf:
+            return np.exp(np.log(top) + share * (np.log(bottom) - np.log(top)))
+        return (top ** (1 / k) + share * (bottom ** (1 / k) - top ** (1 / k))) ** k
+
+
+@dataclass(frozen=True)
+class Beta:
+    """Levels at the quantiles of Beta(0.6, 0.6) (arXiv 2407.12173)."""
+
+    a: float = 0.6
+    b: float = 0.6
+
+    def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
+        """See `Grid`."""
+        number, first, last = ends.bounds(process, steps)
+        return _to_the_cleanest(process, number, first, last, self._ramp)
+
+    def _ramp(self, top: float, bottom: float, share: Array) -> Array:
+        from scipy.stats import beta  # a second to import, and few use it
+
+        return bottom + (top - bottom) * beta.ppf(1.0 - share, self.a, self.b)
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """Another grid, shifted by resolution as flow-matching models have it; of other processes as it is.
+
+    Args:
+        base: The grid.
+        shift: s; rho of the calls becomes s rho.
+        terminal: sigma that the last call is then brought to.
+    """
+
+    base: Grid
+    shift: float = 1.0
+    terminal: float | None = None
+
+    def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
+        """See `Grid`."""
+        return process.shifted(self.base.levels(process, steps, ends), self.shift, self.terminal)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Another grid, at the nearest distinct whole training times, for networks and pipelines that know no others."""
+
+    base: Grid
+
+    def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
+        """See `Grid`."""
+        return process.whole(self.base.levels(process, steps, ends))
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Levels written by hand, whatever the ends; (N + 1,)."""
+
+    values: Array = field(default_factory=lambda: np.zeros(0))
+
+    def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
+        """See `Grid`."""
+        return np.array(self.values, dtype=np.float64)
+
+
+Ramp = Callable[[float, float, Array], Array]
+"""From the first level to the second as a share goes from zero to one."""
+
+
+def check_steps(process: NoiseSchedule, steps: int, last: float) -> int:
+    """`steps` as an int. Raises TimestepsError if it is no number of steps that can end at the level `last`."""
+    most = len(process) - (last >= process.bottom)
+    number = steps if isinstance(steps, int | float | np.number) and not isinstance(steps, bool) else 0
+    if not 1 <= number <= most or number != int(number):
+        raise TimestepsError(
+            f"`num_inference_steps` must be a whole number from 1 to {most}, the number of training times that can be "
+            f"called, got {steps!r}."
+        )
+    return int(number)
+
+
+def _unmoved(grid: Grid, ends: Ends) -> Ends:
+    """The ends, if they are those of whole training times. Raises ConfigurationError otherwise."""
+    if ends.moved:
+        name = type(grid).__name__.lower()
+        raise ConfigurationError(
+            f"`start_time` and `end_time` move the ends of continuous grids, and timestep_spacing={name!r} has "
+            "Diffusers' whole training times. Use 'power_t' with grid_exponent=1 for uniform times."
+        )
+    return ends
+
+
+def _table(grid: Grid, process: NoiseSchedule) -> int:
+    """Number of whole training times. Raises ConfigurationError where there are none."""
+    if not isinstance(process, TableSchedule):
+        raise ConfigurationError(
+            f"timestep_spacing={type(grid).__name__.lower()!r} has whole training times, and the time of {process} is "
+            f"a continuum. Use {CONTINUUM}."
+        )
+    return len(process)
+
+
+def _at_whole_times(process: NoiseSchedule, times: Array, last: float, ends: Ends) -> Array:
+    lowest = 0 if ends.final == "zero" else 1
+    return np.append(process.rho(distinct_times(np.round(times), lowest, highest=len(process) - 1)), last)
+
+
+def _to_the_cleanest(process: NoiseSchedule, steps: int, first: float, last: float, ramp: Ramp) -> Array:
+    """Down to the cleanest training level, which is the last call; or down to an end above it."""
+    bottom, points = (last, steps + 1) if last >= process.bottom else (process.bottom, steps)
+    high, low = process.as_sigma([first, bottom]).tolist()
+    levels = process.from_sigma(ramp(high, low, np.linspace(0.0, 1.0, points)))
+    return np.append(levels[:steps], last)

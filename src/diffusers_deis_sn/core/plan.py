@@ -1,0 +1,237 @@
+"""A run, fixed before its first step: noise levels, times of the network calls and all coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from diffusers_deis_sn.core.noise import Array, NoiseSchedule
+from diffusers_deis_sn.core.table import CoefficientTable
+from diffusers_deis_sn.core.update import combine, threshold
+from diffusers_deis_sn.errors import StepError, TimestepsError
+
+OFF_GRID = 1e-3  # a time this far from the plan's is another time; float16 timesteps are never passed by pipelines
+
+
+def off_grid(times: Sequence[float]) -> float:
+    """How far from one of `times` another time begins: sigmas as times may lie closer than `OFF_GRID`."""
+    distinct = np.unique(times)
+    return min(OFF_GRID, 0.1 * float(np.min(np.diff(distinct)))) if len(distinct) > 1 else OFF_GRID
+
+
+def nearest(times: Sequence[float], time: float, among: Sequence[bool] | None = None) -> int:
+    """Place of the one of `times` that is nearest to `time`; of equal ones the first, or the first of `among`."""
+    return min(range(len(times)), key=lambda n: (abs(times[n] - time), among is not None and not among[n]))
+
+
+class Raw(NamedTuple):
+    """An output before it was converted to a output + b x; (B, *event) and two numbers."""
+
+    output: Tensor
+    a: float
+    b: float
+
+
+class Thresholding(NamedTuple):
+    """Dynamic thresholding of the predicted clean sample (`core.update.threshold`)."""
+
+    ratio: float
+    largest: float
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything a run needs, as Python floats; without state.
+
+    Args:
+        times: What the network is called with; strictly falling from step to step, not from stage to stage; (C,).
+        levels: rho of the samples that the calls are given, and of the result; (C + 1,).
+        sigmas: What Diffusers calls the sigmas of `levels`; (C + 1,).
+        alpha: alpha of `levels`.
+        sigma: sigma of `levels`.
+        input_scale: Factor of the network's input, one for each call.
+        output: (a, b) of what the solver integrates, a output + b x, one pair for each call.
+        clean: The same of the predicted clean sample.
+        needs: Which call of its step a call is: one for the first, with which a run may begin; (C,).
+        table: The solver's coefficients.
+        integrand: What the solver integrates, "noise" or "data".
+    """
+
+    times: tuple[float, ...]
+    levels: tuple[float, ...]
+    sigmas: tuple[float, ...]
+    alpha: tuple[float, ...]
+    sigma: tuple[float, ...]
+    input_scale: tuple[float, ...]
+    output: tuple[tuple[float, float], ...]
+    clean: tuple[tuple[float, float], ...]
+    needs: tuple[int, ...]
+    table: CoefficientTable
+    integrand: str = "noise"
+
+    def __len__(self) -> int:
+        """Number of network calls."""
+        return len(self.times)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps, of one or several calls each."""
+        return sum(self.starts)
+
+    @cached_property
+    def starts(self) -> tuple[bool, ...]:
+        """Whether a run may begin at a call."""
+        return tuple(need == 1 for need in self.needs)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all times are whole numbers, so that they can be given to the network as int64."""
+        return all(time.is_integer() for time in self.times)
+
+    @cached_property
+    def tolerance(self) -> float:
+        """How far from one of the run's times another time begins."""
+        return off_grid(self.times)
+
+    def nearest(self, time: float) -> int:
+        """Number of the call nearest to `time`; where a time occurs twice the one that begins a step."""
+        return nearest(self.times, time, among=self.starts)
+
+    def index(self, time: float) -> int | None:
+        """Number of the call at `time`, None if there is none."""
+        n = self.nearest(time)
+        return n if abs(self.times[n] - time) <= self.tolerance else None
+
+    def check(self, n: int, time: float | None) -> None:
+        """Raise StepError unless call n exists and, where `time` is known on the host, is at `time`."""
+        if n < 0:
+            raise StepError(f"A run begins at one of its steps, 0 to {len(self) - 1}, got `set_begin_index({n})`.")
+        if n >= len(self):
+            raise StepError(f"All {len(self)} steps of this run are done. Call `set_timesteps` before the next run.")
+        if time is not None and abs(self.times[n] - time) > self.tolerance:
+            raise StepError(
+                f"Step {n} of this run is at timestep {self.times[n]:g}, but `step` was called with {time:g}. Walk "
+                "through `scheduler.timesteps` in order; call `set_timesteps` or `set_begin_index` to start elsewhere."
+            )
+
+    def called_at(self, times: ArrayLike) -> Plan:
+        """The same run with other times for the network, one for each call. Raises TimestepsError otherwise."""
+        given = np.asarray(times, dtype=np.float64)
+        if given.shape != (len(self),) or not np.all(np.isfinite(given)) or np.any(np.diff(given) >= 0.0):
+            raise TimestepsError(
+                f"`timesteps` beside `sigmas` must be as many falling numbers as there are calls, {len(self)}, got "
+                f"{times!r}."
+            )
+        return replace(self, times=tuple(given.astype(np.float32).tolist()))
+
+    def check_begin(self, n: int) -> None:
+        """Raise StepError where call n is a later stage of a Runge-Kutta step, so that no run can begin there."""
+        if 0 <= n < len(self) and not self.starts[n]:
+            stage = self.needs[n]
+            raise StepError(
+                f"A run cannot begin at call {n}, timestep {self.times[n]:g}: that is stage {stage} of a Runge-Kutta "
+                f"step which begins at call {n + 1 - stage}. Begin there (another `strength` or `denoising_start`), or "
+                "use solver='multistep'."
+            )
+
+    # -------------------------------------------------------------------------------------------------- on tensors
+
+    def convert(
+        self, n: int, output: Tensor, sample: Tensor, thresholding: Thresholding | None = None
+    ) -> tuple[Tensor, Raw | None]:
+        """What the solver integrates, and what it was converted from if it was.
+
+        It is a tensor of its own: compiled networks reuse the memory of their outputs.
+
+        Args:
+            n: Number of the call.
+            output: What the network (or guidance) returned; (B, *event).
+            sample: What it was called on, before `input_scale`; of the same shape.
+            thresholding: Clamp the predicted clean sample; None not to.
+        """
+        a, b = self.output[n]
+        if (a, b) == (1.0, 0.0) and thresholding is None:
+            return output.clone(), None
+        # Under autocast the output is narrower than the sample: what cancels must not be rounded before it does.
+        wide = torch.promote_types(torch.promote_types(output.dtype, sample.dtype), torch.float32)
+        given, output, x = output, output.to(wide), sample.to(wide)
+        if thresholding is None:
+            return (output * a if b == 0.0 else (output * a).add_(x, alpha=b)), Raw(given, a, b)
+        # From the output itself: where there is next to no signal, eps no longer tells x_0.
+        c, d = self.clean[n]
+        x0 = threshold((output * c).add_(x, alpha=d) if d else output * c, *thresholding)
+        if self.integrand == "data":
+            return x0, None
+        alpha, sigma = self.alpha[n], self.sigma[n]
+        return (x - alpha * x0) / sigma, Raw(x0, -alpha / sigma, 1.0 / sigma)
+
+    def advance(self, n: int, sample: Tensor, history: Sequence[Tensor], raw: Raw | None = None) -> Tensor:
+        """x_{n+1}, from x_n and the converted outputs so far: one linear combination.
+
+        Args:
+            n: Number of the call.
+            sample: x_n; (B, *event).
+            history: What `convert` gave, newest first, that of call n the first; as many as there are, or at least
+                the largest number that the solver combines.
+            raw: What it gave beside, for call n.
+        """
+        transfer, weights = self.table.transfers[n], self.table.rows[min(len(history), self.table.order) - 1][n]
+        if raw is not None:
+            # Where there is next to no signal, transfer and weight are huge and cancel: here, not in the tensors.
+            transfer += weights[0] * raw.b
+            history, weights = [raw.output, *history[1:]], (weights[0] * raw.a, *weights[1:])
+        return combine(sample, transfer, history, weights)
+
+
+def make_plan(
+    process: NoiseSchedule,
+    table: CoefficientTable,
+    prediction: str = "epsilon",
+    of: str = "noise",
+    levels: Array | None = None,
+    needs: np.ndarray | None = None,
+) -> Plan:
+    """A run with the coefficients `table`.
+
+    Args:
+        process: The process.
+        table: The solver's coefficients, and the levels that they are for.
+        prediction: What the network predicts.
+        of: What the solver integrates, "noise" or "data".
+        levels: rho of the calls and of the result, where there are more calls than the table has; (C + 1,).
+        needs: As in `Plan`, with `levels`.
+
+    Raises:
+        TimestepsError: Two steps that begin at the same time, which two levels beyond the training range would make.
+    """
+    levels = table.levels if levels is None else levels
+    needs = table.needs if needs is None else needs
+    times = process.call_times(levels[:-1])
+    begun = times[needs == 1]
+    if np.any(np.diff(begun) >= 0.0):
+        raise TimestepsError(
+            f"Two of the {len(begun)} network calls fall on the same time {begun[np.argmax(np.diff(begun))]:g}. Use "
+            "fewer steps, another `timestep_spacing`, or levels inside the model's training range."
+        )
+    alpha, sigma = process.alpha(levels).tolist(), process.sigma(levels).tolist()
+    calls = list(zip(alpha[:-1], sigma[:-1], strict=True))
+    return Plan(
+        times=tuple(times.tolist()),
+        levels=tuple(levels.tolist()),
+        sigmas=tuple(process.as_sigma(levels).tolist()),
+        alpha=tuple(alpha),
+        sigma=tuple(sigma),
+        input_scale=tuple(process.input_scale(s) for _, s in calls),
+        output=tuple(process.view(of, prediction, a, s) for a, s in calls),
+        clean=tuple(process.view("data", prediction, a, s) for a, s in calls),
+        needs=tuple(needs.tolist()),
+        table=table,
+        integrand=of,
+    )

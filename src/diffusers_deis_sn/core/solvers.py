@@ -1,0 +1,178 @@
+"""Solvers: small frozen values that turn noise levels into the frozen coefficients of a run.
+
+A solver is a value with one method, `table`, and two facts: what it integrates, and how many calls its steps take.
+Anybody may write another one; see docs/extending.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from diffusers_deis_sn.core.coefficients import INTEGRANDS, INTERPOLATIONS, MAX_ORDER, coefficient_table
+from diffusers_deis_sn.core.noise import Array, NoiseSchedule
+from diffusers_deis_sn.core.normaliser import Normaliser
+from diffusers_deis_sn.core.runge_kutta import TABLEAUX, runge_kutta_table
+from diffusers_deis_sn.core.table import CoefficientTable
+from diffusers_deis_sn.errors import ConfigurationError
+
+SOLVERS = ("multistep", "ipndm", *TABLEAUX)
+DEFAULT_ORDER = 2  # what configs carry that never chose an order
+
+
+def _check_name(option: str, value: str, legal: tuple[str, ...]) -> None:
+    if value not in legal:
+        raise ConfigurationError(f"`{option}` must be one of {', '.join(legal)}, got {value!r}.")
+
+
+def _check_order(option: str, number: int, least: int) -> None:
+    if type(number) is not int or number not in range(least, MAX_ORDER + 1):
+        raise ConfigurationError(
+            f"`{option}` is the largest number of network outputs combined, {least} to {MAX_ORDER}, got {number!r}."
+        )
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """A solver of the probability-flow ODE in rho."""
+
+    @property
+    def of(self) -> str:
+        """What it integrates: "noise", eps, or "data", x_0."""
+        ...
+
+    @property
+    def calls_per_step(self) -> int:
+        """Network calls of a step, which Diffusers calls `order`."""
+        ...
+
+    def table(self, process: NoiseSchedule, scale: Normaliser, levels: Array) -> CoefficientTable:
+        """The coefficients of a run over rho_0 > ... > rho_N >= 0, outputs divided by the scale r(t)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Corrector:
+    """Each step redone with the output at its end, at no further call.
+
+    Args:
+        order: Number of outputs, the newest among them; 0 for none.
+        gain: Largest factor by which a correction may pass an error on; infinity for no limit.
+    """
+
+    order: int = 0
+    gain: float = np.inf
+
+    def __post_init__(self) -> None:
+        _check_order("corrector_order", self.order, 0)
+
+
+@dataclass(frozen=True)
+class Multistep:
+    """tAB, rhoAB and log-rho AB-DEIS, corrected or not, of noise or data (`core.coefficients`).
+
+    Args:
+        order: Largest number of outputs combined in a step, 1 to 4; 1 with a flat scale and no corrector is DDIM.
+        variable: u of the polynomial: "t", "rho" or "log_rho".
+        of: "noise" or "data".
+        corrector: The corrector.
+        lower_order_final: Use one output in the last step, two in the one before, and so on.
+        equal_steps: Use the weights of equal steps whatever the grid: iPNDM.
+
+    Raises:
+        ConfigurationError: A value that is not one of these.
+    """
+
+    order: int = DEFAULT_ORDER
+    variable: str = "t"
+    of: str = "noise"
+    corrector: Corrector = Corrector()
+    lower_order_final: bool = True
+    equal_steps: bool = False
+
+    calls_per_step = 1
+
+    def __post_init__(self) -> None:
+        _check_name("interpolation", self.variable, INTERPOLATIONS)
+        _check_name("integrand", self.of, INTEGRANDS)
+        _check_order("solver_order", self.order, 1)
+
+    def table(self, process: NoiseSchedule, scale: Normaliser, levels: Array) -> CoefficientTable:
+        """See `Solver`."""
+        return coefficient_table(
+            process,
+            scale,
+            levels,
+            self.order,
+            self.variable,
+            self.lower_order_final,
+            integrand=self.of,
+            corrector_order=self.corrector.order,
+            equal_steps=self.equal_steps,
+            gain_limit=self.corrector.gain,
+        )
+
+
+@dataclass(frozen=True)
+class RungeKutta:
+    """A Runge-Kutta method in rho, several calls a step (`core.runge_kutta`).
+
+    Args:
+        name: One of `TABLEAUX`.
+
+    Raises:
+        ConfigurationError: Another name.
+    """
+
+    name: str = "heun"
+
+    of = "noise"
+
+    def __post_init__(self) -> None:
+        _check_name("solver", self.name, tuple(TABLEAUX))
+
+    @property
+    def calls_per_step(self) -> int:
+        """The number of stages."""
+        return len(TABLEAUX[self.name])
+
+    def table(self, process: NoiseSchedule, scale: Normaliser, levels: Array) -> CoefficientTable:
+        """See `Solver`."""
+        return runge_kutta_table(process, scale, levels, self.name)
+
+
+def named_solver(
+    name: str = "multistep",
+    order: int = DEFAULT_ORDER,
+    interpolation: str = "t",
+    integrand: str = "noise",
+    corrector: Corrector = Corrector(),
+    lower_order_final: bool = True,
+) -> Solver:
+    """The solver of a name, "multistep", "ipndm" or one of `TABLEAUX`, with the options of a scheduler.
+
+    Raises:
+        ConfigurationError: An unknown name, an order the solver does not have, or options that do not go together.
+    """
+    _check_name("solver", name, SOLVERS)
+    multistep = Multistep(order, interpolation, integrand, corrector, lower_order_final, name == "ipndm")
+    if name not in TABLEAUX:
+        return multistep
+    if order not in (DEFAULT_ORDER, TABLEAUX[name].order):
+        raise ConfigurationError(
+            f"solver={name!r} has order {TABLEAUX[name].order}, got solver_order={order}. Use "
+            f"solver_order={TABLEAUX[name].order}, or solver='multistep' or 'ipndm', which have orders 1 to 4."
+        )
+    if integrand == "data":
+        raise ConfigurationError(
+            f"integrand='data' is for multistep solvers, got solver={name!r}: Runge-Kutta steps in 1 / rho would "
+            "never reach clean data. Use integrand='noise'."
+        )
+    if corrector.order:
+        raise ConfigurationError(
+            f"`corrector_order` is for multistep solvers, got {corrector.order} for solver={name!r}, which calls the "
+            "network anew in every stage. Use corrector_order=0."
+        )
+    return RungeKutta(name)

@@ -1,0 +1,93 @@
+"""The frozen numbers of a run: one linear combination for each network call, whatever the solver.
+
+Multistep, corrected and Runge-Kutta solvers all take this form. With f_i the output of call i, read as noise or as
+data, and x_i the sample that call i was given,
+
+    x_{i+1} = transfer_i x_i + sum_j weights_{i,j} f_{i-j}
+
+A corrector adds to the weights what its redone step differs by; a Runge-Kutta stage replaces, in the weights, the
+slopes that led to the stage before. Neither needs a second sample kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from diffusers_deis_sn.core.noise import Array
+from diffusers_deis_sn.errors import CoefficientError
+
+
+@dataclass(frozen=True, eq=False)
+class CoefficientTable:
+    """All numbers of a run, for every length of history a call may find.
+
+    Args:
+        levels: rho of the samples that the calls are given, and of the result; (C + 1,) for C calls.
+        transfer: Factor of the sample; (C,).
+        weights: `weights[m - 1, i, j]` multiplies the j-th newest output after call i when m outputs are at hand, zero
+            for j >= m; (k, C, k). A call early in the run, or early in an image-to-image run that starts half-way,
+            finds fewer than k outputs.
+        node_scale: r(t_i) at the times of the calls, one where nothing is normalised; (C,).
+        row_sum: What the weights of each call must give for outputs f_i = r(t_i); (C,).
+        needs: Number of outputs that call i cannot do without, its own among them; (C,). A run may begin where it is
+            one; it is s for the s-th stage of a Runge-Kutta step.
+
+    Raises:
+        CoefficientError: The numbers break a law: not finite, a weight on an output that is not there, or no partition
+            of unity, sum_j weights r(t_{i-j}) = row_sum.
+    """
+
+    levels: Array
+    transfer: Array
+    weights: Array
+    node_scale: Array
+    row_sum: Array
+    needs: np.ndarray
+
+    def __post_init__(self) -> None:
+        arrays = (self.levels, self.transfer, self.weights, self.node_scale, self.row_sum, self.needs)
+        for array in arrays:
+            array.flags.writeable = False
+        if not all(np.all(np.isfinite(array)) for array in arrays):
+            raise CoefficientError("A coefficient is not finite. Please report the scheduler's config.")
+        order, calls, _ = self.weights.shape
+        for m in range(1, order + 1):
+            if np.any(self.weights[m - 1, :, m:] != 0.0):
+                raise CoefficientError(f"A weight on an output that is not there, with {m} at hand.")
+            lagged = self.weights[m - 1, :, :m] * self.node_scale[lags(calls, m)]
+            apart = np.abs(lagged.sum(axis=1) - self.row_sum) > 1e-9 * np.abs(lagged).sum(axis=1) + 1e-300
+            if np.any(apart & (self.needs <= m)):
+                raise CoefficientError(f"No partition of unity with {m} outputs. Please report the scheduler's config.")
+
+    def __len__(self) -> int:
+        """Number of network calls, C."""
+        return len(self.transfer)
+
+    @property
+    def order(self) -> int:
+        """Largest number of outputs a call combines, k."""
+        return len(self.weights)
+
+    @cached_property
+    def rows(self) -> tuple[tuple[tuple[float, ...], ...], ...]:
+        """`rows[m - 1][i]`: the weights of call i as Python floats, zeros at the end cut off."""
+        return tuple(tuple(_trimmed(row) for row in table) for table in self.weights.tolist())
+
+    @cached_property
+    def transfers(self) -> tuple[float, ...]:
+        """`transfer` as Python floats."""
+        return tuple(self.transfer.tolist())
+
+
+def _trimmed(row: list[float]) -> tuple[float, ...]:
+    """A row without the zeros at its end, but for the first number."""
+    last = max((j for j, weight in enumerate(row) if weight), default=0)
+    return tuple(row[: last + 1])
+
+
+def lags(number: int, width: int) -> np.ndarray:
+    """Places i - j of the j-th newest of what precedes place i; held at 0 where there is none; (number, width)."""
+    return np.maximum(np.arange(number)[:, None] - np.arange(width), 0)

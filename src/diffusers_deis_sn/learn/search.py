@@ -1,0 +1,106 @@
+"""Algorithm 1 of arXiv 2412.07877: move a schedule to equal costs, measure again, until it moves no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from diffusers_deis_sn.errors import ScheduleError
+from diffusers_deis_sn.learn.path import Array, SchedulePath
+
+
+@dataclass(frozen=True, eq=False)
+class OptimisedSchedule:
+    """What Algorithm 1 ends with.
+
+    Args:
+        levels: sigma_0 > ... > sigma_T; (T + 1,).
+        costs: Cost of each of its steps; (T,).
+        path_length: Their lengths L^(1/p), added up.
+        energy: T^(p-1) sum L_i, at least path_length^p; the ratio of the two is one for equal costs.
+        moves: How far each iteration moved the levels, at most, in log sigma.
+        converged: Whether the last move was below the tolerance.
+    """
+
+    levels: Array
+    costs: Array
+    path_length: float
+    energy: float
+    moves: tuple[float, ...]
+    converged: bool
+
+
+def update_schedule(levels: ArrayLike, costs: ArrayLike, order: int = 2, steps: int | None = None) -> Array:
+    """One UpdateSchedule: the schedule whose steps would cost the same, if costs were as measured on `levels`.
+
+    Args:
+        levels: sigma_0 > ... > sigma_T > 0; (T + 1,). Its ends stay.
+        costs: L of each step; (T,).
+        order: Local order p of the cost; the length of a step is L^(1/p).
+        steps: Number of steps of the result; T if None.
+
+    Returns:
+        Falling levels; (steps + 1,).
+
+    Raises:
+        ScheduleError: Levels or costs that are no path.
+    """
+    path = SchedulePath.from_costs(levels, costs, order)
+    return path.partition(len(path.lengths) if steps is None else steps)
+
+
+def optimise_schedule(
+    cost: Callable[[Array], ArrayLike],
+    levels: ArrayLike,
+    order: int = 2,
+    *,
+    tolerance: float = 1e-4,
+    max_iterations: int = 100,
+    damping: float = 1.0,
+) -> OptimisedSchedule:
+    """Iterate `update_schedule` until the schedule moves by less than a tolerance.
+
+    With lengths L^(1/p) the iteration needs no damping for any p; with the square root of a cost of order four it would
+    swing for ever. Where costs are estimated from few samples, damp it, or accept that it ends at their noise.
+
+    The costs of long steps are not those of short ones added up, and can be equal on a schedule that is useless: one
+    with a leap from far above the scale of the data to its end. Optimise a fine schedule, and take fewer steps of it by
+    `update_schedule(..., steps=...)`.
+
+    Args:
+        cost: Costs of the steps of a schedule: falling levels (T + 1,) to L (T,); such as
+            `lambda levels: schedule_costs(epsilon, samples, levels).values`.
+        levels: The schedule to begin with, falling or rising; its ends stay.
+        order: Local order p of the cost.
+        tolerance: In log sigma.
+        max_iterations: After which it ends in any case.
+        damping: Share of the way to the updated schedule that is gone, in log sigma; above 0, at most 1.
+
+    Raises:
+        ScheduleError: Levels or costs that are no path, or `damping` out of range.
+    """
+    if not 0.0 < damping <= 1.0:
+        raise ScheduleError(
+            f"`damping` is the share of each update that is taken, above 0 and at most 1, got {damping}."
+        )
+    now = np.sort(np.asarray(levels, dtype=np.float64))[::-1]
+    moves: list[float] = []
+    while len(moves) < max_iterations and not (moves and moves[-1] < tolerance):
+        wanted = update_schedule(now, cost(now), order)
+        moved = damping * (np.log(wanted) - np.log(now))
+        inner = now[1:-1] * np.exp(moved[1:-1])
+        now = np.concatenate([now[:1], inner, now[-1:]])
+        moves.append(float(np.max(np.abs(moved), initial=0.0)))
+    costs = np.asarray(cost(now), dtype=np.float64)
+    SchedulePath.from_costs(now, costs, order)  # raises ScheduleError for what is no cost
+    return OptimisedSchedule(
+        levels=now,
+        costs=costs,
+        path_length=float(np.sum(costs ** (1.0 / order))),
+        energy=float(len(costs) ** (order - 1) * np.sum(costs)),
+        moves=tuple(moves),
+        converged=bool(moves) and moves[-1] < tolerance,
+    )

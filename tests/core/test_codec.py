@@ -1,0 +1,145 @@
+"""Grids and solvers of others: as small as the docs say, in both schedulers, and safe in configs and files."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import EulerDiscreteScheduler
+
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from diffusers_deis_sn.core.codec import decode, encode, register
+from diffusers_deis_sn.core.grids import Beta, Leading, Linspace, Power, Shifted, Trailing, Whole
+from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.solvers import Corrector, Multistep, RungeKutta
+from diffusers_deis_sn.errors import ConfigurationError
+from oracles import SD_BETAS
+from refusals import refused
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/extending.md").read_text()
+BOTH = pytest.mark.parametrize("ours", [DEISSNScheduler, ScoreOptimalScheduler])
+VALUES = [
+    Trailing(),
+    Linspace(),
+    Leading(3),
+    Power("t", 1.5),
+    Power("sigma", np.inf),
+    Beta(),
+    Shifted(Power("t", 2.0), 3.0, 0.02),
+    Whole(Shifted(Trailing(), 1.5)),
+    Multistep(3, "log_rho", "data", Corrector(3, 0.75), lower_order_final=False),
+    Multistep(equal_steps=True),
+    RungeKutta("kutta3"),
+]
+
+
+def example(name: str) -> dict[str, Any]:
+    """What a program of the page leaves behind."""
+    found: dict[str, Any] = {}
+    exec(re.search(rf"<!-- {name} -->\n```python\n(.*?)```", PAGE, re.S)[1], found)  # type: ignore[index]
+    return found
+
+
+@pytest.mark.parametrize("value", VALUES, ids=str)
+def test_every_value_comes_back_from_json(value):
+    assert decode(json.loads(json.dumps(encode(value)))) == value
+
+
+def test_what_is_at_its_default_is_not_written():
+    assert encode(Power()) == {"kind": "power"} and encode(Power("t", 3.0)) == {"kind": "power", "exponent": 3.0}
+
+
+@pytest.mark.parametrize("name", ["grid", "solver"])
+def test_the_programs_of_the_page_are_a_dozen_lines(name):
+    code = re.search(rf"<!-- {name} -->\n```python\n(.*?)```", PAGE, re.S)[1]  # type: ignore[index]
+    body = code[code.index("@register") : code.index("\n\n\nscheduler")]
+    assert len([line for line in body.splitlines() if line.strip()]) <= 12
+    assert len(example(name)["scheduler"].timesteps) == 8
+
+
+def test_the_grid_of_the_page_falls_from_the_first_level_to_the_end():
+    cosine, process = example("grid")["Cosine"], vp_schedule(**SD_BETAS)
+    levels = np.array(Recipe(process, cosine(1.0)).plan(9).levels)
+    assert levels[0] == pytest.approx(process.top) and levels[-1] == 0.0 and np.all(np.diff(levels) < 0.0)
+
+
+def test_the_solver_of_the_page_is_ddim():
+    x = torch.linspace(-1.0, 1.0, 12, dtype=torch.float64).reshape(1, 3, 4)
+    ends = []
+    for options in ({"solver": example("solver")["ByHand"]()}, {"solver_order": 1, "recipe": "fixed"}):
+        scheduler, sample = DEISSNScheduler(**SD_BETAS, **options), x
+        scheduler.set_timesteps(6)
+        for t in scheduler.timesteps:
+            sample = scheduler.step(torch.sin(3.0 * sample), t, sample, return_dict=False)[0]
+        ends.append(sample)
+    assert torch.allclose(*ends, rtol=1e-12, atol=1e-12)
+
+
+def test_the_loop_of_the_page_ends_at_the_data():
+    plan = example("alone")["plan"]
+    assert len(plan) == 8
+    noise = torch.ones(1, 3, dtype=torch.float64)
+    end = example("alone")["sample"](plan, lambda x, t: x / plan.sigma[plan.index(t)], noise)
+    assert end.abs().max() < 1e-12
+
+
+@BOTH
+def test_a_strangers_grid_survives_a_file_and_another_class(ours, tmp_path):
+    cosine = example("grid")["Cosine"](1.5)
+    scheduler = ours(**SD_BETAS, grid=cosine)
+    scheduler.save_pretrained(tmp_path)
+    by_way_of_euler = ours.from_config(EulerDiscreteScheduler.from_config(scheduler.config).config)
+    other = DEISSNScheduler if ours is ScoreOptimalScheduler else ScoreOptimalScheduler
+    for again in (ours.from_pretrained(tmp_path), by_way_of_euler, other.from_config(scheduler.config)):
+        assert again.options["grid"] == cosine == again.recipe.grid
+        for one in (scheduler, again):
+            one.set_timesteps(7)
+        assert again.sigmas.tolist() == scheduler.sigmas.tolist() and again.method is None
+
+
+def test_a_strangers_solver_survives_a_file(tmp_path):
+    mine = example("solver")["ByHand"]()
+    DEISSNScheduler(**SD_BETAS, solver=mine).save_pretrained(tmp_path)
+    again = DEISSNScheduler.from_pretrained(tmp_path)
+    again.set_timesteps(5)
+    assert again.options["solver"] == mine == again.recipe.solver
+
+
+@BOTH
+def test_a_name_that_nobody_registered_is_refused_with_the_remedy(ours):
+    config = dict(ours(**SD_BETAS, grid=Power("t", 3.0)).config)
+    config["_deis_sn"] = {**config["_deis_sn"], "grid": {"kind": "os.system"}}
+    refused(ConfigurationError, ["'os.system'", "registered", "Import the module"], ours.from_config, config)
+
+
+def test_a_field_of_another_version_is_refused():
+    refused(ConfigurationError, ["'power'", "colour", "another version"], decode, {"kind": "power", "colour": 1})
+
+
+def test_a_value_without_a_name_cannot_be_saved_and_says_so():
+    @dataclass(frozen=True)
+    class Nameless:
+        def levels(self, process: Any, steps: int, ends: Any) -> Any: ...
+
+    refused(ConfigurationError, ["Nameless", "@register"], DEISSNScheduler, **SD_BETAS, grid=Nameless())
+
+
+def test_names_are_taken_once_and_by_dataclasses_only():
+    refused(ConfigurationError, ["'power'", "Choose another"], register("power"), Beta)
+    refused(ConfigurationError, ["dataclass", "int"], register("number"), int)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [({"grid": 3}, ["`grid`", "`levels`", "3"]), ({"solver": 3}, ["`solver`", "`table`", "3"])]
+)
+def test_what_is_no_grid_and_no_solver_is_refused(options, words):
+    refused(ConfigurationError, words, DEISSNScheduler, **options)

@@ -1,0 +1,295 @@
+"""Learned schedules as plain lists: the levels are right, the lists say them, and other programs take them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.integrate import quad
+
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.errors import ConfigurationError, MissingCostError, ScheduleError, TimestepsError
+from diffusers_deis_sn.learn.export import (
+    FORMATS,
+    call_times,
+    cost_with_velocity,
+    in_whole_times,
+    learned_levels,
+    schedule_summary,
+    schedule_text,
+    whole_call_times,
+)
+from diffusers_deis_sn.learn.path import VELOCITIES, SchedulePath
+from diffusers_deis_sn.statistics.cost import COST_ORDERS
+from oracles import SD_BETAS, statistics_of
+from records import costed_record, edm_record, gaussian_costs, gaussian_record
+from refusals import refused
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
+
+SD = vp_schedule(**SD_BETAS)
+STEPS = [1, 2, 3, 7, 10, 50, 200]
+STD = 0.3  # of the records' Gaussian data
+
+LENGTHS = {  # Lambda(sigma) in closed form, up to a constant factor
+    ("corrector", "sigma"): lambda s: np.arcsinh(s / STD) - s / np.hypot(s, STD),
+    ("corrector", "unit"): lambda s: -1.0 / np.hypot(s, STD),
+    ("predictor", "sigma"): lambda s: quad(lambda angle: np.sqrt(np.sin(angle)), 0.0, np.arctan(s / STD))[0],
+}
+
+
+def read(text: str) -> dict[str, list[float]]:
+    """The lists of the format "diffusers", as Python reads them."""
+    return {name: ast.literal_eval(values) for name, values in (line.split(" = ") for line in text.splitlines())}
+
+
+# ---------------------------------------------------------------------------------------------------------- the levels
+
+
+@pytest.mark.parametrize(("cost", "velocity"), LENGTHS)
+@pytest.mark.parametrize("final", ["zero", "sigma_min"])
+def test_calls_are_equally_far_apart_on_the_exact_path(cost, velocity, final):
+    record = costed_record(times=996)
+    levels = learned_levels(record, 12, cost, velocity, final)
+    top, bottom = np.exp(-0.5 * record.log_snr[[-1, 0]])
+    assert len(levels) == 13 and levels[0] == pytest.approx(top)
+    assert levels[-1] == (0.0 if final == "zero" else pytest.approx(bottom))
+    gaps = -np.diff([LENGTHS[cost, velocity](level) for level in [*levels[:-1], bottom]])  # zero is off the path
+    assert gaps == pytest.approx(np.mean(gaps), rel=0.02)
+
+
+@given(
+    st.integers(1, 300), st.sampled_from(["corrector", "predictor"]), st.sampled_from(sorted(VELOCITIES)), st.booleans()
+)
+def test_any_number_of_steps_is_that_many_falling_calls(steps, cost, velocity, to_zero):
+    for record in (costed_record(), edm_record()):
+        levels = learned_levels(record, steps, cost, velocity, "zero" if to_zero else "sigma_min")
+        assert levels.shape == (steps + 1,)
+        assert np.all(np.diff(levels) < 0.0)
+        assert (levels[-1] == 0.0) == to_zero
+
+
+def test_a_cost_with_another_velocity_makes_the_path_of_that_velocity():
+    record = costed_record()
+    levels = np.exp(-0.5 * record.log_snr)
+    for velocity in VELOCITIES:
+        local = cost_with_velocity(record, "predictor", velocity)
+        expected = SchedulePath.of(record, "predictor", velocity).lengths
+        assert SchedulePath.from_costs(levels, local.values, local.order).lengths == pytest.approx(expected, rel=1e-12)
+        assert local.error / local.values == pytest.approx(0.1, rel=1e-12)
+    assert cost_with_velocity(record, "corrector", "sigma") == record.cost("corrector")
+    weights = cost_with_velocity(record, "corrector", "unit").values / record.cost("corrector").values
+    assert weights == pytest.approx(levels[:-1] ** -2.0, rel=1e-12)
+
+
+# --------------------------------------------------------------------------------------------------------- the numbers
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("cost", ["corrector", "predictor"])
+@pytest.mark.parametrize("record", [costed_record(), costed_record(SD, 1.0), edm_record()], ids=["ddpm", "sd", "edm"])
+def test_all_formats_say_the_same_levels(steps, cost, record):
+    levels = learned_levels(record, steps, cost)
+    lists = read(schedule_text(record, steps, "diffusers", cost))
+    comfyui = [float(one) for one in schedule_text(record, steps, "comfyui", cost).split(",")]
+    a1111 = ast.literal_eval(schedule_text(record, steps, "a1111", cost))
+    assert list(lists) == ["timesteps", "sigmas"]
+    assert (len(lists["timesteps"]), len(lists["sigmas"]), len(comfyui), len(a1111)) == (
+        (steps, steps + 1, steps + 1, steps)
+    )
+    assert lists["sigmas"] == comfyui == [*a1111, 0.0]
+    assert comfyui == pytest.approx(levels, rel=1e-6)
+    assert np.all(np.diff(comfyui) < 0.0)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_there_is_nothing_but_numbers_with_points_and_whole_times(form):
+    """ComfyUI cuts a text into numbers by a pattern that knows no exponents."""
+    tiny = edm_record()
+    tiny = replace(tiny, log_snr=tiny.log_snr + 28.0, timesteps=tiny.timesteps - 3.5)  # sigma = 2e-9 to 7e-5
+    assert learned_levels(tiny, 5, "predictor")[0] < 1e-4
+    for record, time in ((tiny, r"-?\d+\.\d+"), (costed_record(), r"\d+")):
+        for line in schedule_text(record, 5, form, "predictor").splitlines():
+            pattern = time if line.startswith("timesteps") else r"\d+\.\d+"
+            for one in re.sub(r"^\w+ = |[\[\]]", "", line).split(", "):
+                assert re.fullmatch(pattern, one)
+
+
+def test_no_line_break_is_left_over():
+    for form, lines in (("diffusers", 2), ("comfyui", 1), ("a1111", 1)):
+        text = schedule_text(costed_record(), 4, form)
+        assert len(text.splitlines()) == lines and text == text.strip()
+
+
+def test_a_run_to_the_cleanest_level_names_it_last():
+    record = costed_record()
+    bottom = float(np.exp(-0.5 * record.log_snr[0]))
+    lists = read(schedule_text(record, 6, final="sigma_min"))
+    comfyui = [float(one) for one in schedule_text(record, 6, "comfyui", final="sigma_min").split(",")]
+    assert (len(lists["timesteps"]), len(comfyui)) == (6, 7)
+    assert lists["sigmas"] == comfyui and comfyui[-1] == pytest.approx(bottom, rel=1e-6)
+    assert lists["timesteps"][-1] > 4  # a call at the end would change nothing
+
+
+# ----------------------------------------------------------------------------------------------------------- the times
+
+
+@pytest.mark.parametrize("record", [gaussian_record(times=200), edm_record(), edm_record("sigma")])
+def test_times_between_the_measured_ones_are_those_of_the_process(record):
+    if in_whole_times(record):
+        exact = vp_schedule().time
+    else:
+        exact = (lambda rho: 0.25 * np.log(rho)) if record.timesteps[0] < 0.0 else (lambda rho: rho)
+    levels = np.exp(-0.5 * np.linspace(*record.log_snr[[0, -1]], 777))
+    span = record.timesteps[-1] - record.timesteps[0]
+    assert np.max(np.abs(call_times(record, levels) - exact(levels))) < 1e-4 * span
+    assert call_times(record, np.exp(-0.5 * record.log_snr)) == pytest.approx(record.timesteps, rel=1e-9, abs=1e-9)
+    ends = call_times(record, [1e-9, 1e9])
+    assert ends.tolist() == pytest.approx(record.timesteps[[0, -1]].tolist())
+
+
+def test_tables_have_whole_times_and_continua_have_none():
+    assert in_whole_times(costed_record()) and in_whole_times(costed_record(SD))
+    assert not in_whole_times(edm_record("log")) and not in_whole_times(edm_record("sigma"))
+
+
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("noise", [vp_schedule(), SD], ids=["ddpm", "sd"])
+def test_times_are_the_nearest_whole_ones(steps, noise):
+    record = costed_record(noise, times=200)
+    levels = learned_levels(record, steps)
+    times = whole_call_times(record, levels)
+    assert read(schedule_text(record, steps))["timesteps"] == [int(time) for time in times]
+    assert times[0] == 999 and np.all(np.diff(times) < 0) and times[-1] >= 4
+    if steps <= 10:  # none of them had to give way to another
+        assert np.max(np.abs(times - noise.time(levels[:-1]))) <= 0.5 + 0.1
+
+
+@pytest.mark.parametrize(("final", "most"), [("zero", 996), ("sigma_min", 995)])
+def test_as_many_steps_as_whole_times_call_them_all_and_one_more_is_refused(final, most):
+    record = costed_record()  # from t = 4
+    times = whole_call_times(record, learned_levels(record, most, final=final))
+    assert times.tolist() == list(range(999, 999 - most, -1))
+    words = [f"There are {most} whole training times", "to 999", f"got {most + 1} steps"]
+    refused(TimestepsError, words, schedule_text, record, most + 1, final=final)
+    assert len(schedule_text(record, most + 1, "comfyui", final=final).split(",")) == most + 2  # takes any levels
+
+
+@given(st.integers(1, 996), st.sampled_from(["corrector", "predictor"]))
+def test_times_are_distinct_whatever_their_number(steps, cost):
+    record = costed_record()
+    times = whole_call_times(record, learned_levels(record, steps, cost))
+    assert len(times) == steps and np.all(np.diff(times) <= -1.0)
+    assert times.tolist() == np.round(times).tolist()
+    assert 4 <= times[-1] and times[0] <= 999
+
+
+def test_times_of_a_continuum_are_its_own():
+    lists = read(schedule_text(edm_record(), 9))
+    assert lists["timesteps"] == pytest.approx(0.25 * np.log(lists["sigmas"][:-1]), abs=1e-5)
+    lists = read(schedule_text(edm_record("sigma"), 9))
+    assert lists["timesteps"] == lists["sigmas"][:-1]
+
+
+# ------------------------------------------------------------------------------------------------- the other programs
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 30])
+def test_schedulers_of_diffusers_take_the_lists_as_they_are(steps):
+    lists = read(schedule_text(costed_record(SD, 1.0), steps))
+    dpm = DPMSolverMultistepScheduler(**SD_BETAS)
+    dpm.set_timesteps(timesteps=lists["timesteps"])
+    assert dpm.timesteps.tolist() == lists["timesteps"]
+    euler = EulerDiscreteScheduler(**SD_BETAS)
+    euler.set_timesteps(sigmas=lists["sigmas"])
+    assert euler.sigmas.tolist() == np.float32(lists["sigmas"]).tolist()
+    assert len(euler.timesteps) == steps
+    ours = DEISSNScheduler(**SD_BETAS)
+    for given_list in ({"timesteps": lists["timesteps"]}, {"sigmas": lists["sigmas"]}):
+        ours.set_timesteps(**given_list)
+        assert len(ours.timesteps) == steps and ours.sigmas[-1] == 0.0
+    assert ours.sigmas.tolist() == np.float32(lists["sigmas"]).tolist()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 30, 100])
+@pytest.mark.parametrize("cost", ["corrector", "predictor"])
+@pytest.mark.parametrize("final", ["zero", "sigma_min"])
+def test_the_scheduler_of_this_package_learns_the_same_run(steps, cost, final):
+    times = np.append(0.0, np.arange(4.0, 1000.0, 5.0))
+    record = statistics_of(SD, times, np.full(201, 0.8), guidance_scale=1.0)
+    record = record.with_costs(**gaussian_costs(record.log_snr))
+    scheduler = ScoreOptimalScheduler(**SD_BETAS, cost=cost, final_sigmas_type=final, stats=record)
+    scheduler.set_timesteps(steps)
+    lists = read(schedule_text(record, steps, cost=cost, final=final))
+    assert lists["sigmas"] == pytest.approx(scheduler.sigmas.tolist(), rel=1e-6)
+    scheduler = ScoreOptimalScheduler.from_config(scheduler.config, stats=record, whole_timesteps=True)
+    scheduler.set_timesteps(steps)
+    apart = np.max(np.abs(np.array(lists["timesteps"]) - scheduler.timesteps.numpy()))
+    assert apart <= (0 if steps <= 30 else 1)  # of many, one may lie half-way between two
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_a1111_makes_n_steps_of_n_numbers(steps):
+    """With N sampling steps it takes N points of the list, interpolated in log sigma, and appends the zero."""
+    record = costed_record()
+    text = schedule_text(record, steps, "a1111")
+    assert text[0] == "[" and text[-1] == "]"
+    given_list = ast.literal_eval(text)
+    assert 0.0 not in given_list
+    places = np.linspace(0.0, 1.0, steps)
+    points = np.exp(np.interp(places, np.linspace(0.0, 1.0, len(given_list)), np.log(given_list)))
+    assert [*points, 0.0] == pytest.approx(learned_levels(record, steps).tolist(), rel=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------------------- the summary
+
+
+def test_the_summary_says_how_long_the_path_is_and_where_it_came_from():
+    record = costed_record(num_samples=32)
+    for cost, error in (("corrector", "0.5%"), ("predictor", "2.4%")):
+        length = SchedulePath.of(record, cost).path_length
+        summary = schedule_summary(record, 10, cost)
+        energy = f"energy {length ** COST_ORDERS[cost]:.4g}"  # of steps of equal length
+        for word in ("10 calls", f"length {length:.4g} ± {error}", energy, f"{cost} cost", "32 samples of gaussian"):
+            assert word in summary
+    assert "v = unit" in schedule_summary(record, 10, velocity="unit")
+    assert schedule_summary(record.with_origin(base_model=None), 1).startswith("1 call along")
+    assert "an unknown model" in schedule_summary(record.with_origin(base_model=None), 1)
+
+
+# --------------------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.5, 10.0, True, "10", None])
+def test_what_is_no_number_of_steps_is_refused(steps):
+    for form in FORMATS:
+        refused(TimestepsError, ["at least 1", repr(steps)], schedule_text, costed_record(), steps, form)
+
+
+@pytest.mark.parametrize(
+    ("error", "options", "words"),
+    [
+        (ConfigurationError, {"form": "webui"}, ["format", "diffusers, comfyui, a1111", "'webui'"]),
+        (ConfigurationError, {"final": "never"}, ["zero, sigma_min", "'never'"]),
+        (ConfigurationError, {"form": "a1111", "final": "sigma_min"}, ["AUTOMATIC1111", "zero", "'sigma_min'"]),
+        (MissingCostError, {"cost": "energy"}, ["'energy'", "corrector and predictor"]),
+        (ScheduleError, {"velocity": "light"}, ["`velocity`", "sigma, vp_sigma, unit", "'light'"]),
+    ],
+    ids=str,
+)
+def test_options_that_name_nothing_are_refused(error, options, words):
+    refused(error, words, schedule_text, costed_record(), 10, **options)
+
+
+def test_statistics_without_costs_say_how_to_measure_them():
+    for function in (schedule_text, schedule_summary, learned_levels):
+        refused(MissingCostError, ["'solver' cost", "deis-sn calibrate MODEL -o"], function, gaussian_record(), 10)
+        command = "deis-sn calibrate MODEL --cost corrector"
+        refused(MissingCostError, [command], function, gaussian_record(), 10, cost="corrector")

@@ -8,6 +8,8 @@ import sys
 from importlib import metadata, resources
 from pathlib import Path
 
+import pytest
+
 import diffusers_deis_sn
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,8 +62,56 @@ def test_an_import_against_the_flow_is_caught(tmp_path: Path) -> None:
     assert "homeless" in done.stdout
 
 
+def test_importing_the_package_is_next_to_nothing() -> None:
+    done = run("import diffusers_deis_sn, sys; print(*{'torch', 'diffusers', 'numpy', 'scipy'} & set(sys.modules))")
+    assert done.returncode == 0 and done.stdout.strip() == "", done.stderr + done.stdout
+
+
 def test_importing_every_public_name_is_light() -> None:
     assert heavy_packages_after("from diffusers_deis_sn import *") == set()
+
+
+def test_importing_a_name_leaves_nothing_on_the_path_of_other_imports() -> None:
+    """Not one of the modules that come with it is looked at."""
+    program = """
+import sys
+from diffusers_deis_sn import _pipelines
+seen, found = [], _pipelines._LookOut.find_spec
+_pipelines._LookOut.find_spec = lambda *arguments: seen.append(arguments[1]) or found(*arguments)
+from diffusers_deis_sn import DEISSNScheduler
+print(len(seen))
+"""
+    done = run(program)
+    assert done.stdout.strip() == "0", done.stderr
+
+
+WITHOUT_DIFFUSERS = """
+import importlib, pkgutil, sys
+sys.modules["diffusers"] = None  # whoever imports it fails
+import diffusers_deis_sn
+for room in ("core", "statistics", "learn", "plots"):
+    package = importlib.import_module(f"diffusers_deis_sn.{room}")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+print(diffusers_deis_sn.ScoreStatistics.__name__)
+from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.recipe import Recipe
+print(len(Recipe(vp_schedule(), Power("t", 2.0)).plan(5)))
+"""
+
+
+def test_core_statistics_and_learn_work_without_diffusers() -> None:
+    done = run(WITHOUT_DIFFUSERS)
+    assert done.returncode == 0 and done.stdout.split() == ["ScoreStatistics", "5"], done.stderr
+
+
+def test_every_error_is_a_public_name() -> None:
+    errors = {name for name in vars(diffusers_deis_sn.errors) if name.endswith("Error")}
+    assert errors <= set(diffusers_deis_sn.__all__) and len(errors) > 10
+    assert all(hasattr(diffusers_deis_sn, name) for name in diffusers_deis_sn.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'banana'"):
+        _ = diffusers_deis_sn.banana
 
 
 def test_a_heavy_import_is_caught() -> None:

@@ -3,21 +3,95 @@
     pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats="folder-or-hub-name")
 
 `DEISSNScheduler` is the scheduler, `ScoreOptimalScheduler` the same on a time grid learned from the model's scores;
-`calibrate` measures a model's `ScoreStatistics` on any pipeline.
+`calibrate` measures a model's `ScoreStatistics` on any pipeline. The errors that they raise are here too.
+
+Importing this package is next to nothing: Diffusers and PyTorch are imported with the first name that needs them.
 """
 
 from __future__ import annotations
 
-# Diffusers looks SchedulerMixin up in the top-level package of a scheduler when it reloads a saved pipeline.
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+from diffusers_deis_sn import _pipelines
 from diffusers_deis_sn._version import __version__
-from diffusers_deis_sn.collect.run import calibrate
-from diffusers_deis_sn.schedulers._registration import register
-from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
-from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
-from diffusers_deis_sn.statistics.record import ScoreStatistics
+from diffusers_deis_sn.errors import (
+    CalibrationError,
+    CoefficientError,
+    ConfigurationError,
+    DeisSnError,
+    MissingCostError,
+    NoiseScheduleError,
+    PublishError,
+    ScheduleError,
+    StatisticsAccessError,
+    StatisticsError,
+    StatisticsFormatError,
+    StatisticsMismatchError,
+    StatisticsNotFoundError,
+    StatisticsUnreachableError,
+    StepError,
+    TimestepsError,
+)
 
-register()
+if TYPE_CHECKING:
+    from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
-__all__ = ["DEISSNScheduler", "SchedulerMixin", "ScoreOptimalScheduler", "ScoreStatistics", "__version__", "calibrate"]
+    from diffusers_deis_sn.collect.run import calibrate
+    from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
+    from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
+    from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+_HOMES = {
+    "DEISSNScheduler": "diffusers_deis_sn.schedulers.deis_sn",
+    "ScoreOptimalScheduler": "diffusers_deis_sn.schedulers.score_optimal",
+    "ScoreStatistics": "diffusers_deis_sn.statistics.record",
+    "calibrate": "diffusers_deis_sn.collect.run",
+    # Diffusers looks it up in the top-level package of a scheduler when it reloads a saved pipeline.
+    "SchedulerMixin": "diffusers.schedulers.scheduling_utils",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name that needs Diffusers or PyTorch, imported when it is first asked for (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _pipelines.withdraw()
+    try:
+        found = getattr(import_module(_HOMES[name]), name)
+    finally:
+        _pipelines.announce()
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+_pipelines.announce()
+
+__all__ = [
+    "CalibrationError",
+    "CoefficientError",
+    "ConfigurationError",
+    "DEISSNScheduler",
+    "DeisSnError",
+    "MissingCostError",
+    "NoiseScheduleError",
+    "PublishError",
+    "ScheduleError",
+    "SchedulerMixin",
+    "ScoreOptimalScheduler",
+    "ScoreStatistics",
+    "StatisticsAccessError",
+    "StatisticsError",
+    "StatisticsFormatError",
+    "StatisticsMismatchError",
+    "StatisticsNotFoundError",
+    "StatisticsUnreachableError",
+    "StepError",
+    "TimestepsError",
+    "__version__",
+    "calibrate",
+]

@@ -85,11 +85,16 @@ def calibrate(
     ] = 8,
 ) -> None:
     """Measure the score statistics of a model and write score_statistics.safetensors."""
-    from diffusers_deis_sn.collect.run import calibrate as measure
+    from diffusers_deis_sn.collect.arguments import check_numbers, check_tolerance
     from diffusers_deis_sn.statistics.source import destination
 
-    destination(output)  # a bad name is better known now than after the measurement
+    destination(output)  # a bad name or number is better known now than after seconds, or after the measurement
+    check_numbers(num_samples, steps, batch_size, seed, trials)
+    check_tolerance(tolerance)
     texts = _read_prompts(prompts)
+
+    from diffusers_deis_sn.collect.run import calibrate as measure
+
     pipe = _load_pipeline(model, device, dtype, revision)
     options: dict[str, Any] = {"costs": [one.value for one in cost or ()], "tolerance": tolerance, "trials": trials}
     if guidance_scale is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffusers_deis_sn.collect.arguments import check_numbers, check_tolerance
 from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.progress import Progress, meter, silenced
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
@@ -86,8 +87,8 @@ def calibrate(
             predictor's cost in half precision.
         ConfigurationError: A model of a process that is not supported.
     """
-    _check_numbers(num_samples, num_inference_steps, batch_size, seed, trials)
-    _check_tolerance(tolerance)
+    check_numbers(num_samples, num_inference_steps, batch_size, seed, trials)
+    check_tolerance(tolerance)
     _check_data(data)
     config = getattr(getattr(pipe, "scheduler", None), "config", {})  # `recording` refuses a pipeline without
     calls = plan_calls(pipe, prompts, num_inference_steps, seed, pipeline_kwargs)
@@ -189,26 +190,6 @@ def recording(
             yield recorder
     finally:
         pipe.scheduler = scheduler
-
-
-def _check_numbers(num_samples: int, num_inference_steps: int, batch_size: int, seed: int, trials: int) -> None:
-    limits = (
-        ("num_samples", num_samples, 2),  # one sample has no standard error
-        ("num_inference_steps", num_inference_steps, 2),
-        ("batch_size", batch_size, 1),
-        ("seed", seed, 0),
-        ("trials", trials, 0),
-    )
-    for name, value, least in limits:
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise CalibrationError(f"`{name}` must be a whole number, {least} or more, got {value!r}.")
-
-
-def _check_tolerance(tolerance: float) -> None:
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0.0 <= tolerance < 1.0:
-        raise CalibrationError(
-            f"`tolerance` is the relative error of a path's length, from 0 (all samples) to below 1, got {tolerance!r}."
-        )
 
 
 def _check_data(data: Tensor | None) -> None:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from diffusers_deis_sn.core import grids, solvers
 from diffusers_deis_sn.errors import ConfigurationError
 
+PRIVATE = "_deis_sn"  # the one key of a config under which everything of ours lies
 KIND = "kind"
 T = TypeVar("T")
 

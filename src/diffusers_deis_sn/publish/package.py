@@ -18,9 +18,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from diffusers_deis_sn.core.codec import PRIVATE
 from diffusers_deis_sn.errors import PublishError
 from diffusers_deis_sn.publish.files import write_together
-from diffusers_deis_sn.schedulers._own_config import PRIVATE
 from diffusers_deis_sn.statistics.hub import HubName
 
 OUR_SCHEDULERS = ("DEISSNScheduler", "ScoreOptimalScheduler")

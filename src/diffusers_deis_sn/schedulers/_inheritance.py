@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from diffusers_deis_sn.core.codec import PRIVATE
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.core.solvers import DEFAULT_ORDER
 from diffusers_deis_sn.core.spacing import FREE_EXPONENT, INTEGER_SPACINGS
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.schedulers._contract import logger
 from diffusers_deis_sn.schedulers._options import FLAGGED_SPACINGS, SIGMA_OPTIONS
-from diffusers_deis_sn.schedulers._own_config import DEFAULTED, PRIVATE, RECIPE_OPTIONS, default_options
+from diffusers_deis_sn.schedulers._own_config import DEFAULTED, RECIPE_OPTIONS, default_options
 
 FOREIGN_CLASSES = (
     "CosineDPM",

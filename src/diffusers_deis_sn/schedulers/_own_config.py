@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from diffusers.configuration_utils import FrozenDict
 
-from diffusers_deis_sn.core.codec import encode
+from diffusers_deis_sn.core.codec import PRIVATE, encode
 from diffusers_deis_sn.core.spacing import INTEGER_SPACINGS, SPACINGS
 from diffusers_deis_sn.statistics.trials import LEARNED
 
-PRIVATE = "_deis_sn"
 DEFAULTED = "_use_default_values"  # Diffusers' list of arguments that nobody gave; another class has its own defaults
 BOOKKEEPING = (PRIVATE, DEFAULTED, "_class_name", "_diffusers_version")
 

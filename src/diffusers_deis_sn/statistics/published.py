@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-import torch
 
 from diffusers_deis_sn.core.noise import Array, NoiseSchedule, vp_schedule
 from diffusers_deis_sn.errors import (
@@ -155,6 +154,8 @@ def _opened(data: bytes, place: str, known: bool) -> dict[Any, Any]:
     Raises:
         StatisticsFormatError: Whatever else it is; and any but the published files under an old PyTorch.
     """
+    import torch  # seconds, which a file that is not there need not take
+
     # torch.load decides by these bytes; what begins otherwise it would take for older formats, which run code.
     if not data.startswith(b"PK\x03\x04"):
         _refuse(place, "is not a zip archive as torch.save writes them")
@@ -192,6 +193,8 @@ def _check_archive(data: bytes, place: str) -> None:
 
 def _check_torch(place: str) -> None:
     """Refuse to open a stranger's file with a PyTorch that it could get the better of."""
+    import torch
+
     major, minor = (int(part) for part in torch.__version__.split(".")[:2])
     if (major, minor) < TRUSTED_TORCH:
         needed = ".".join(map(str, TRUSTED_TORCH))
@@ -207,6 +210,8 @@ def _check_torch(place: str) -> None:
 
 def _vector(content: dict[Any, Any], key: str, length: int, place: str) -> Array:
     """One of the two vectors as float64, finite and positive; (T,)."""
+    import torch
+
     if key not in content:
         _refuse(place, f"lacks {key!r}: a dict of {' and '.join(_KEYS)} is wanted")
     tensor = content[key]

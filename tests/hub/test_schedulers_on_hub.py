@@ -75,6 +75,26 @@ def test_the_commit_is_remembered_so_that_a_model_does_not_change_by_itself(hub,
     assert DEISSNScheduler.from_config(there.config, stats="user/stats").statistics.origin.licence == "mit"
 
 
+@both
+def test_a_name_in_use_does_not_answer_for_its_subfolders_or_for_what_is_to_be_fetched_anew(cls, hub, config):
+    """Every cache is keyed by everything that chooses the answer."""
+    other = STATS.with_origin(guidance_scale=9.0)
+    repo = hub.add_repo("user/rooms", {"score_statistics.safetensors": STATS.to_bytes()})
+    commit = repo.commit({"g9/score_statistics.safetensors": other.to_bytes()})
+    name = f"user/rooms@{commit}"
+    root = cls.from_config(config, stats=name)
+    assert root.statistics == STATS
+    assert cls.from_config(config, stats=name, subfolder="g9").statistics == other
+    root.set_stats(name, subfolder="g9")
+    assert root.statistics == other and "g9" in root.config["_deis_sn"]["stats"]
+    assert cls.from_config(root.config).statistics == other and cls.from_config(config, stats=name).statistics == STATS
+    requests = len(hub.requests)
+    cls.from_config(config, stats=name)
+    assert len(hub.requests) == requests
+    cls.from_config(config, stats=name, force_download=True)
+    assert len(hub.requests) > requests
+
+
 def test_a_pinned_name_in_the_cache_costs_no_request_in_another_process(hub, tmp_path):
     commit = publish(hub, "user/stats", place="scheduler/score_statistics/")
     program = (

@@ -399,6 +399,22 @@ def test_a_run_begun_half_way_is_planned_anew(steps, begin, solver):
     assert len(lengths) == steps - begin and np.allclose(lengths, lengths.mean(), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "refused_request",
+    [{"timesteps": [5, 5, 5]}, {"sigmas": [1.0, 2.0]}, {"num_inference_steps": 0}, {"mu": 1.0}],
+    ids=str,
+)
+def test_a_refused_request_leaves_the_run_to_be_planned_anew(refused_request):
+    scheduler, expected = learned(), begun(learned(), 20, 10).tolist()
+    scheduler.set_timesteps(20)
+    with pytest.raises(ValueError):
+        scheduler.set_timesteps(**refused_request)
+    view = scheduler.timesteps[10:]
+    scheduler.set_begin_index(10)
+    scheduler.add_noise(torch.zeros(1, 2), torch.ones(1, 2), view[:1])
+    assert view.tolist() == expected and view[0] == pytest.approx(499.0, abs=1e-3)
+
+
 def test_it_begins_where_trailing_times_do():
     scheduler, named = learned(), DEISSNScheduler(**SD_BETAS, recipe="fixed")
     named.set_timesteps(20)

@@ -14,8 +14,9 @@ from diffusers import DDIMScheduler, EDMEulerScheduler
 from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
+from diffusers_deis_sn.collect.planning import WIDEST
 from diffusers_deis_sn.collect.probing import _at_entered
-from diffusers_deis_sn.collect.recorder import WIDEST, RecordingScheduler
+from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.run import calibrate, recording
 from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.errors import CalibrationError

@@ -257,10 +257,10 @@ def test_a_time_is_known_by_where_it_lies():
     """So turns are seen on an accelerator too, without reading from it; tests/test_gpu.py does so there."""
     scheduler = DEISSNScheduler(**SD_BETAS)
     scheduler.set_timesteps(6)
-    assert [scheduler._place(t) for t in scheduler.timesteps] == list(range(6))
-    assert [scheduler._place(t) for t in scheduler.timesteps[2:]] == [2, 3, 4, 5]
-    assert scheduler._place(scheduler.timesteps[3].expand(4)) == 3
-    assert scheduler._place(scheduler.timesteps[3].clone()) is None and scheduler._place(3) is None
+    assert [scheduler._cursor.place(t) for t in scheduler.timesteps] == list(range(6))
+    assert [scheduler._cursor.place(t) for t in scheduler.timesteps[2:]] == [2, 3, 4, 5]
+    assert scheduler._cursor.place(scheduler.timesteps[3].expand(4)) == 3
+    assert scheduler._cursor.place(scheduler.timesteps[3].clone()) is None and scheduler._cursor.place(3) is None
 
 
 # ------------------------------------------------------------------------------------------------------- beyond the end

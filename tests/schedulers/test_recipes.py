@@ -362,7 +362,7 @@ STATE = ("recipe", "method", "options", "num_inference_steps", "order", "step_in
 
 def state(scheduler: Any) -> tuple[Any, ...]:
     """All that a run is planned by; the objects themselves, for a plan is frozen."""
-    plan = (id(scheduler._plan), id(scheduler.timesteps), id(scheduler.sigmas), id(scheduler._grid))
+    plan = (id(scheduler._plan), id(scheduler.timesteps), id(scheduler.sigmas), id(scheduler._cursor.grid))
     return (*(getattr(scheduler, name) for name in STATE), plan, id(scheduler._run))
 
 

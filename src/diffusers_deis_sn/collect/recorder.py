@@ -6,7 +6,6 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,14 @@ from torch import Tensor
 
 from diffusers_deis_sn._version import __version__
 from diffusers_deis_sn.collect.bends import Bends, solver_cost
+from diffusers_deis_sn.collect.planning import RecordingPlanner
 from diffusers_deis_sn.collect.probing import Costs, ProbeGroup
 from diffusers_deis_sn.collect.reducers import MeanReducer, MomentReducer
-from diffusers_deis_sn.core.noise import SNAP, Array, NoiseSchedule, TableSchedule
-from diffusers_deis_sn.core.plan import Plan, Raw, make_plan
-from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.plan import Plan, Raw
 from diffusers_deis_sn.core.update import threshold
-from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.errors import CalibrationError, StepError
 from diffusers_deis_sn.learn.costs import Question
-from diffusers_deis_sn.schedulers._integrator import Run, Times
-from diffusers_deis_sn.schedulers._options import Options
+from diffusers_deis_sn.schedulers._planner import Planner
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
@@ -49,7 +46,6 @@ MEASURING_OPTIONS: dict[str, Any] = {
 }
 SOLVER = "DEIS order {solver_order} in {interpolation}, {timestep_spacing}, by the cleanest level, to sigma zero"
 NOISED_DATA = "noised data at the times of a {timestep_spacing} run, and at the cleanest level"
-WIDEST = 3.0  # ratio of neighbouring levels between which a cost is still local: its length is then a fifth too long
 HALF_NORMAL = (2.0 / np.pi) ** 0.5  # mean magnitude of a normal number of deviation one
 HALF_PRECISION = (torch.float16, torch.bfloat16)
 
@@ -70,6 +66,7 @@ class RecordingScheduler(DEISSNScheduler):
     """
 
     _silent = True
+    _planning = RecordingPlanner
 
     origin = StatisticsOrigin()
     costs: tuple[str, ...] = ()
@@ -114,36 +111,48 @@ class RecordingScheduler(DEISSNScheduler):
         return recorder
 
     @property
+    def _known(self) -> MomentReducer:
+        """What was taken down so far."""
+        return MomentReducer(0) if self._reducer is None else self._reducer
+
+    @property
     def num_samples(self) -> int:
         """Number of samples that every step so far has seen, or the most of them where steps differ."""
         return 0 if self._reducer is None else int(self._reducer.count.max())
 
     # ----------------------------------------------------------------------------------------------------- plan
 
-    def _first_index(self, timestep: float | Tensor) -> int:
+    @property
+    def _planner(self) -> Planner:
+        planner = super()._planner
+        if isinstance(planner, RecordingPlanner):
+            planner.costs, planner.fine = self.costs, self._fine
+        return planner
+
+    def _begin_step(self, timestep: float | Tensor) -> tuple[Plan, int]:
         """Raises CalibrationError for a run that is cut in the middle of a step's probes."""
-        n = super()._first_index(timestep)
-        if self._plan is not None and 0 <= n < len(self._plan) and not self._plan.starts[n]:
+        plan, first = self._cursor.plan, self._cursor.step is None
+        try:
+            return super()._begin_step(timestep)
+        except StepError as error:
+            n = self._cursor.step
+            if not first or plan is None or n is None or not 0 <= n < len(plan) or plan.starts[n]:
+                raise
             raise CalibrationError(
                 f"The run begins at call {n}, within the probes of a step: the pipeline cuts its list of times without "
                 "regard to `order`, so costs cannot be measured through it. Measure them on full runs (strength=1, no "
                 "denoising_start), or use costs=()."
-            )
-        return n
+            ) from error
 
-    def _planned(self, recipe: Recipe, levels: Array) -> Plan:
-        """The run through these levels, with all probe steps but after the last: nothing is entered from there."""
-        self._group = ProbeGroup(self.costs)
-        calls, needs = self._group.calls(levels)
-        table = recipe.solver.table(recipe.process, recipe.scale, levels)
-        return make_plan(recipe.process, table, recipe.prediction, recipe.solver.of, calls, needs)
-
-    def _begin(self, run: Run, device: str | torch.device | None) -> None:
-        super()._begin(run, device)
-        self.order = self._calls_per_step = len(self._group) + 1
+    def set_timesteps(self, *arguments: Any, **named: Any) -> None:
+        """As ever; `order` counts the probes."""
+        super().set_timesteps(*arguments, **named)
+        self.order = self._calls_per_step
 
     def _adopt(self, plan: Plan, device: str | torch.device | None, numbered: bool = True) -> None:
         """Make `plan` the current run. Raises CalibrationError for other times than those of the runs before."""
+        self._group = ProbeGroup(self.costs)
+        self._calls_per_step = len(self._group) + 1
         times = tuple(time for time, starts in zip(plan.times, plan.starts, strict=True) if starts)
         if self._reducer is None:
             self._times, self._reducer, self._squares = times, MomentReducer(len(times)), MeanReducer(1, len(times))
@@ -157,53 +166,33 @@ class RecordingScheduler(DEISSNScheduler):
             self._cost_reducers.setdefault(name, MeanReducer(1, len(times) - 1))
         super()._adopt(plan, device, numbered)
 
-    def _levels(
-        self, recipe: Recipe, options: Options, shift: float, steps: int | None, sigmas: Times, timesteps: Times
-    ) -> Array:
-        """The levels asked for, and one more call at the cleanest level of training.
-
-        There r falls fastest, and a grid that is uniform in time stops short of it: below the last measured time r is
-        held flat, which would cost the last step of every run more than all other steps together. Where costs are
-        measured, further levels are put in where neighbours are too far apart for a cost to be local.
-        """
-        if sigmas is not None and timesteps is not None:
-            raise CalibrationError(
-                "This pipeline calls its network at times that are not those of its sigmas, and statistics are written "
-                "against times. They cannot be measured through it."
-            )
-        levels, noise = super()._levels(recipe, options, shift, steps, sigmas, timesteps), recipe.process
-        if levels[-1] == 0.0 and levels[-2] > noise.bottom * (1.0 + 1e-6):
-            levels = np.insert(levels, -1, noise.bottom)
-        return _refined(noise, levels) if self._fine else levels
-
     # ----------------------------------------------------------------------------------------------------- step
 
-    def _advance(self, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
+    def _advance(self, plan: Plan, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
         """The next sample of the trajectory, or of the probes that come before it."""
         if self.on_step is not None:
-            self.on_step(len(output) / len(self._plan))  # type: ignore[arg-type]
+            self.on_step(len(output) / len(plan))
         step, stage = divmod(row, self._calls_per_step)
         if stage:
             self._check_asked(sample)
-            return self._answer(row, output, sample)
-        self._take_down(step, output)
-        self._after = super()._advance(step, output, sample, raw)
+            return self._answer(plan, row, output, sample)
+        self._take_down(plan, step, output)
+        self._after = super()._advance(plan, step, output, sample, raw)
         if step == len(self._times) - 1:
             return self._after
         if self.data is not None:
-            self._after = self._noised(step + 1, sample)
-        plan = self._plan
+            self._after = self._noised(plan, step + 1, sample)
         wide = torch.promote_types(sample.dtype, torch.float32)
         self._asking = self._group.ask(
-            sample.to(wide) / plan.alpha[row],  # type: ignore[union-attr]
+            sample.to(wide) / plan.alpha[row],
             output.to(wide),
-            plan.levels[row],  # type: ignore[union-attr]
-            plan.levels[row + self._calls_per_step],  # type: ignore[union-attr]
+            plan.levels[row],
+            plan.levels[row + self._calls_per_step],
             self.generators,
         )
-        return self._answer(row, None, sample)
+        return self._answer(plan, row, None, sample)
 
-    def _answer(self, row: int, output: Tensor | None, sample: Tensor) -> Tensor:
+    def _answer(self, plan: Plan, row: int, output: Tensor | None, sample: Tensor) -> Tensor:
         """Tell the probes what the network said, and have the next sample from them, or the trajectory's in the end."""
         try:
             wide = torch.promote_types(sample.dtype, torch.float32)
@@ -212,7 +201,7 @@ class RecordingScheduler(DEISSNScheduler):
             for name, costs in done.value.items():
                 self._cost_reducers[name].add_samples(row // self._calls_per_step, costs[None].cpu().numpy())
             return self._after
-        self._asked = (y * self._plan.alpha[row + 1]).to(sample.dtype)  # type: ignore[union-attr]
+        self._asked = (y * plan.alpha[row + 1]).to(sample.dtype)
         return self._asked
 
     def _check_asked(self, sample: Tensor) -> None:
@@ -223,16 +212,16 @@ class RecordingScheduler(DEISSNScheduler):
                 "be measured through it. Measure them on the model's plain text-to-image pipeline, or use costs=()."
             )
 
-    def _take_down(self, step: int, epsilon: Tensor) -> None:
-        self._reducer.add(step, epsilon, self._clean)  # type: ignore[union-attr]
+    def _take_down(self, plan: Plan, step: int, epsilon: Tensor) -> None:
+        self._known.add(step, epsilon, self._clean)
         if self.data is None:  # else neighbouring samples have nothing to do with each other
-            level = self._plan.levels[step * self._calls_per_step]  # type: ignore[union-attr]
+            level = plan.levels[step * self._calls_per_step]
             bend = self._bends.square(step, float(self.noise.progress(level)), self._clean)
             if bend is not None:
                 self._squares.add_samples(bend[0], bend[1][None])
         self._sample_shape = tuple(epsilon.shape[1:])
 
-    def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> tuple[Tensor, Raw | None]:
+    def _convert(self, plan: Plan, n: int, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Raw | None]:
         """As `DEISSNScheduler` has it; what it gives is what the solver integrates, so that is what is taken down."""
         self._dtype = model_output.dtype
         if "predictor" in self.costs and self._dtype in HALF_PRECISION:
@@ -241,15 +230,15 @@ class RecordingScheduler(DEISSNScheduler):
                 "pipeline in float32, or leave it out: costs=('corrector',)."
             )
         # From the output itself: where there is next to no signal, eps does not tell x_0.
-        c, d = self._plan.clean[index]  # type: ignore[union-attr]
+        c, d = plan.clean[n]
         wide = torch.promote_types(torch.promote_types(model_output.dtype, sample.dtype), torch.float32)
         self._clean = (model_output.to(wide) * c).add_(sample.to(wide), alpha=d)
         if self.config["thresholding"]:
             ratio, most = self.config["dynamic_thresholding_ratio"], self.config["sample_max_value"]
             self._clean = threshold(self._clean, ratio, most)
-        return super()._convert(model_output, sample, index)
+        return super()._convert(plan, n, model_output, sample)
 
-    def _noised(self, step: int, like: Tensor) -> Tensor:
+    def _noised(self, plan: Plan, step: int, like: Tensor) -> Tensor:
         """The clean samples with fresh noise of the level of a step."""
         if self.data is None or self.data.shape != like.shape:
             raise CalibrationError(
@@ -264,7 +253,7 @@ class RecordingScheduler(DEISSNScheduler):
         else:
             noise = torch.randn(like.shape, generator=self.generators[0], dtype=dtype)
         noise = noise.to(like.device)
-        alpha, sigma = self._plan.alpha[call], self._plan.sigma[call]  # type: ignore[union-attr]
+        alpha, sigma = plan.alpha[call], plan.sigma[call]
         return (alpha * self.data.to(noise) + sigma * noise).to(like.dtype)
 
     # --------------------------------------------------------------------------------------------------- results
@@ -276,7 +265,7 @@ class RecordingScheduler(DEISSNScheduler):
             CalibrationError: Fewer than two times were visited by at least two samples; or a cost not between all of
                 them.
         """
-        reducer = self._reducer or MomentReducer(0)
+        reducer = self._known
         visited = np.flatnonzero(reducer.count >= 2)[::-1]
         if len(visited) < 2:
             raise CalibrationError(
@@ -305,7 +294,7 @@ class RecordingScheduler(DEISSNScheduler):
         reducer, entered = self._squares, visited[:-1]
         seen = reducer.count[entered] >= 2
         squares, errors = (np.where(seen, row[0, entered], np.nan) for row in (reducer.mean, reducer.standard_error))
-        data_scale = float(self._reducer.mean[2, visited[0]] / HALF_NORMAL)  # type: ignore[union-attr]
+        data_scale = float(self._known.mean[2, visited[0]] / HALF_NORMAL)
         progress, count = self.noise.progress(levels), int(reducer.count.max())
         cost = solver_cost(squares, errors, levels, progress, data_scale, count)
         return {} if cost is None else {"solver": cost}
@@ -331,7 +320,7 @@ class RecordingScheduler(DEISSNScheduler):
         reducer = self._cost_reducers.get(name)
         if reducer is None or reducer.count.max() < 2:
             return float("inf")
-        return self._cost(name, np.flatnonzero(self._reducer.count >= 2)[::-1]).uncertainty  # type: ignore[union-attr]
+        return self._cost(name, np.flatnonzero(self._known.count >= 2)[::-1]).uncertainty
 
     def _full_origin(self) -> StatisticsOrigin:
         return replace(
@@ -346,25 +335,6 @@ class RecordingScheduler(DEISSNScheduler):
             versions=_versions(),
             date=datetime.now(timezone.utc).date().isoformat(),
         )
-
-
-def _refined(noise: NoiseSchedule, levels: Array) -> Array:
-    """The levels, and others between neighbours more than `WIDEST` apart, as far as there are any."""
-    calls = levels[:-1]
-    more = np.concatenate([np.zeros(0), *(_between(noise, *pair) for pair in pairwise(calls.tolist()))])
-    if not len(more):
-        return levels
-    return _refined(noise, np.append(np.unique(np.append(calls, more))[::-1], levels[-1]))
-
-
-def _between(noise: NoiseSchedule, high: float, low: float) -> Array:
-    """Levels that divide an interval evenly in log rho into parts of `WIDEST` at most; at whole times if any."""
-    parts = int(np.ceil(np.log(high / low) / np.log(WIDEST) - 1e-6))
-    inner = np.geomspace(high, low, parts + 1)[1:-1]
-    if not isinstance(noise, TableSchedule) or not len(inner):
-        return inner
-    first, last = np.floor(noise.time(low) + SNAP) + 1.0, np.ceil(noise.time(high) - SNAP) - 1.0
-    return noise.rho(np.unique(np.clip(np.round(noise.time(inner)), first, last))) if first <= last else np.zeros(0)
 
 
 def _span(times: tuple[float, ...]) -> str:

@@ -14,12 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffusers_deis_sn.collect.calls import PipelineCalls
-from diffusers_deis_sn.core.noise import Array
-from diffusers_deis_sn.core.plan import Raw
-from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.collect.planning import TryingPlanner
+from diffusers_deis_sn.core.plan import Plan, Raw
 from diffusers_deis_sn.errors import CalibrationError, DeisSnError
-from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator, Times
-from diffusers_deis_sn.schedulers._options import Options
+from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
 from diffusers_deis_sn.schedulers._own_config import default_options
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
@@ -48,26 +46,17 @@ MENU = (
 
 
 class Finishing(ExponentialIntegrator):
-    """A scheduler that keeps where its runs end: `ends`, float32 on the CPU, a batch each; at a recipe's whole times.
+    """A scheduler that keeps where its runs end: `ends`, float32 on the CPU, a batch each."""
 
-    It refuses runs of which no scheduler chooses the times (CalibrationError), for those follow no recipe later either.
-    """
-
+    _planning = TryingPlanner
     _silent = True
     ends: list[Tensor]
 
-    def _levels(
-        self, recipe: Recipe, options: Options, shift: float, steps: int | None, sigmas: Times, timesteps: Times
-    ) -> Array:
-        if sigmas is not None or timesteps is not None:
-            raise CalibrationError("The pipeline chooses its times itself.")
-        return recipe.process.whole(super()._levels(recipe, options, shift, steps, sigmas, timesteps))
-
-    def _advance(self, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
+    def _advance(self, plan: Plan, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
         if row and not self._at_hand:
             raise CalibrationError(f"The pipeline begins at step {row} of a run, as from an image.")
-        result = super()._advance(row, output, sample, raw)
-        if self._plan is not None and row == len(self._plan) - 1:
+        result = super()._advance(plan, row, output, sample, raw)
+        if row == len(plan) - 1:
             self.ends.append(result.detach().to("cpu", torch.float32))
         return result
 
@@ -173,8 +162,8 @@ def distances(ends: Tensor, fine: Tensor) -> tuple[float, float, float]:
     if not bool(torch.isfinite(each).all()):
         return LOST, LOST, LOST
     each = each.clamp_min(TINY)
-    band = finest_band(fine)
-    grain = 1.0 if band is None or band <= TINY else float(finest_band(ends) / band)  # type: ignore[operator]
+    band, own = finest_band(fine), finest_band(ends)
+    grain = 1.0 if band is None or own is None or band <= TINY else own / band
     return float(each.log().mean().mul(0.5).exp()), float(each.mean().sqrt()), grain
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -21,7 +21,7 @@ FINAL_SIGMAS = ("zero", "sigma_min")
 CONTINUUM = "'karras', 'power_rho', 'log_snr', 'quadratic', 'power_t', 'beta' or 'trailing'"
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a real number, which a bool is not."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 

@@ -15,10 +15,9 @@ from torch import Tensor
 from diffusers_deis_sn.core.noise import NoiseSchedule, TableSchedule
 from diffusers_deis_sn.core.plan import OFF_GRID, Plan, Raw, Thresholding, nearest, off_grid
 from diffusers_deis_sn.errors import StepError, TimestepsError
+from diffusers_deis_sn.schedulers._cursor import Cursor, first_of
 
 logger = logging.getLogger("diffusers_deis_sn")
-
-FORMER = 8  # runs before the present one whose times are still known as theirs
 
 
 class PlannedScheduler(SchedulerMixin, ConfigMixin):
@@ -53,18 +52,15 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             self.timesteps = torch.from_numpy(noise.time(levels[::-1].copy())).float()
         self.sigmas = sigmas.float()
         self.num_inference_steps: int | None = None
-        self._plan: Plan | None = None
-        self._grid = self.timesteps
-        self._former: tuple[tuple[Tensor, tuple[float, ...]], ...] = ()
-        self._begin_index: int | None = None
-        self._step_index: int | None = None
+        self._cursor = Cursor(self.timesteps)
         self._warned: set[str] = set()
         self._forget()
 
     def _forget(self) -> None:
         """No output is at hand."""
         # Oldest first, as in Diffusers; None before the first.
-        self.model_outputs: list[Any] = [None] * (1 if self._plan is None else self._plan.table.order)
+        plan = self._cursor.plan
+        self.model_outputs: list[Any] = [None] * (1 if plan is None else plan.table.order)
         self._at_hand = 0
 
     def _adopt(self, plan: Plan, device: str | torch.device | None, numbered: bool = True) -> None:
@@ -72,16 +68,23 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         numbered = numbered and plan.whole
         # First of all: where there is no such device, nothing has changed.
         timesteps = torch.tensor(plan.times, dtype=torch.int64 if numbered else torch.float32, device=device)
-        if self._plan is not None:
-            # Kept, so that no other tensor comes to lie where the times of a run lay that this one takes the place of.
-            self._former = ((self._grid, self._plan.times), *self._former[: FORMER - 1])
-        self._plan = plan
+        self._cursor.start(plan, timesteps)
         self.num_inference_steps = plan.steps
-        self._grid = self.timesteps = timesteps  # pipelines may put others in their place
+        self.timesteps = timesteps  # pipelines may put others in their place
         self.sigmas = torch.tensor(plan.sigmas, dtype=torch.float32)
-        self._begin_index = None
-        self._step_index = None
         self._forget()
+
+    def _adopt_in_place(self, plan: Plan) -> None:
+        """Make `plan` that of the current run, in the tensors that the pipeline holds views of."""
+        self._cursor.replace(plan)
+        self.num_inference_steps = plan.steps
+        self.timesteps.copy_(torch.tensor(plan.times, dtype=torch.float64))
+        self.sigmas.copy_(torch.tensor(plan.sigmas, dtype=torch.float64))
+        self._forget()
+
+    @property
+    def _plan(self) -> Plan | None:
+        return self._cursor.plan
 
     @property
     @abstractmethod
@@ -93,27 +96,26 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     @property
     def step_index(self) -> int | None:
         """Number of the next step, None before the first."""
-        return self._step_index
+        return self._cursor.step
 
     @property
     def begin_index(self) -> int | None:
         """Number of the first step of an image-to-image run, as a pipeline has set it."""
-        return self._begin_index
+        return self._cursor.begin
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Start the run at a later step, as image-to-image pipelines do; the solver starts up afresh there."""
-        self._begin_index = begin_index
-        self._step_index = None
+        self._cursor.begin_at(begin_index)
 
     def index_for_timestep(self, timestep: float | Tensor, schedule_timesteps: Tensor | None = None) -> int:
         """Number of the step called at `timestep`; the nearest, with one warning, where there is none.
 
         Reads the timestep from its device, so `step` asks at most once in a run.
         """
-        time = _first(timestep)
-        if schedule_timesteps is None and self._plan is not None:
-            times: Sequence[float] = self._plan.times  # the same values, already on the host
-            n = self._plan.nearest(time)
+        time, plan = first_of(timestep), self._cursor.plan
+        if schedule_timesteps is None and plan is not None:
+            times: Sequence[float] = plan.times  # the same values, already on the host
+            n = plan.nearest(time)
         else:
             times = (self.timesteps if schedule_timesteps is None else schedule_timesteps).tolist()
             n = nearest(times, time)
@@ -123,67 +125,11 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             )
         return n
 
-    def _begin_step(self, timestep: float | Tensor) -> int:
-        """Number of the step that `step` is called for; raises StepError if it does not fit the plan."""
-        if self._plan is None:
-            raise StepError("`step` was called before `set_timesteps`. Call `set_timesteps(number_of_steps)` first.")
-        plan = self._plan
-        self._check_turn(plan, timestep)
-        if self._step_index is None:
+    def _begin_step(self, timestep: float | Tensor) -> tuple[Plan, int]:
+        """Plan and number of the step that `step` is called for; raises StepError if it does not fit."""
+        if self._cursor.step is None:
             self._at_hand = 0
-            self._step_index = self._first_index(timestep)
-            plan.check_begin(self._step_index)
-            known = None
-        else:
-            known = self._known_time(plan, timestep)
-        plan.check(self._step_index, known)
-        return self._step_index
-
-    def _check_turn(self, plan: Plan, timestep: float | Tensor) -> None:
-        """Raise StepError for a timestep of a run that another call of `set_timesteps` has ended.
-
-        A list of times that is walked through from its beginning once more, after the same run was planned anew, is
-        taken for that of the present run.
-        """
-        for former in self._former:
-            grid, times = former
-            place = _place_in(grid, timestep)
-            if place is None:
-                continue
-            if self._step_index is not None or place != (self._begin_index or 0) or times != plan.times:
-                raise StepError(
-                    "This timestep is one of a run that another call of `set_timesteps` has ended: two pipelines or "
-                    "threads share one scheduler. Give each its own (copy.deepcopy), or take `timesteps` anew."
-                )
-            self._former = (*(one for one in self._former if one is not former), (self._grid, plan.times))
-            self._grid = grid
-            return
-
-    def _first_index(self, timestep: float | Tensor) -> int:
-        """Number of the call that a run begins with."""
-        if self._begin_index is not None:
-            return self._begin_index
-        place = self._place(timestep)
-        return self.index_for_timestep(timestep) if place is None else place
-
-    def _known_time(self, plan: Plan, timestep: float | Tensor) -> float | None:
-        """A time as far as the host knows it; None of one on an accelerator that was copied or computed.
-
-        It is not read from there: that would make the host wait in every step.
-        """
-        place = self._place(timestep)
-        if place is not None:
-            return plan.times[place]
-        on_device = isinstance(timestep, Tensor) and timestep.device.type != "cpu"
-        return None if on_device else _first(timestep)
-
-    def _place(self, timestep: float | Tensor) -> int | None:
-        """Which of this run's times a tensor is, by where it lies in memory; None if it is not one of them.
-
-        Pipelines walk through views of `timesteps`. So even on an accelerator it is seen, without reading from it, when
-        two runs take turns on one scheduler.
-        """
-        return None if self._plan is None else _place_in(self._grid, timestep)
+        return self._cursor.enter(timestep, self.index_for_timestep)
 
     def _warn_once(self, topic: str, message: str) -> None:
         if topic not in self._warned:
@@ -196,11 +142,12 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         """What the network is to be given: the sample, times c_in of the level where the network is preconditioned."""
         if self.noise.kind != "edm":
             return sample
-        if self._plan is None or timestep is None:
+        cursor, plan = self._cursor, self._cursor.plan
+        if plan is None or timestep is None:
             raise StepError("`scale_model_input` needs `timestep`, and `set_timesteps` before it: it scales by level.")
-        n = self._first_index(timestep) if self._step_index is None else self._step_index
-        self._plan.check(n, None)
-        return sample * self._plan.input_scale[n]
+        n = cursor.first(timestep, self.index_for_timestep) if cursor.step is None else cursor.step
+        plan.check(n, None)
+        return sample * plan.input_scale[n]
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """alpha_t x_0 + sigma_t eps.
@@ -214,9 +161,10 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         Returns:
             Noised samples with the dtype of `original_samples`.
         """
-        if self._plan is not None and self._begin_index is not None:
-            n = self._begin_index if self._step_index is None else self._step_index
-            return original_samples * self._plan.alpha[n] + noise.to(original_samples.dtype) * self._plan.sigma[n]
+        cursor, plan = self._cursor, self._cursor.plan
+        if plan is not None and cursor.begin is not None:
+            n = cursor.begin if cursor.step is None else cursor.step
+            return original_samples * plan.alpha[n] + noise.to(original_samples.dtype) * plan.sigma[n]
         alpha, sigma = self._scales(torch.as_tensor(timesteps).flatten().tolist())
         shape = (-1, *[1] * (original_samples.ndim - 1))
         a, s = (torch.tensor(v, device=original_samples.device).reshape(shape) for v in (alpha, sigma))
@@ -234,11 +182,11 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         last = float(self.noise.time(self.noise.top))
         if max(times) > last + OFF_GRID:
             raise TimestepsError(f"Training times end at {last:g}, got {max(times):g}. Noise to a time up to that.")
-        levels, plan = self.noise.rho(times), self._plan
-        for i, time in enumerate(times if plan is not None else ()):
-            n = plan.index(time)  # type: ignore[union-attr]
-            if n is not None:
-                levels[i] = plan.levels[n]  # type: ignore[union-attr]
+        levels, plan = self.noise.rho(times), self._cursor.plan
+        for i, time in enumerate(times):
+            n = None if plan is None else plan.index(time)
+            if plan is not None and n is not None:
+                levels[i] = plan.levels[n]
         return self.noise.alpha(levels).tolist(), self.noise.sigma(levels).tolist()
 
     def __len__(self) -> int:
@@ -277,7 +225,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         """
         if eta:
             raise StepError(f"DEIS draws no noise: `eta` must be 0, got {eta!r}. Use DDIMScheduler for eta > 0.")
-        n = self._begin_step(timestep)
+        plan, n = self._begin_step(timestep)
         if model_output.ndim > 1 and model_output.shape[1] == 2 * sample.shape[1]:
             model_output = model_output[:, : sample.shape[1]]
         if model_output.shape != sample.shape:
@@ -290,37 +238,23 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
                 f"`sample` has shape {tuple(sample.shape)}, but the steps before had "
                 f"{tuple(self.model_outputs[-1].shape)}. Call `set_timesteps` before a run with other samples."
             )
-        output, raw = self._convert(model_output, sample, n)
-        previous = self._advance(n, output, sample, raw)
-        self._step_index = n + 1
+        output, raw = self._convert(plan, n, model_output, sample)
+        previous = self._advance(plan, n, output, sample, raw)
+        self._cursor.step = n + 1
         return SchedulerOutput(prev_sample=previous) if return_dict else (previous,)
 
-    def _advance(self, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
+    def _advance(self, plan: Plan, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
         """The next sample, by one row of the table, from `output` and those before."""
-        plan: Plan = self._plan  # type: ignore[assignment]
         self.model_outputs = [*self.model_outputs[1:], output]
         self._at_hand = min(self._at_hand + 1, len(self.model_outputs))
         return plan.advance(row, sample, self.model_outputs[: -self._at_hand - 1 : -1], raw)
 
-    def _convert(self, model_output: Tensor, sample: Tensor, index: int) -> tuple[Tensor, Raw | None]:
+    def _convert(self, plan: Plan, n: int, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Raw | None]:
         """What the solver integrates, and what it was converted from if it was."""
         config, clamp = self.config, None
         if config["thresholding"]:
             clamp = Thresholding(config["dynamic_thresholding_ratio"], config["sample_max_value"])
-        return self._plan.convert(index, model_output, sample, clamp)  # type: ignore[union-attr]
-
-
-def _place_in(grid: Tensor, timestep: float | Tensor) -> int | None:
-    """Which number of `grid` a view of it is, None of any other tensor."""
-    if not isinstance(timestep, Tensor) or timestep.device != grid.device or timestep.numel() == 0:
-        return None
-    offset, odd = divmod(timestep.data_ptr() - grid.data_ptr(), grid.element_size())
-    return offset if not odd and 0 <= offset < len(grid) else None
-
-
-def _first(timestep: float | Tensor) -> float:
-    """A timestep as a number; of one for each sample the first, as all are the same."""
-    return float(timestep.flatten()[0]) if isinstance(timestep, Tensor) else float(timestep)
+        return plan.convert(n, model_output, sample, clamp)
 
 
 def only_time(timesteps: Tensor | float) -> float | None:

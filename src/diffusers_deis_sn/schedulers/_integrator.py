@@ -1,82 +1,72 @@
-"""The exponential integrator as a scheduler: config in, a `Recipe` and its `Plan` once a run, Diffusers' names out."""
+"""The exponential integrator as a scheduler: config in, a `Run` from a `Planner`, Diffusers' names out.
+
+Score statistics lie beside a saved config, one folder deeper: `score_statistics/score_statistics.safetensors`. The
+config's private key holds where they came from, see `_shelf`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from copy import copy
+from dataclasses import fields, replace
 from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from diffusers_deis_sn.core.flow import equal_sigmas, shift_factor
-from diffusers_deis_sn.core.noise import Array, NoiseSchedule
+from diffusers_deis_sn.core.noise import NoiseSchedule
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.recipe import Recipe
-from diffusers_deis_sn.core.spacing import levels_from_sigmas, levels_from_times
-from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, StepError, TimestepsError
-from diffusers_deis_sn.learn.grid import Learned
+from diffusers_deis_sn.errors import DeisSnError, StepError
 from diffusers_deis_sn.learn.path import SchedulePath
-from diffusers_deis_sn.schedulers._contract import logger, only_time
-from diffusers_deis_sn.schedulers._options import Options, recipe_of, scale_of, tried_method
-from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
-from diffusers_deis_sn.schedulers._statistics import StatisticsScheduler
+from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger, only_time
+from diffusers_deis_sn.schedulers._inheritance import inherited_options
+from diffusers_deis_sn.schedulers._options import scale_of
+from diffusers_deis_sn.schedulers._own_config import default_options, entries, kept, registered, split, with_entries
+from diffusers_deis_sn.schedulers._planner import Planner, Request, Run, Times, followed
+from diffusers_deis_sn.schedulers._shelf import IN_MEMORY, SHELF
+from diffusers_deis_sn.statistics.index import look_up
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.trials import LEARNED, Method
+from diffusers_deis_sn.statistics.source import SIDE_FILE, find, side_file
+from diffusers_deis_sn.statistics.trials import Method
 
-Times = Sequence[float] | Array | None
+CHOOSING = ("subfolder", "revision", "force_download")  # beside a name, which file is meant and whether fetched anew
+HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
+LOOKING_UP = ("base_model", "index")
+AUTO = "auto"
+NOT_AT_HAND = (
+    "This config had score statistics that are not at hand in this process (%s), so this is plain DEIS. Pass stats=, "
+    "or load the scheduler with `from_pretrained` from the folder they were saved in."
+)
 
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What a run was planned from.
-
-    Args:
-        options: Those in use.
-        recipe: Made of them.
-        plan: The run.
-        method: The tried method that it follows, or None.
-        shift: Of its grid.
-        begin: The call that it was planned anew from, or None.
-        begun_at: The time of that call before.
-        own_grid: Whether its times are not spaced like shares of the process, and nobody gave them by hand.
-    """
-
-    options: Options
-    recipe: Recipe
-    plan: Plan
-    method: Method | None = None
-    shift: float = 1.0
-    begin: int | None = None
-    begun_at: float | None = None
-    own_grid: bool = False
+Source = ScoreStatistics | str | PathLike[str]
 
 
-class ExponentialIntegrator(StatisticsScheduler):
+class ExponentialIntegrator(PlannedScheduler):
     """A scheduler with every solver of the DEIS family; subclasses say which grid is theirs by default."""
 
-    _learns_grid: ClassVar[bool] = False
+    ignore_for_config: ClassVar[list[str]] = ["stats"]
+    statistics: ScoreStatistics | None
+    _planning: ClassVar[type[Planner]] = Planner
     _silent: ClassVar[bool] = False  # a recorder is plain DEIS by intent
+    _last_planner: Planner | None = None
     _run: Run | None = None
-    _read: tuple[Any, Options] | None = None  # of which config
-    _made: tuple[Options, tuple[object, ...], NoiseSchedule] | None = None  # of which options, and which process
-    _grids: dict[tuple[str | None, str, float | None], Learned]
 
-    def _set_up(self, stats: ScoreStatistics | str | PathLike[str] | bool | None) -> None:
+    def _set_up(self, stats: Source | bool | None) -> None:
         """What is left of `__init__` once the config is registered.
 
         Raises:
             ConfigurationError: An option is unknown, out of range or at odds with another.
             StatisticsError: See `set_stats`.
         """
-        self.statistics: ScoreStatistics | None = None
-        options = self._configured
+        self.statistics = None
+        options = self._planner.options
         options.check()
         self._start(self.noise)
         self._scale_start(self.noise.top)
-        self.order = recipe_of(options, self.noise, None, None).solver.calls_per_step
+        self.order = self.recipe.solver.calls_per_step
         self.model_outputs = [None] * options.solver_order
         remembered = self._private.get("stats")  # of a whole config, Scheduler(**config)
         if stats is not None or remembered is not None:
@@ -85,27 +75,20 @@ class ExponentialIntegrator(StatisticsScheduler):
     # -------------------------------------------------------------------------------------------------- options
 
     @property
-    def _configured(self) -> Options:
-        """The options of the config, as pipelines and users may have edited it."""
-        if self._read is None or self._read[0] is not self.config:  # a config that was edited is another object
-            self._read = (self.config, Options.of(configured(self.config, type(self))))
-        return self._read[1]
-
-    @property
-    def noise(self) -> NoiseSchedule:
-        """The noise schedule of the current config."""
-        options = self._configured
-        if self._made is None or self._made[0] is not options:
-            key = options.process_key()
-            known = self._made is not None and self._made[1] == key
-            self._made = (options, key, self._made[2] if known else options.noise())  # type: ignore[index]
-        return self._made[2]
+    def _planner(self) -> Planner:
+        """That of the config as it is, for pipelines and users may edit it: a config that was edited is another."""
+        last = self._last_planner
+        if last is None or last.config is not self.config or last.statistics is not self.statistics:
+            self._last_planner = last = self._planning(self.config, type(self), self.statistics, last)
+        return last
 
     @property
     def options(self) -> dict[str, Any]:
         """All options in use by name; those of the method in the place of the config's where one is followed."""
-        chosen, used = configured(self.config, type(self)), self._in_use
-        return chosen | {one.name: getattr(used, one.name) for one in fields(used) if one.name in chosen}
+        planner = self._planner
+        used = followed(planner.options, self.method)
+        known = planner.by_name
+        return known | {one.name: getattr(used, one.name) for one in fields(used) if one.name in known}
 
     @property
     def method(self) -> Method | None:
@@ -115,88 +98,44 @@ class ExponentialIntegrator(StatisticsScheduler):
     @property
     def recipe(self) -> Recipe:
         """What the current run really uses: process, grid, solver, scale; before a run, what the options say."""
-        if self._run is not None:
-            return self._run.recipe
-        return self._recipe(self._configured)
+        return self._planner.recipe(self._planner.options) if self._run is None else self._run.recipe
 
     @property
     def spacing(self) -> str:
         """Name of the grid that is used: one of the flags, or this scheduler's own `timestep_spacing`."""
-        return self._configured.spacing if self.method is None else self.method.timestep_spacing
+        return followed(self._planner.options, self.method).spacing
+
+    @property
+    def noise(self) -> NoiseSchedule:
+        """The noise schedule of the current config."""
+        return self._planner.process
 
     @property
     def normalised(self) -> bool:
         """Whether outputs are divided by r(t)."""
-        return self.statistics is not None and self._configured.normalise
+        return self.statistics is not None and self._planner.options.normalise
 
     @property
     def normaliser(self) -> Normaliser:
         """r(t) of the statistics, or nu(t) for the data form; flat without."""
-        return scale_of(self._in_use, self.statistics)
+        return scale_of(followed(self._planner.options, self.method), self.statistics)
 
     @property
     def path(self) -> SchedulePath:
-        """The path that learned grids are partitions of.
-
-        Raises:
-            ConfigurationError: There are no statistics.
-        """
-        if self.statistics is None:
-            raise ConfigurationError(
-                f"{type(self).__name__} learns its time grid from statistics with costs, and has none. Pass stats=, "
-                "measured by `deis-sn calibrate MODEL --cost corrector -o FOLDER`; or give the pipeline `timesteps=` "
-                "or `sigmas=`."
-            )
-        return self._learned_of(self.statistics, self._in_use).path
+        """The path that learned grids are partitions of. Raises ConfigurationError without statistics."""
+        return self._planner.learned(followed(self._planner.options, self.method)).path
 
     @property
-    def _in_use(self) -> Options:
-        """The options in use."""
-        return _followed(self._configured, self.method)
+    def _private(self) -> dict[str, Any]:
+        """What the config's private key holds."""
+        return entries(self.config)
 
-    def _forget_method(self) -> None:
-        if self._run is not None and self._run.method is not None:
-            self._run = replace(self._run, method=None, own_grid=False)
+    def register_to_config(self, **values: Any) -> None:
+        """As `ConfigMixin` has it, but what is ours goes under the private key; also the decorator of `__init__`."""
+        super().register_to_config(**values)
+        self._internal_dict = registered(self.config, type(self), values)
 
-    @property
-    def _follows(self) -> bool:
-        """Whether tried methods are followed: as the option says; by default where no option they decide was chosen."""
-        chosen, defaults = configured(self.config, type(self)), default_options(type(self))
-        if chosen["recipe"] is not None:
-            return bool(chosen["recipe"] == "measured")
-        return all(chosen[name] == defaults[name] for name in RECIPE_OPTIONS if name in defaults)
-
-    # ----------------------------------------------------------------------------------------------- statistics
-
-    def _check_statistics(self, statistics: ScoreStatistics) -> None:
-        """Raise StatisticsError for statistics of another process, or that lack what the options ask for."""
-        options = self._configured
-        statistics.check(self.noise, options.prediction_type)
-        scale_of(options, statistics)
-        if options.spacing == LEARNED and options.grid is None:
-            self._learned_of(statistics, options).check(self.noise, options.ends)
-
-    def _learned_of(self, statistics: ScoreStatistics, options: Options) -> Learned:
-        """The learned grid of statistics; raises MissingCostError or ScheduleError where they tell none."""
-        of, noise = getattr(self, "_grids_of", (None, None)), self.noise
-        if of[0] is not statistics or of[1] is not noise:
-            self._grids_of, self._grids = (statistics, noise), {}
-        key = (options.cost, options.velocity, options.spread)
-        if key not in self._grids:
-            self._grids[key] = Learned.of(statistics, noise, *key)
-        return self._grids[key]
-
-    def _can_learn(self, options: Options) -> bool:
-        """Whether the statistics tell a grid for whole runs."""
-        if self.statistics is None:
-            return False
-        try:
-            self._learned_of(self.statistics, options).check(self.noise, options.ends)
-        except DeisSnError:
-            return False
-        return True
-
-    # ----------------------------------------------------------------------------------------------------- plan
+    # ----------------------------------------------------------------------------------------------------- runs
 
     def set_timesteps(
         self,
@@ -222,83 +161,23 @@ class ExponentialIntegrator(StatisticsScheduler):
             TimestepsError: None or several of the three ways to choose times, or times that cannot be walked.
             ConfigurationError: `mu` given to a model that is no flow, or missing where it is needed.
         """
-        options, steps = self._configured, num_inference_steps
-        options.check()
-        if timesteps is None and self.noise.path == "flow" and (number := equal_sigmas(sigmas)):
-            steps, sigmas = number, None
-        given = sigmas is not None or timesteps is not None
-        method = tried_method(options, self._follows, self.statistics, None if given else steps, self._kind(options))
-        options = _followed(options, method)
-        options.check()
-        if self.statistics is not None:
-            self._check_statistics(self.statistics)
-        shift = _shift_of(options, self.noise, mu)
-        recipe = self._recipe(options, shift, method is not None)
-        levels = self._levels(recipe, options, shift, steps, sigmas, timesteps)
-        plan = self._planned(recipe, levels)
-        if sigmas is not None and timesteps is not None:
-            plan = plan.called_at(timesteps)
-        own = not given and (method is not None or self._has_own_grid(options))
-        run = Run(options, recipe, plan, method, shift, own_grid=own)
-        self._begin(run, device)
+        run = self._planner.run(Request(num_inference_steps, mu, sigmas, timesteps))
+        # Times that are whole are integers, but not where a run that is planned anew would not fit in.
+        fractions = run.method is not None or (self._learns_grid and not run.options.whole_timesteps)
+        self._adopt(run.plan, device, numbered=self.noise.path == "vp" and not fractions)
+        self._run, self.order = run, run.recipe.solver.calls_per_step
+        self._scale_start(run.plan.levels[0])
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: plain DEIS is used. Measure them with `calibrate`.")
 
-    def _kind(self, options: Options) -> bool | None:
-        """Whether a tried method is to have the learned grid, or one with a name; None for either."""
-        return True if self._learns_grid else None if self._can_learn(options) else False
-
-    def _recipe(self, options: Options, shift: float = 1.0, tried: bool = False) -> Recipe:
-        """The recipe of options, with what the statistics have."""
-        learned = None
-        if options.spacing == LEARNED and options.grid is None and self.statistics is not None:
-            learned = self._learned_of(self.statistics, options)
-        return recipe_of(options, self.noise, self.statistics, learned, shift=shift, tried=tried)
-
-    def _levels(
-        self, recipe: Recipe, options: Options, shift: float, steps: int | None, sigmas: Times, timesteps: Times
-    ) -> Array:
-        """Noise levels of the run, from whichever of the three the caller gave; (N + 1,)."""
-        process, ends = recipe.process, recipe.ends
-        if sigmas is not None and timesteps is not None and process.path != "flow":
-            raise TimestepsError("Give `timesteps` or `sigmas`, not both: each fixes the run.")
-        if sigmas is not None:
-            levels = process.shifted(levels_from_sigmas(process, sigmas, ends), shift, options.shift_terminal)
-        elif timesteps is not None:
-            levels = levels_from_times(process, timesteps, ends)
-        elif steps is not None:
-            return recipe.grid.levels(process, steps, ends)
-        else:
-            raise TimestepsError("Give `num_inference_steps`, `timesteps` or `sigmas`.")
-        if self._learns_grid:
-            what = "timesteps" if timesteps is not None else "sigmas"
-            logger.info("The given %s are used, and not the grid learned from the model.", what)
-        elif steps is not None and steps != len(levels) - 1:
-            logger.info("The %d given times override num_inference_steps=%d.", len(levels) - 1, steps)
-        return levels
-
-    def _planned(self, recipe: Recipe, levels: Array) -> Plan:
-        """The run through these levels."""
-        return recipe.over(levels)
-
-    def _begin(self, run: Run, device: str | torch.device | None) -> None:
-        """Make `run` the current one; where there is no such device, nothing has changed."""
-        self._adopt(run.plan, device, self._numbered(run))
-        self._run = run
-        self.order = run.recipe.solver.calls_per_step
-        if run.begin is None:  # else the pipeline has its noise already
-            self._scale_start(run.plan.levels[0])
-
-    def _numbered(self, run: Run) -> bool:
-        """Whether times that are whole are integers: not where a run that is planned anew would not fit in."""
-        fractions = run.method is not None or (self._learns_grid and not run.options.whole_timesteps)
-        return self.noise.path == "vp" and not fractions
+    @property
+    def _learns_grid(self) -> bool:
+        """Whether the learned grid is that of the config."""
+        return self._planner.options.spacing == "learned"
 
     def _scale_start(self, level: float) -> None:
         if self.noise.path == "ve":
             self.init_noise_sigma = self.noise.start_scale(level)
-
-    # ----------------------------------------------------------------------------------------- image to image
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """alpha_t x_0 + sigma_t eps; see `PlannedScheduler.add_noise`.
@@ -308,87 +187,226 @@ class ExponentialIntegrator(StatisticsScheduler):
         shares. The times are changed in place, for the pipeline holds a view of them.
         """
         run = self._run
-        begin = None if run is None else self._later_begin(run, timesteps)
-        if begin is not None:
-            self._replan(run, begin)  # type: ignore[arg-type]
-            run = self._run
-        if run is not None and run.begin is not None and self._step_index is None:
-            if only_time(timesteps) == run.begun_at:
+        if run is not None and self._cursor.step is None:
+            begin = self._later_begin(run, timesteps)
+            again = None if begin is None else self._planner.again(run, begin)
+            if again is not None and len(again.plan) == len(self.timesteps):
+                self._adopt_in_place(again.plan)
+                self._run = run = again
+            if run.begin is not None and only_time(timesteps) == run.begun_at:
                 timesteps = torch.as_tensor(run.plan.times[run.begin])
         return super().add_noise(original_samples, noise, timesteps)
 
     def _later_begin(self, run: Run, timesteps: Tensor) -> int | None:
-        """The call that a run with a grid of its own begins with; None if at the first, or if it runs already."""
-        if self._step_index is not None or not run.own_grid:
-            return None
-        begin, plan = self._begin_index, run.plan
+        """The call that a run with a grid of its own begins with; None if that is the first."""
+        begin, plan = self._cursor.begin, run.plan
         if begin is None and not self._learns_grid:  # some pipelines cut the list of times and say nothing
             time = only_time(timesteps)
             begin = None if time is None or time == run.begun_at else plan.index(time)
-        if begin is None or not 0 < begin < len(plan) or not plan.starts[begin]:
+        if not run.own_grid or begin is None or not 0 < begin < len(plan) or not plan.starts[begin]:
             return None  # at the first, or nowhere, as `step` will say
         return begin if begin != run.begin else None
 
-    def _replan(self, run: Run, begin: int) -> None:
-        """Plan the present run anew, by the options, as one that begins at a later call; or leave it."""
-        options = self._configured
-        recipe = self._recipe(options, run.shift)
-        if recipe.solver.calls_per_step != run.recipe.solver.calls_per_step:
-            return  # it would not fit into the pipeline's list
-        levels: Array | None
-        if options.spacing == LEARNED and self.statistics is not None and options.grid is None:
-            learned, before = self._learned_of(self.statistics, options), sum(run.plan.starts[:begin])
-            levels = learned.later(recipe.process, run.plan.steps, recipe.ends, before, options.whole_timesteps)
-        else:
-            levels = recipe.grid.levels(recipe.process, run.plan.steps, recipe.ends)
-        if levels is None:
-            return  # nothing to go through: the pipeline's own list stays
-        plan = self._planned(recipe, levels)
-        if not len(plan) == len(run.plan) == len(self.timesteps):
-            return
-        again = Run(options, recipe, plan, None, run.shift, begin, run.plan.times[begin], self._has_own_grid(options))
-        shown, former, said = (self.timesteps, self.sigmas), self._former, self._begin_index
-        self._begin(again, self.timesteps.device)
-        shown[0].copy_(self.timesteps)
-        shown[1].copy_(self.sigmas)
-        self.timesteps, self.sigmas = shown
-        self._grid, self._former, self._begin_index = self.timesteps, former, said
-
-    def _has_own_grid(self, options: Options) -> bool:
-        return self.statistics is not None and options.spacing == LEARNED and options.grid is None
-
-    def _begin_step(self, timestep: float | Tensor) -> int:
+    def _begin_step(self, timestep: float | Tensor) -> tuple[Plan, int]:
         """As ever; of a run planned anew the first time is read, once, for the pipeline may hold a copy of the old."""
-        first, run = self._step_index is None, self._run
-        n = super()._begin_step(timestep)
-        if first and run is not None and run.begin is not None and n < len(run.plan):
+        first, run = self._cursor.step is None, self._run
+        plan, n = super()._begin_step(timestep)
+        if first and run is not None and run.begin is not None:
             time = float(torch.as_tensor(timestep).flatten()[0])
-            if abs(run.plan.times[n] - time) > run.plan.tolerance:
+            if abs(plan.times[n] - time) > plan.tolerance:
                 raise StepError(
                     f"The run was planned anew from step {n} when its noise was added, and is there at timestep "
-                    f"{run.plan.times[n]:g}, but `step` was called with {time:g}: of a copy of `scheduler.timesteps`. "
+                    f"{plan.times[n]:g}, but `step` was called with {time:g}: of a copy of `scheduler.timesteps`. "
                     "Walk through the scheduler's own tensor or a slice of it, or use recipe='fixed' (DEISSNScheduler)."
                 )
-        return n
+        return plan, n
 
+    # ----------------------------------------------------------------------------------------------- statistics
 
-def _followed(options: Options, method: Method | None) -> Options:
-    """The options with those of a method in their place."""
-    return options if method is None else replace(options, **method.options())
+    def set_stats(
+        self,
+        source: Source | None,
+        *,
+        base_model: str | None = None,
+        index: str | PathLike[str] | None = None,
+        **hub_options: Any,
+    ) -> None:
+        """Use other score statistics from the next `set_timesteps` on.
 
+        Args:
+            source: A `ScoreStatistics`; a file or folder; a Hub name, "user/repo" or "user/repo/folder", either with
+                "@revision"; "auto" for those that an index names for the model; or None for plain DEIS.
+            base_model: Hub name of the model, or the folder it was loaded from; for "auto".
+            index: Where to look the model up; the index of this package, or what DEIS_SN_INDEX says, if None.
+            **hub_options: `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only`, `force_download` for a
+                Hub name.
 
-def _shift_of(options: Options, process: NoiseSchedule, mu: float | None) -> float:
-    """Shift of a run: of its resolution, or that of the config."""
-    if mu is not None and process.path != "flow":
-        raise ConfigurationError(
-            f"`mu` shifts the schedule of flow-matching models, got {mu!r} for a {process.path} schedule. Leave it "
-            "out, or say use_flow_sigmas=True if this is such a model."
+        Raises:
+            StatisticsError: They cannot be read, or are those of another noise schedule or prediction type.
+            StatisticsNotFoundError: There is no such file; or the Hub refuses, or cannot be reached (its subclasses).
+            ConfigurationError: The config asks for a solver that has no use for statistics.
+        """
+        statistics, name = None, None
+        if source == AUTO:
+            statistics, name = self._looked_up(base_model, index, hub_options)
+        elif (
+            isinstance(source, str)
+            and not any(hub_options.get(one) for one in CHOOSING)
+            and (known := SHELF.get(source)) is not None
+        ):
+            statistics, name = known, source
+        elif isinstance(source, str) and source.startswith(IN_MEMORY):
+            logger.warning(NOT_AT_HAND, source)
+        elif isinstance(source, (str, PathLike)):
+            located = find(source, **hub_options)
+            statistics, name = ScoreStatistics.load(located.path), located.name
+        elif source is not None:
+            statistics = ScoreStatistics.load(source)
+        if statistics is not None and source != AUTO:
+            self._planner.check(statistics)
+        said = None if statistics is None else SHELF.remember(statistics, name)
+        self.statistics, self._internal_dict = statistics, with_entries(self.config, stats=said)
+        if self._run is not None and self._run.method is not None:  # which is that of the former statistics
+            self._run = replace(self._run, method=None, own_grid=False)
+
+    def _looked_up(
+        self, base_model: str | None, index: str | PathLike[str] | None, hub_options: dict[str, Any]
+    ) -> tuple[ScoreStatistics | None, str | None]:
+        """Statistics that an index names for a model, if they fit it, and where they are."""
+        found = look_up(base_model or self.config.get("_name_or_path"), index=index, **hub_options)
+        if found is None:
+            return None, None
+        try:
+            self._planner.check(found.statistics)
+        except DeisSnError as error:
+            logger.warning("The index names statistics that do not fit here. %s Sampling as plain DEIS.", error)
+            return None, None
+        return found.statistics, found.source
+
+    @classmethod
+    def from_config(
+        cls,
+        config: dict[str, Any] | str | PathLike[str] | None = None,
+        return_unused_kwargs: bool = False,
+        stats: Source | bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """A scheduler from the config of any Diffusers scheduler for variance-preserving, EDM or flow models.
+
+        Args:
+            config: `pipe.scheduler.config`; what is another class's stays in it for the way back.
+            return_unused_kwargs: Whether to return the options that were not used as well.
+            stats: Score statistics as in `set_stats`; by default those the config remembers, if any. False for none.
+            **kwargs: Options of this class, which win over the config; and the arguments of `set_stats`.
+
+        Raises:
+            ConfigurationError: The config is that of a process which is not supported, or an option is at fault.
+            StatisticsError: See `set_stats`.
+        """
+        if isinstance(config, (str, PathLike)):  # as Diffusers had it once
+            return cls.from_pretrained(config, return_unused_kwargs=return_unused_kwargs, stats=stats, **kwargs)
+        where = {key: kwargs.pop(key) for key in (*HUB_OPTIONS, *LOOKING_UP, "subfolder") if key in kwargs}
+        given: dict[str, Any] = config or {}
+        arguments, left, private = split(given, cls)
+        remembered = private.pop("stats", None)
+        if "shift" in kwargs and "shift" not in default_options(cls):  # as flow-matching schedulers call it
+            kwargs.setdefault("flow_shift", kwargs.pop("shift"))
+        own = inherited_options(cls, given, private, kwargs)
+        ours = default_options(cls)
+        for key in own.keys() & ours.keys() - kwargs.keys():
+            arguments[key] = own[key]
+        scheduler, unused = super().from_config(
+            arguments if config is not None else None, return_unused_kwargs=True, **kwargs
         )
-    if not options.use_dynamic_shifting:
-        return float(options.flow_shift)  # some pipelines pass `mu` always
-    if mu is None:
-        raise ConfigurationError(
-            "This model's shift depends on the resolution (use_dynamic_shifting=True), and `mu` is missing. Pass "
-            "set_timesteps(..., mu=...), as its pipeline does, or use_dynamic_shifting=False and flow_shift."
+        if "shift" in left:  # the same under another name, for the way back
+            left["shift"] = scheduler.config["flow_shift"]
+        others = {key: value for key, value in own.items() if key not in ours}
+        scheduler._internal_dict = kept(scheduler.config, left, others)
+        source = remembered if stats is None else stats
+        if source is not None and source is not False:
+            scheduler.set_stats(source, **where)
+        elif stats is False:
+            scheduler.set_stats(None)
+        return (scheduler, unused) if return_unused_kwargs else scheduler
+
+    @classmethod
+    def for_pipeline(cls, pipe: Any, stats: Source | bool | None = AUTO, **kwargs: Any) -> Any:
+        """A scheduler for a pipeline, with the statistics that an index names for its model unless told others.
+
+            pipe.scheduler = DEISSNScheduler.for_pipeline(pipe)
+
+        Args:
+            pipe: Any pipeline with a scheduler; it is not changed.
+            stats: As in `from_config`.
+            **kwargs: As for `from_config`.
+
+        Raises:
+            ConfigurationError: As `from_config`.
+            StatisticsError: Likewise.
+        """
+        name = {"base_model": pipe.config.get("_name_or_path")} if stats == AUTO else {}
+        return cls.from_config(pipe.scheduler.config, stats=stats, **(name | kwargs))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | PathLike[str] | None = None,
+        subfolder: str | None = None,
+        return_unused_kwargs: bool = False,
+        stats: Source | bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """A scheduler from a folder or Hub repository, with the statistics that were saved beside its config.
+
+        Raises:
+            OSError: No config there.
+            StatisticsError: See `set_stats`.
+        """
+        where: dict[str, Any] = {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
+        config, unused, commit = cls.load_config(
+            pretrained_model_name_or_path,
+            subfolder=subfolder,
+            return_unused_kwargs=True,
+            return_commit_hash=True,
+            **kwargs,
         )
-    return shift_factor(mu, options.time_shift_type)
+        unused.pop("variant", None)  # Modular Diffusers passes it to every component
+        revision = where.pop("revision", None)  # of the scheduler's repository; other statistics have their own
+        if stats is None and pretrained_model_name_or_path is not None:
+            beside = side_file(pretrained_model_name_or_path, subfolder, revision=commit or revision, **where)
+            stats = None if beside is None else beside.name  # which is remembered, and in the cache by now
+        if stats == AUTO:
+            unused.setdefault("base_model", str(pretrained_model_name_or_path))
+        return cls.from_config(config, return_unused_kwargs=return_unused_kwargs, stats=stats, **where, **unused)
+
+    def save_pretrained(self, save_directory: str | PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Write the config and, in a folder of their own, the statistics.
+
+        Statistics that were saved in the same folder before are replaced, or removed where there are none now; those
+        in a repository on the Hub are replaced only.
+
+        Args:
+            save_directory: Made if missing.
+            push_to_hub: Upload the folder afterwards.
+            **kwargs: For the upload: `repo_id`, `token`, ... as Diffusers has them.
+        """
+        # A file of this kind directly beside the config would make Diffusers take the folder for one of weights.
+        beside = Path(save_directory, SIDE_FILE)
+        if self.statistics is None:
+            beside.unlink(missing_ok=True)  # what was saved here before would be loaded with this config
+        else:
+            self.statistics.save(beside)
+        super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy or pickle, whose statistics are from now on at hand in this process."""
+        self.__dict__.update(state)
+        self._cursor = copy(self._cursor)  # a copy goes on alone
+        name = self._private.get("stats")
+        if self.statistics is not None and name is not None:
+            SHELF.put(self.statistics, name)
+
+
+def _at_hand(name: str, hub_options: dict[str, Any]) -> ScoreStatistics | None:
+    """The record of a name in use, unless something beside the name says which file is meant, or to fetch it anew."""
+    return None if any(hub_options.get(one) for one in CHOOSING) else SHELF.get(name)

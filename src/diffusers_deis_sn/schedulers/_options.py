@@ -277,9 +277,9 @@ def tried_method(
         steps: Number of steps, or None in a run whose times are given.
         learned: Whether the method is to have the learned grid, or one with a name; None for either.
     """
-    if not follows or not is_number(steps) or not np.isfinite(steps):  # type: ignore[call-overload]
+    if not follows or not is_number(steps) or not np.isfinite(steps):
         return None  # `check_steps` will say so
-    number = max(int(steps), 1)  # type: ignore[call-overload]
+    number = max(int(steps), 1)
     if statistics is None:
         return unmeasured(number)
     if statistics.trials is None:

@@ -133,9 +133,9 @@ def _joined(public: dict[str, Any], unsaid: set[str], private: dict[str, Any]) -
 @cache
 def _signature_defaults(cls: type) -> tuple[tuple[str, Any], ...]:
     # A subclass may have a constructor of its own that hands everything on.
-    named = [one for one in cls.__mro__ if "num_train_timesteps" in inspect.signature(one.__init__).parameters]  # type: ignore[misc]
-    parameters = inspect.signature((named or [cls])[0].__init__).parameters.values()  # type: ignore[misc]
-    return tuple((one.name, one.default) for one in parameters if one.name not in ("self", "stats"))
+    signatures = [inspect.signature(one).parameters for one in cls.__mro__ if one is not object]
+    named = [parameters for parameters in signatures if "num_train_timesteps" in parameters]
+    return tuple((one.name, one.default) for one in named[0].values() if one.name != "stats")
 
 
 def default_options(cls: type) -> dict[str, Any]:

@@ -97,8 +97,6 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator, https://arxiv.org/abs/2204.13902.
     """
 
-    _learns_grid = True
-
     @register_to_config
     def __init__(
         self,

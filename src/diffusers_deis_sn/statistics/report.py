@@ -55,9 +55,11 @@ def _costs(statistics: ScoreStatistics) -> list[str]:
 
 def _trials(statistics: ScoreStatistics) -> list[str]:
     """One line for each number of calls: the recipe that is followed, and by how much it beats the next."""
-    trials, lines = statistics.trials, []
-    for calls in () if trials is None else trials.calls:
-        best, *others = trials.ranking(calls)  # type: ignore[union-attr]
+    trials, lines = statistics.trials, list[str]()
+    if trials is None:
+        return lines
+    for calls in trials.calls:
+        best, *others = trials.ranking(calls)
         fact = f"{best[0]}, error {best[1]:.3g}"
         if others:
             fact += f"; second {others[0][0]}, error {others[0][1]:.3g}"

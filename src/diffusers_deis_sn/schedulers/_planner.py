@@ -1,0 +1,240 @@
+"""From a config and score statistics to a run: options, the method that is followed, recipe, plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from diffusers_deis_sn.core.flow import equal_sigmas, shift_factor
+from diffusers_deis_sn.core.noise import Array, NoiseSchedule
+from diffusers_deis_sn.core.plan import Plan
+from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.spacing import levels_from_sigmas, levels_from_times
+from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, TimestepsError
+from diffusers_deis_sn.learn.grid import Learned
+from diffusers_deis_sn.schedulers._contract import logger
+from diffusers_deis_sn.schedulers._options import Options, recipe_of, scale_of, tried_method
+from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+from diffusers_deis_sn.statistics.trials import LEARNED, Method
+
+Times = Sequence[float] | Array | None
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What `set_timesteps` was called with."""
+
+    steps: int | None = None
+    mu: float | None = None
+    sigmas: Times = None
+    timesteps: Times = None
+
+    @property
+    def given(self) -> bool:
+        """Whether the times were given by hand."""
+        return self.sigmas is not None or self.timesteps is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run was planned from.
+
+    Args:
+        options: Those in use.
+        recipe: Made of them.
+        plan: The run.
+        method: The tried method that it follows, or None.
+        shift: Of its grid.
+        begin: The call that it was planned anew from, or None.
+        begun_at: The time of that call before.
+        own_grid: Whether its times are not spaced like shares of the process, and nobody gave them by hand.
+    """
+
+    options: Options
+    recipe: Recipe
+    plan: Plan
+    method: Method | None = None
+    shift: float = 1.0
+    begin: int | None = None
+    begun_at: float | None = None
+    own_grid: bool = False
+
+
+class Planner:
+    """Plans the runs of one config with one set of statistics; what it makes on the way is kept.
+
+    Args:
+        config: Of a scheduler.
+        kind: Its class.
+        statistics: Of the model, or None.
+        before: The planner of the config before, whose process and grids are kept where they are the same.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        kind: type,
+        statistics: ScoreStatistics | None = None,
+        before: Planner | None = None,
+    ) -> None:
+        self.config, self.kind, self.statistics = config, kind, statistics
+        self.by_name = configured(config, kind)
+        self.options = Options.of(self.by_name)
+        self._key = self.options.process_key()
+        same = before is not None and before._key == self._key
+        self._process: NoiseSchedule | None = before._process if before is not None and same else None
+        keeps = before is not None and same and before.statistics is statistics
+        self._grids: dict[tuple[str | None, str, float | None], Learned] = before._grids if before and keeps else {}
+
+    @property
+    def process(self) -> NoiseSchedule:
+        """The noise schedule of the config. Raises NoiseScheduleError where there is none."""
+        if self._process is None:
+            self._process = self.options.noise()
+        return self._process
+
+    @property
+    def follows(self) -> bool:
+        """Whether tried methods are followed: as the option says; by default where no option they decide was chosen."""
+        chosen, defaults = self.by_name, default_options(self.kind)
+        if self.options.recipe is not None:
+            return self.options.recipe == "measured"
+        return all(chosen[name] == defaults[name] for name in RECIPE_OPTIONS if name in defaults)
+
+    def check(self, statistics: ScoreStatistics) -> None:
+        """Raise StatisticsError for statistics of another process, or that lack what the options ask for."""
+        statistics.check(self.process, self.options.prediction_type)
+        scale_of(self.options, statistics)
+        if self.options.spacing == LEARNED and self.options.grid is None:
+            self.learned(self.options, statistics).check(self.process, self.options.ends)
+
+    # ---------------------------------------------------------------------------------------------------- recipes
+
+    def learned(self, options: Options, statistics: ScoreStatistics | None = None) -> Learned:
+        """The learned grid. Raises MissingCostError or ScheduleError where the statistics tell none."""
+        record = self.statistics if statistics is None else statistics
+        if record is None:
+            raise ConfigurationError(
+                f"{self.kind.__name__} learns its time grid from statistics with costs, and has none. Pass stats=, "
+                "measured by `deis-sn calibrate MODEL --cost corrector -o FOLDER`; or give the pipeline `timesteps=` "
+                "or `sigmas=`."
+            )
+        key = (options.cost, options.velocity, options.spread)
+        if record is not self.statistics:
+            return Learned.of(record, self.process, *key)
+        if key not in self._grids:
+            self._grids[key] = Learned.of(record, self.process, *key)
+        return self._grids[key]
+
+    def recipe(self, options: Options, shift: float = 1.0, tried: bool = False) -> Recipe:
+        """The recipe of options, with what the statistics have."""
+        learned = self.learned(options) if self._has_learned(options) else None
+        return recipe_of(options, self.process, self.statistics, learned, shift=shift, tried=tried)
+
+    def _has_learned(self, options: Options) -> bool:
+        return self.statistics is not None and options.spacing == LEARNED and options.grid is None
+
+    def _can_learn(self) -> bool:
+        """Whether the statistics tell a grid for whole runs."""
+        try:
+            self.learned(self.options).check(self.process, self.options.ends)
+        except DeisSnError:
+            return False
+        return True
+
+    # ------------------------------------------------------------------------------------------------------- runs
+
+    def run(self, request: Request) -> Run:
+        """A run; raises as `set_timesteps`."""
+        self.options.check()
+        if request.timesteps is None and self.process.path == "flow" and (number := equal_sigmas(request.sigmas)):
+            request = replace(request, steps=number, sigmas=None)
+        method = self._method(request)
+        options = followed(self.options, method)
+        options.check()
+        if self.statistics is not None:
+            self.check(self.statistics)
+        shift = _shift_of(options, self.process, request.mu)
+        recipe = self.recipe(options, shift, method is not None)
+        plan = self.plan(recipe, self.levels(recipe, options, shift, request))
+        if request.sigmas is not None and request.timesteps is not None:
+            plan = plan.called_at(request.timesteps)
+        own_grid = not request.given and (method is not None or self._has_learned(options))
+        return Run(options, recipe, plan, method, shift, own_grid=own_grid)
+
+    def again(self, run: Run, begin: int) -> Run | None:
+        """A run anew, by the options, as one that begins at a later call; None to leave it as it is."""
+        options = self.options
+        recipe = self.recipe(options, run.shift)
+        if recipe.solver.calls_per_step != run.recipe.solver.calls_per_step:
+            return None  # it would not fit into the pipeline's list
+        levels: Array | None
+        if self._has_learned(options):
+            learned, before = self.learned(options), sum(run.plan.starts[:begin])
+            levels = learned.later(recipe.process, run.plan.steps, recipe.ends, before, options.whole_timesteps)
+        else:
+            levels = recipe.grid.levels(recipe.process, run.plan.steps, recipe.ends)
+        if levels is None:
+            return None  # nothing to go through: the pipeline's own list stays
+        plan = self.plan(recipe, levels)
+        if len(plan) != len(run.plan):
+            return None
+        begun_at = run.plan.times[begin]
+        return Run(options, recipe, plan, None, run.shift, begin, begun_at, self._has_learned(options))
+
+    def _method(self, request: Request) -> Method | None:
+        """The tried method that a run is to follow; of the learned grid alone where that is the class's own."""
+        if self.options.spacing == LEARNED:
+            learned: bool | None = True
+        else:
+            learned = None if self.statistics is not None and self._can_learn() else False
+        steps = None if request.given else request.steps
+        return tried_method(self.options, self.follows, self.statistics, steps, learned)
+
+    def levels(self, recipe: Recipe, options: Options, shift: float, request: Request) -> Array:
+        """Noise levels of a run, from whichever of the three the caller gave; (N + 1,)."""
+        process, ends, steps = recipe.process, recipe.ends, request.steps
+        if request.sigmas is not None and request.timesteps is not None and process.path != "flow":
+            raise TimestepsError("Give `timesteps` or `sigmas`, not both: each fixes the run.")
+        if request.sigmas is not None:
+            levels = process.shifted(levels_from_sigmas(process, request.sigmas, ends), shift, options.shift_terminal)
+        elif request.timesteps is not None:
+            levels = levels_from_times(process, request.timesteps, ends)
+        elif steps is not None:
+            return recipe.grid.levels(process, steps, ends)
+        else:
+            raise TimestepsError("Give `num_inference_steps`, `timesteps` or `sigmas`.")
+        if self.options.spacing == LEARNED:
+            what = "timesteps" if request.timesteps is not None else "sigmas"
+            logger.info("The given %s are used, and not the grid learned from the model.", what)
+        elif steps is not None and steps != len(levels) - 1:
+            logger.info("The %d given times override num_inference_steps=%d.", len(levels) - 1, steps)
+        return levels
+
+    def plan(self, recipe: Recipe, levels: Array) -> Plan:
+        """The run through these levels."""
+        return recipe.over(levels)
+
+
+def followed(options: Options, method: Method | None) -> Options:
+    """The options with those of a method in their place."""
+    return options if method is None else replace(options, **method.options())
+
+
+def _shift_of(options: Options, process: NoiseSchedule, mu: float | None) -> float:
+    """Shift of a run: of its resolution, or that of the config."""
+    if mu is not None and process.path != "flow":
+        raise ConfigurationError(
+            f"`mu` shifts the schedule of flow-matching models, got {mu!r} for a {process.path} schedule. Leave it "
+            "out, or say use_flow_sigmas=True if this is such a model."
+        )
+    if not options.use_dynamic_shifting:
+        return float(options.flow_shift)  # some pipelines pass `mu` always
+    if mu is None:
+        raise ConfigurationError(
+            "This model's shift depends on the resolution (use_dynamic_shifting=True), and `mu` is missing. Pass "
+            "set_timesteps(..., mu=...), as its pipeline does, or use_dynamic_shifting=False and flow_shift."
+        )
+    return shift_factor(mu, options.time_shift_type)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from importlib import metadata, resources
 from pathlib import Path
 
+import grimp
 import pytest
 
 import diffusers_deis_sn
@@ -46,6 +48,13 @@ def check_contracts(source: Path) -> subprocess.CompletedProcess[str]:
 def test_imports_flow_one_way() -> None:
     done = check_contracts(ROOT / "src")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_circle_of_files() -> None:
+    """Imports for types alone and those within functions included."""
+    graph = grimp.build_graph("diffusers_deis_sn", cache_dir=None)
+    imported = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imported).prepare()  # raises CycleError with the files of a circle
 
 
 def test_an_import_against_the_flow_is_caught(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_a_connection_that_breaks_once_is_taken_up_again(hub, repo, fault):
 
 def test_a_copy_damaged_on_disk_is_fetched_anew(hub, repo):
     """Its name is its SHA-256; the client looks at sizes only, and not at those of what it has."""
-    from diffusers_deis_sn.statistics.source import find
+    from diffusers_deis_sn.hub.source import find
 
     path = find("user/repo").path.resolve()
     path.write_bytes(bytes(path.stat().st_size))

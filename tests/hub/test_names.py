@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from diffusers_deis_sn.errors import StatisticsNotFoundError, StatisticsUnreachableError
+from diffusers_deis_sn.hub.download import HubName
+from diffusers_deis_sn.hub.source import PLACES, find
 from diffusers_deis_sn.statistics import ScoreStatistics
-from diffusers_deis_sn.statistics.hub import HubName
-from diffusers_deis_sn.statistics.source import PLACES, find
 from records import gaussian_record, tiny_record
 from refusals import refused
 

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from diffusers_deis_sn.errors import PublishError, StatisticsNotFoundError
+from diffusers_deis_sn.hub.files import write_together
 from diffusers_deis_sn.publish.card import CAPTIONS, card
-from diffusers_deis_sn.publish.files import write_together
 from diffusers_deis_sn.publish.folder import content, write_folder
 from diffusers_deis_sn.publish.push import push, push_folder
 from diffusers_deis_sn.statistics import ScoreStatistics
@@ -98,7 +98,7 @@ def test_files_that_cannot_all_be_written_stay_as_they_were(tmp_path):
 
 
 def test_a_push_makes_a_repository_that_loads(hub, token):
-    done = COSTED.push_to_hub("tester/repo")
+    done = push(COSTED, "tester/repo")
     repo = hub.repos["tester/repo"]
     assert done.changed
     assert done.name == f"tester/repo@{repo.head}"

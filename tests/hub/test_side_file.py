@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from diffusers_deis_sn.errors import StatisticsAccessError, StatisticsNotFoundError, StatisticsUnreachableError
+from diffusers_deis_sn.hub.source import SIDE_FILE, Located, find, side_file
 from diffusers_deis_sn.statistics import ScoreStatistics
-from diffusers_deis_sn.statistics.source import SIDE_FILE, Located, find, side_file
 from fake_hub import TOKEN
 from records import tiny_record
 from refusals import refused

@@ -86,7 +86,7 @@ def calibrate(
 ) -> None:
     """Measure the score statistics of a model and write score_statistics.safetensors."""
     from diffusers_deis_sn.collect.arguments import check_numbers, check_tolerance
-    from diffusers_deis_sn.statistics.source import destination
+    from diffusers_deis_sn.hub.source import destination
 
     destination(output)  # a bad name or number is better known now than after seconds, or after the measurement
     check_numbers(num_samples, steps, batch_size, seed, trials)

@@ -53,9 +53,9 @@ def card(
     notes: Annotated[Path | None, typer.Option(help="Text in Markdown for the end of the card.")] = None,
 ) -> None:
     """Write README.md, normaliser.png and, where there are costs, schedule.png beside the statistics of a folder."""
+    from diffusers_deis_sn.hub.source import locate
     from diffusers_deis_sn.publish.folder import write_folder
     from diffusers_deis_sn.statistics.record import ScoreStatistics
-    from diffusers_deis_sn.statistics.source import locate
 
     file = locate(folder)
     text = notes.read_text(encoding="utf-8") if notes is not None else None

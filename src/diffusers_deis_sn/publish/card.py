@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from diffusers_deis_sn.statistics.hub import HubName
+from diffusers_deis_sn.hub.download import HubName
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 # Ours, not "diffusers": for that the Hub would offer `DiffusionPipeline.from_pretrained` of a repository that has none.

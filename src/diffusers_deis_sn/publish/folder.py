@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from diffusers_deis_sn.hub.files import write_together
+from diffusers_deis_sn.hub.source import FILE_NAME
 from diffusers_deis_sn.plots.figures import normaliser_figure
 from diffusers_deis_sn.plots.schedule import schedule_figure
 from diffusers_deis_sn.plots.style import png
 from diffusers_deis_sn.publish.card import card
-from diffusers_deis_sn.publish.files import write_together
-from diffusers_deis_sn.statistics.format import FILE_NAME
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 CARD = "README.md"

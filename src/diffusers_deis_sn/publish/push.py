@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from diffusers_deis_sn.errors import PublishError
+from diffusers_deis_sn.hub.download import HubName
+from diffusers_deis_sn.hub.errors import client_errors, harmless, is_secret, page_of, root_of, status_of
+from diffusers_deis_sn.hub.source import locate
 from diffusers_deis_sn.publish.folder import CARD, NO_NAME, content, own_files
-from diffusers_deis_sn.statistics.hub import HubName
-from diffusers_deis_sn.statistics.hub_errors import client_errors, harmless, is_secret, page_of, root_of, status_of
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.source import locate
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

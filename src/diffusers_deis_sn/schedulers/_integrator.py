@@ -20,6 +20,7 @@ from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.errors import DeisSnError, StepError
+from diffusers_deis_sn.hub.source import SIDE_FILE, find, side_file
 from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger, only_time
 from diffusers_deis_sn.schedulers._inheritance import inherited_options
@@ -29,7 +30,6 @@ from diffusers_deis_sn.schedulers._planner import Planner, Request, Run, Times, 
 from diffusers_deis_sn.schedulers._shelf import IN_MEMORY, SHELF
 from diffusers_deis_sn.statistics.index import look_up
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.source import SIDE_FILE, find, side_file
 from diffusers_deis_sn.statistics.trials import Method
 
 CHOOSING = ("subfolder", "revision", "force_download")  # beside a name, which file is meant and whether fetched anew

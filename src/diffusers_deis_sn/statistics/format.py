@@ -9,8 +9,6 @@ ever unpickled.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +24,6 @@ from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.trials import TABLES, Method, Trials
 
-FILE_NAME = "score_statistics.safetensors"
 FORMAT_VERSION = 1
 LARGEST_FILE = 16 * 2**20  # bytes; a thousand times take 60 kB
 
@@ -157,24 +154,6 @@ def read(path: Path) -> Content:
             str(path), f"has {size} bytes, and score statistics at most {LARGEST_FILE}", "It must be something else."
         )
     return decode(path.read_bytes(), str(path))
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file in one piece, making its folder if need be.
-
-    When anything fails, an older file stays as it was and nothing else is left. Raises OSError if it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, as a rename is atomic only within a file system; not by `tempfile`, whose mode 0600 would stay.
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with unfinished.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 # ------------------------------------------------------------------------------------------------------- the checks

@@ -26,9 +26,9 @@ from diffusers_deis_sn.errors import (
     StatisticsMismatchError,
     StatisticsNotFoundError,
 )
-from diffusers_deis_sn.statistics.hub import HubName, HubOptions, commit_of, first_file, is_folder
+from diffusers_deis_sn.hub.download import HubName, HubOptions, commit_of, first_file, is_folder
+from diffusers_deis_sn.hub.source import Located, find, find_on_hub
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.source import Located, find, find_on_hub
 
 logger = logging.getLogger("diffusers_deis_sn")
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,15 +31,13 @@ from diffusers_deis_sn.errors import (
     StatisticsFormatError,
     StatisticsMismatchError,
 )
+from diffusers_deis_sn.hub.files import write_together
+from diffusers_deis_sn.hub.source import destination, locate
 from diffusers_deis_sn.statistics import format as layout
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.report import report
-from diffusers_deis_sn.statistics.source import destination, locate
 from diffusers_deis_sn.statistics.trials import Trials
-
-if TYPE_CHECKING:
-    from diffusers_deis_sn.publish.push import Published
 
 _LOG_SNR_TOLERANCE = 1e-3  # absolute; 2 log rho of one schedule in float32 and float64 differs by some 1e-5
 
@@ -256,7 +254,7 @@ class ScoreStatistics:
             OSError: It cannot be written.
         """
         path = destination(target)
-        layout.write(path, self.to_bytes())
+        write_together({path: self.to_bytes()})
         return path
 
     @classmethod
@@ -290,46 +288,6 @@ class ScoreStatistics:
             raise StatisticsFormatError(
                 f"{str(path)!r} contradicts itself: {error} Measure again with `deis-sn calibrate`."
             ) from error
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        private: bool = False,
-        revision: str | None = None,
-        create_pr: bool = False,
-        commit_message: str | None = None,
-        token: str | bool | None = None,
-        dry_run: bool = False,
-    ) -> Published:
-        """Publish the statistics, with figures and a card, in a repository on the Hub: one commit, or none if equal.
-
-        Args:
-            repo_id: "user/repo", or "user/repo/folder" for one folder of a repository.
-            private: Whether the repository shall be private.
-            revision: Branch to commit to.
-            create_pr: Whether to open a pull request instead.
-            commit_message: First line of the commit.
-            token: A token that may write; by default the stored one.
-            dry_run: Whether to make no request and only tell what would be uploaded.
-
-        Raises:
-            PublishError: The upload failed; the message says what to do.
-            ImportError: matplotlib is not installed.
-        """
-        # The one import against the flow, for the method to be where Diffusers' users look for it.
-        from diffusers_deis_sn.publish.push import push
-
-        return push(
-            self,
-            repo_id,
-            private=private,
-            revision=revision,
-            create_pr=create_pr,
-            commit_message=commit_message,
-            token=token,
-            dry_run=dry_run,
-        )
 
 
 def _frozen(name: str, values: object) -> NDArray[Any]:

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from diffusers_deis_sn.statistics.record import ScoreStatistics
+from diffusers_deis_sn.statistics.cost import LocalCost
+from diffusers_deis_sn.statistics.origin import StatisticsOrigin
+from diffusers_deis_sn.statistics.trials import Trials
+
+
+class Reported(Protocol):
+    """What is told of a record."""
+
+    def __len__(self) -> int:
+        """Number of times."""
+        ...
+
+    @property
+    def origin(self) -> StatisticsOrigin:
+        """What was measured, and how."""
+        ...
+
+    @property
+    def costs(self) -> Mapping[str, LocalCost]:
+        """By name."""
+        ...
+
+    @property
+    def trials(self) -> Trials | None:
+        """Methods that were tried."""
+        ...
+
+    @property
+    def num_samples(self) -> NDArray[Any] | None:
+        """At each time."""
+        ...
+
 
 ROWS = 12
 COLUMNS = (  # curve, title, width, format
@@ -22,7 +54,7 @@ COLUMNS = (  # curve, title, width, format
 )
 
 
-def report(statistics: ScoreStatistics) -> str:
+def report(statistics: Reported) -> str:
     """Origin, costs and trials, one fact a line, then `ROWS` rows of the known curves, dense at the clean end.
 
     L of a row is the cost of the interval that ends at its time, coming from the next noisier one; so the last has
@@ -32,7 +64,7 @@ def report(statistics: ScoreStatistics) -> str:
     return "\n".join([*facts, "", *_curves(statistics)])
 
 
-def _origin(statistics: ScoreStatistics) -> list[str]:
+def _origin(statistics: Reported) -> list[str]:
     facts = statistics.origin.as_dict()
     if facts["source"] is None:
         del facts["source"]  # not unknown: the statistics come from no other file
@@ -42,7 +74,7 @@ def _origin(statistics: ScoreStatistics) -> list[str]:
     ]
 
 
-def _costs(statistics: ScoreStatistics) -> list[str]:
+def _costs(statistics: Reported) -> list[str]:
     """One line for each cost: the length of the path, how well it is known, and from what."""
     lines = []
     for name, cost in statistics.costs.items():
@@ -53,7 +85,7 @@ def _costs(statistics: ScoreStatistics) -> list[str]:
     return lines
 
 
-def _trials(statistics: ScoreStatistics) -> list[str]:
+def _trials(statistics: Reported) -> list[str]:
     """One line for each number of calls: the recipe that is followed, and by how much it beats the next."""
     trials, lines = statistics.trials, list[str]()
     if trials is None:
@@ -67,7 +99,7 @@ def _trials(statistics: ScoreStatistics) -> list[str]:
     return lines
 
 
-def _count(statistics: ScoreStatistics) -> str:
+def _count(statistics: Reported) -> str:
     counts = statistics.num_samples
     if counts is None:
         return "an unknown number of"
@@ -83,7 +115,7 @@ def _fact(value: object) -> str:
     return "unknown" if value is None else str(value)
 
 
-def _curves(statistics: ScoreStatistics) -> list[str]:
+def _curves(statistics: Reported) -> list[str]:
     columns = [
         (title, width, [f"{value:{form}}" for value in getattr(statistics, name)])
         for name, title, width, form in COLUMNS

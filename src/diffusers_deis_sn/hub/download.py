@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusers_deis_sn.errors import StatisticsError, StatisticsUnreachableError
-from diffusers_deis_sn.statistics.hub_errors import (
+from diffusers_deis_sn.hub.errors import (
     MissingFileError,
     client_errors,
     is_passing,

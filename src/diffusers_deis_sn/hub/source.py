@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from diffusers_deis_sn.errors import StatisticsError, StatisticsNotFoundError, StatisticsUnreachableError
-from diffusers_deis_sn.statistics.format import FILE_NAME
-from diffusers_deis_sn.statistics.hub import HubName, HubOptions, commit_of, first_file
-from diffusers_deis_sn.statistics.hub_errors import MissingFileError
+from diffusers_deis_sn.hub.download import HubName, HubOptions, commit_of, first_file
+from diffusers_deis_sn.hub.errors import MissingFileError
 
 logger = logging.getLogger("diffusers_deis_sn")
 
 # Never directly in a pipeline's `scheduler/`: there Diffusers would take the file for weights (stats/README.md).
-SIDE_FILE = f"score_statistics/{FILE_NAME}"
+FILE_NAME = "score_statistics.safetensors"
+SIDE_FOLDER = "score_statistics"  # beside a scheduler's config
+SIDE_FILE = f"{SIDE_FOLDER}/{FILE_NAME}"
 PLACES = (FILE_NAME, SIDE_FILE, f"scheduler/{SIDE_FILE}")
 
 _MEASURE = "Measure them with `deis-sn calibrate`, or check the name."
@@ -61,7 +62,7 @@ def find(
             taken for a Hub name.
         subfolder: Folder below the one that `source` names.
         revision: Commit, branch or tag, if the name does not say.
-        **hub_options: See `statistics.hub.HubOptions`; the environment variable HF_HUB_OFFLINE counts too.
+        **hub_options: See `hub.download.HubOptions`; the environment variable HF_HUB_OFFLINE counts too.
 
     Raises:
         StatisticsError: An option that is none of those.
@@ -117,7 +118,7 @@ def side_file(
         pretrained: Folder, config file or Hub repository that the scheduler is loaded from.
         subfolder: Folder in it with the config, such as "scheduler".
         revision: Commit, branch or tag of the repository.
-        **hub_options: See `statistics.hub.HubOptions`.
+        **hub_options: See `hub.download.HubOptions`.
 
     Raises:
         StatisticsError: An option that is none of those.
@@ -166,7 +167,7 @@ def destination(target: str | PathLike[str]) -> Path:
     if path.suffix == ".safetensors" and not path.is_dir():
         folder = path.parent
     else:
-        folder = path / "score_statistics" if (path / "scheduler_config.json").exists() else path
+        folder = path / SIDE_FOLDER if (path / "scheduler_config.json").exists() else path
         path = folder / FILE_NAME
     for parent in (folder, *folder.parents):
         if parent.exists() and not parent.is_dir():

@@ -29,7 +29,7 @@ def test_views_of_one_model_agree(alpha):
     outputs = {"epsilon": eps, "sample": x0, "v_prediction": alpha * eps - sigma * x0}
     assert outputs.keys() == set(PREDICTION_TYPES["vp"])
     for name, output in outputs.items():
-        a, b = output_map("noise", name, alpha, sigma)
+        a, b = map(float, output_map("noise", name, alpha, sigma))
         assert a * output + b * x == pytest.approx(eps, abs=1e-9)
 
 
@@ -41,7 +41,7 @@ def test_views_are_those_of_diffusers(name):
     sigma = float(theirs.sigmas[4])
     alpha, sigma = 1.0 / (1.0 + sigma**2) ** 0.5, sigma / (1.0 + sigma**2) ** 0.5
     output, x = torch.randn(2, 3, 8)
-    a, b = output_map("noise", name, alpha, sigma)
+    a, b = map(float, output_map("noise", name, alpha, sigma))
     assert torch.allclose(a * output + b * x, theirs.convert_model_output(output, sample=x), rtol=1e-5, atol=1e-6)
 
 

@@ -17,6 +17,7 @@ from diffusers_deis_sn.collect.bends import Bends, solver_cost
 from diffusers_deis_sn.collect.planning import RecordingPlanner
 from diffusers_deis_sn.collect.probing import Costs, ProbeGroup
 from diffusers_deis_sn.collect.reducers import MeanReducer, MomentReducer
+from diffusers_deis_sn.core.noise import log_snr
 from diffusers_deis_sn.core.plan import Plan, Raw
 from diffusers_deis_sn.core.update import threshold
 from diffusers_deis_sn.errors import CalibrationError, StepError
@@ -276,7 +277,7 @@ class RecordingScheduler(DEISSNScheduler):
         means, errors = reducer.mean[:, visited], reducer.standard_error[:, visited]
         return ScoreStatistics(
             timesteps=times,
-            log_snr=-2.0 * np.log(self.noise.rho(times)),
+            log_snr=log_snr(self.noise.rho(times)),
             mean_abs=means[0],
             mean_abs_error=errors[0],
             mean_square=means[1],

@@ -171,7 +171,7 @@ class Power:
         number, first, last = ends.bounds(process, steps)
         if self.variable == "t":
             return np.append(self._in_time(process, number, ends.start, last)[:number], last)
-        return _to_the_cleanest(process, number, first, last, self._ramp)
+        return _to_the_cleanest(process, number, first, last, self.ramp)
 
     def _in_time(self, process: NoiseSchedule, steps: int, start: float, last: float) -> Array:
         """From `start` to the end; the last call at the cleanest level where it would lie below."""
@@ -183,7 +183,8 @@ class Power:
             tau = np.linspace(first, bottom ** (1.0 / k), steps) ** k
         return process.level(tau)
 
-    def _ramp(self, top: float, bottom: float, share: Array) -> Array:
+    def ramp(self, top: float, bottom: float, share: Array) -> Array:
+        """From one level to another as `share` goes from zero to one, in rho^(1/k); same shape."""
         k = self.exponent
         if k == np.inf:
             return np.exp(np.log(top) + share * (np.log(bottom) - np.log(top)))
@@ -200,9 +201,10 @@ class Beta:
     def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
         """See `Grid`."""
         number, first, last = ends.bounds(process, steps)
-        return _to_the_cleanest(process, number, first, last, self._ramp)
+        return _to_the_cleanest(process, number, first, last, self.ramp)
 
-    def _ramp(self, top: float, bottom: float, share: Array) -> Array:
+    def ramp(self, top: float, bottom: float, share: Array) -> Array:
+        """From one level to another as `share` goes from zero to one; same shape."""
         from scipy.stats import beta  # a second to import, and few use it
 
         return bottom + (top - bottom) * beta.ppf(1.0 - share, self.a, self.b)

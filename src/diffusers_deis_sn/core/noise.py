@@ -39,6 +39,16 @@ _ALPHA_OF_RHO: dict[str, Callable[[Array], Array]] = {
 }
 
 
+def log_snr(rho: ArrayLike) -> Array:
+    """log(alpha^2 / sigma^2) of levels rho = sigma / alpha; same shape."""
+    return -2.0 * np.log(rho)
+
+
+def log_rho(log_snr: ArrayLike) -> Array:
+    """log(sigma / alpha) of a log SNR; same shape."""
+    return -0.5 * np.asarray(log_snr, dtype=np.float64)
+
+
 class NoiseSchedule(ABC):
     """What solvers and grids ask of a process.
 
@@ -123,13 +133,13 @@ class NoiseSchedule(ABC):
         """What networks of this process may predict."""
         return PREDICTION_TYPES[self.path]
 
-    def view(self, of: str, prediction: str, alpha: float, sigma: float) -> tuple[float, float]:
-        """(a, b) of what a solver integrates, "noise" or "data", as a output + b x; see `output_map`."""
+    def view(self, of: str, prediction: str, alpha: Array, sigma: Array) -> tuple[Array, Array]:
+        """(a, b) of what a solver integrates, "noise" or "data", as a output + b x; see `output_map`; same shape."""
         return output_map(of, prediction, alpha, sigma)
 
-    def input_scale(self, sigma: float) -> float:
-        """Factor of the network's input."""
-        return 1.0
+    def input_scale(self, sigma: Array) -> Array:
+        """Factor of the network's input; same shape."""
+        return np.ones_like(sigma)
 
     def start_scale(self, level: float) -> float:
         """Standard deviation of what pipelines start a run with, from the level rho, as Diffusers has it."""

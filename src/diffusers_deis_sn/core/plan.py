@@ -88,12 +88,12 @@ class Plan:
     @cached_property
     def starts(self) -> tuple[bool, ...]:
         """Whether a run may begin at a call."""
-        return tuple(need == 1 for need in self.needs)
+        return tuple(map((1).__eq__, self.needs))
 
     @property
     def whole(self) -> bool:
         """Whether all times are whole numbers, so that they can be given to the network as int64."""
-        return all(time.is_integer() for time in self.times)
+        return all(map(float.is_integer, self.times))
 
     @cached_property
     def tolerance(self) -> float:
@@ -190,6 +190,10 @@ class Plan:
         return combine(sample, transfer, history, weights)
 
 
+def _pairs(a: Array, b: Array) -> tuple[tuple[float, float], ...]:
+    return tuple(zip(a.tolist(), b.tolist(), strict=True))
+
+
 def make_plan(
     process: NoiseSchedule,
     table: CoefficientTable,
@@ -220,17 +224,17 @@ def make_plan(
             f"Two of the {len(begun)} network calls fall on the same time {begun[np.argmax(np.diff(begun))]:g}. Use "
             "fewer steps, another `timestep_spacing`, or levels inside the model's training range."
         )
-    alpha, sigma = process.alpha(levels).tolist(), process.sigma(levels).tolist()
-    calls = list(zip(alpha[:-1], sigma[:-1], strict=True))
+    alpha, sigma = process.alpha(levels), process.sigma(levels)
+    output, clean = (process.view(what, prediction, alpha[:-1], sigma[:-1]) for what in (of, "data"))
     return Plan(
         times=tuple(times.tolist()),
         levels=tuple(levels.tolist()),
         sigmas=tuple(process.as_sigma(levels).tolist()),
-        alpha=tuple(alpha),
-        sigma=tuple(sigma),
-        input_scale=tuple(process.input_scale(s) for _, s in calls),
-        output=tuple(process.view(of, prediction, a, s) for a, s in calls),
-        clean=tuple(process.view("data", prediction, a, s) for a, s in calls),
+        alpha=tuple(alpha.tolist()),
+        sigma=tuple(sigma.tolist()),
+        input_scale=tuple(process.input_scale(sigma[:-1]).tolist()),
+        output=_pairs(*output),
+        clean=_pairs(*clean),
         needs=tuple(needs.tolist()),
         table=table,
         integrand=of,

@@ -1,8 +1,13 @@
-"""Network outputs as noise or data: linear maps of the output and the sample, with Python floats."""
+"""Network outputs as noise or data: linear maps of the output and the sample."""
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from diffusers_deis_sn.errors import ConfigurationError
+
+Array = NDArray[np.float64]
 
 PREDICTION_TYPES = {
     "vp": ("epsilon", "sample", "v_prediction"),
@@ -10,11 +15,12 @@ PREDICTION_TYPES = {
     "flow": ("epsilon", "sample", "flow_prediction"),
 }
 EDM_PREDICTION_TYPES = ("epsilon", "v_prediction")
+_KNOWN = {name for names in PREDICTION_TYPES.values() for name in names}
 
 
 def output_map(
-    integrand: str, prediction_type: str, alpha: float, sigma: float, sigma_data: float | None = None
-) -> tuple[float, float]:
+    integrand: str, prediction_type: str, alpha: ArrayLike, sigma: ArrayLike, sigma_data: float | None = None
+) -> tuple[Array, Array]:
     """(a, b) of what a solver integrates, eps or x_0, as a output + b x, from x = alpha x_0 + sigma eps.
 
     "epsilon": the output is eps. "sample": x_0. "v_prediction": v = alpha eps - sigma x_0 with alpha^2 + sigma^2 = 1
@@ -29,25 +35,28 @@ def output_map(
     Args:
         integrand: "noise" for eps, "data" for x_0.
         prediction_type: What the network predicts.
-        alpha: Signal scale, positive.
-        sigma: Noise scale, positive.
+        alpha: Signal scale, positive; of any shape.
+        sigma: Noise scale, positive; of the same shape.
         sigma_data: Standard deviation of the data for a preconditioned network, None for others.
 
     Raises:
         ConfigurationError: A prediction type that is unknown to such a network.
     """
-    if sigma_data is not None or not any(prediction_type in types for types in PREDICTION_TYPES.values()):
+    alpha, sigma = np.asarray(alpha, dtype=np.float64), np.asarray(sigma, dtype=np.float64)
+    if sigma_data is not None or prediction_type not in _KNOWN:
         check_prediction_type(prediction_type, sigma_data)
+    one, none = np.ones_like(alpha), np.zeros_like(alpha)
     if sigma_data is not None:
-        total = sigma**2 + sigma_data**2
-        c_skip, c_out = sigma_data**2 / total, sigma * sigma_data / total**0.5
+        # `float_power` rounds as Python's own power does, which `**` of arrays does not.
+        total = np.float_power(sigma, 2.0) + sigma_data**2
+        c_skip, c_out = sigma_data**2 / total, sigma * sigma_data / np.float_power(total, 0.5)
         c_out = c_out if prediction_type == "epsilon" else -c_out
         return (c_out, c_skip) if integrand == "data" else (-c_out / sigma, sigma / total)
     noise, data = {
-        "epsilon": ((1.0, 0.0), (-sigma / alpha, 1.0 / alpha)),
-        "sample": ((-alpha / sigma, 1.0 / sigma), (1.0, 0.0)),
+        "epsilon": ((one, none), (-sigma / alpha, one / alpha)),
+        "sample": ((-alpha / sigma, one / sigma), (one, none)),
         "v_prediction": ((alpha, sigma), (-sigma, alpha)),
-        "flow_prediction": ((alpha, 1.0), (-sigma, 1.0)),
+        "flow_prediction": ((alpha, one), (-sigma, one)),
     }[prediction_type]
     return data if integrand == "data" else noise
 

@@ -143,10 +143,10 @@ class EDMSchedule(SigmaSchedule):
                 f"{self.label!r} and sigma_data={self.sigma_data!r}. Copy it from the model's own scheduler config."
             )
 
-    def view(self, of: str, prediction: str, alpha: float, sigma: float) -> tuple[float, float]:
+    def view(self, of: str, prediction: str, alpha: Array, sigma: Array) -> tuple[Array, Array]:
         """(a, b) of what a solver integrates, with c_skip and c_out in it; see `output_map`."""
         return output_map(of, prediction, alpha, sigma, self.sigma_data)
 
-    def input_scale(self, sigma: float) -> float:
-        """c_in = (sigma^2 + sigma_data^2)^(-1/2)."""
-        return float((sigma**2 + self.sigma_data**2) ** -0.5)
+    def input_scale(self, sigma: Array) -> Array:
+        """c_in = (sigma^2 + sigma_data^2)^(-1/2); same shape."""
+        return np.float_power(np.float_power(sigma, 2.0) + self.sigma_data**2, -0.5)

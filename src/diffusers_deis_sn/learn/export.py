@@ -71,7 +71,7 @@ def call_times(statistics: ScoreStatistics, levels: ArrayLike) -> Array:
         statistics: The record.
         levels: rho, positive.
     """
-    known = -0.5 * statistics.log_snr
+    known = statistics.log_rho
     log_rho = np.clip(np.log(levels), known[0], known[-1])
     label = _label(statistics)
     if label is not None:
@@ -106,7 +106,7 @@ def in_whole_times(statistics: ScoreStatistics) -> bool:
 
 def _label(statistics: ScoreStatistics) -> Callable[[Array], Array] | None:
     """The function of log rho that the measured times are; None for the times of a table."""
-    known = -0.5 * statistics.log_snr
+    known = statistics.log_rho
     for label in LABELS:
         if np.allclose(statistics.timesteps, label(known), rtol=1e-5, atol=1e-5):
             return label
@@ -186,7 +186,7 @@ def cost_with_velocity(statistics: ScoreStatistics, cost: str, velocity: str = "
         MissingCostError: The cost is not in the record.
         ScheduleError: An unknown velocity.
     """
-    local, factor = statistics.cost(cost), velocity_factor(np.exp(-0.5 * statistics.log_snr[:-1]), velocity)
+    local, factor = statistics.cost(cost), velocity_factor(np.exp(statistics.log_rho[:-1]), velocity)
     if cost == "solver":  # which knows none
         return local
     return replace(local, values=factor * local.values, error=factor * local.error)

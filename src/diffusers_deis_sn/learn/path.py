@@ -117,7 +117,7 @@ class SchedulePath:
         check_velocity(velocity)
         if cost == "solver":  # the velocity is that of a Langevin corrector
             velocity = "sigma"
-        return cls.from_costs(np.exp(-0.5 * statistics.log_snr), local.values, local.order, velocity)
+        return cls.from_costs(np.exp(statistics.log_rho), local.values, local.order, velocity)
 
     def spread(self, share: float, position: ArrayLike) -> SchedulePath:
         """The same levels, with a share of the length spread evenly over another measure of position.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.learn.export import cost_with_velocity, in_whole_times, learned_levels
 from diffusers_deis_sn.learn.path import Array, SchedulePath
 from diffusers_deis_sn.plots.figures import BAND, title
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {"corrector": BLUE, "predictor": ORANGE, "solver": GREEN}
-KARRAS = 7.0
+KARRAS, LOG_LINEAR = Power("sigma", 7.0), Power("sigma", np.inf)
 STRETCHES = 60  # at most so many points a curve: single intervals of a fine measurement are noise
 
 
@@ -80,10 +81,10 @@ def named_levels(statistics: ScoreStatistics, steps: int) -> dict[str, Array]:
     taken for it.
     """
     ramp = np.linspace(0.0, 1.0, steps)
-    known = -0.5 * statistics.log_snr
+    known = statistics.log_rho
     bottom, top = float(np.exp(known[0])), float(np.exp(known[-1]))
-    karras = (top ** (1 / KARRAS) + ramp * (bottom ** (1 / KARRAS) - top ** (1 / KARRAS))) ** KARRAS
-    grids = {f"Karras, ρ = {KARRAS:g}": karras, "log-linear": np.exp(np.log(top) + ramp * np.log(bottom / top))}
+    grids = {f"Karras, ρ = {KARRAS.exponent:g}": KARRAS.ramp(top, bottom, ramp)}
+    grids["log-linear"] = LOG_LINEAR.ramp(top, bottom, ramp)
     trailing = np.arange(steps) / steps
     if not in_whole_times(statistics):
         return grids | {"linear in σ": top + trailing * (bottom - top)}

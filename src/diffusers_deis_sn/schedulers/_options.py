@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -98,17 +99,17 @@ class Options:
 
     # ------------------------------------------------------------------------------------------------------ factors
 
-    @property
+    @cached_property
     def spacing(self) -> str:
         """Name of the grid: one of the flags, or `timestep_spacing`."""
         return next(iter(self.flagged), self.timestep_spacing)
 
-    @property
+    @cached_property
     def flagged(self) -> list[str]:
         """The grids whose flags are set."""
         return [grid for grid in FLAGGED_SPACINGS if getattr(self, f"use_{grid}_sigmas")]
 
-    @property
+    @cached_property
     def ends(self) -> Ends:
         """Where runs start and end."""
         return Ends(self.final_sigmas_type, self.start_time, self.end_time)

@@ -82,6 +82,8 @@ class Planner:
         self.config, self.kind, self.statistics = config, kind, statistics
         self.by_name = configured(config, kind)
         self.options = Options.of(self.by_name)
+        self._checked = False  # the options, once
+        self._fitting: ScoreStatistics | None = None  # likewise, whether these statistics do
         self._key = self.options.process_key()
         same = before is not None and before._key == self._key
         self._process: NoiseSchedule | None = before._process if before is not None and same else None
@@ -148,14 +150,18 @@ class Planner:
 
     def run(self, request: Request) -> Run:
         """A run; raises as `set_timesteps`."""
-        self.options.check()
+        if not self._checked:
+            self.options.check()
+            self._checked = True
         if request.timesteps is None and self.process.path == "flow" and (number := equal_sigmas(request.sigmas)):
             request = replace(request, steps=number, sigmas=None)
         method = self._method(request)
         options = followed(self.options, method)
-        options.check()
-        if self.statistics is not None:
+        if method is not None:
+            options.check()
+        if self.statistics is not None and self._fitting is not self.statistics:
             self.check(self.statistics)
+            self._fitting = self.statistics
         shift = _shift_of(options, self.process, request.mu)
         recipe = self.recipe(options, shift, method is not None)
         plan = self.plan(recipe, self.levels(recipe, options, shift, request))

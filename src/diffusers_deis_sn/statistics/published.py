@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from diffusers_deis_sn.core.noise import Array, NoiseSchedule, vp_schedule
+from diffusers_deis_sn.core.noise import Array, NoiseSchedule, log_snr, vp_schedule
 from diffusers_deis_sn.errors import (
     StatisticsError,
     StatisticsFormatError,
@@ -110,7 +110,7 @@ def read_published(path: str | PathLike[str], base_model: str | None = None) -> 
     _check_schedule(sigma, times, noise, str(path))
     return ScoreStatistics(
         timesteps=times,
-        log_snr=-2.0 * np.log(noise.rho(times)),
+        log_snr=log_snr(noise.rho(times)),
         mean_abs=score_abs * sigma,
         origin=_origin(digest, path.name, base_model, noise),
     )

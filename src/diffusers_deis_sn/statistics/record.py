@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusers_deis_sn.core.noise import NoiseSchedule
+from diffusers_deis_sn.core.noise import NoiseSchedule, log_rho, log_snr
 from diffusers_deis_sn.errors import (
     MissingCostError,
     NoiseScheduleError,
@@ -197,6 +197,11 @@ class ScoreStatistics:
             )
         return self.costs[name]
 
+    @property
+    def log_rho(self) -> NDArray[np.float64]:
+        """log(sigma / alpha) at the times; (K,)."""
+        return log_rho(self.log_snr)
+
     def inspect(self) -> str:
         """Readable text: the origin, and a dozen rows of the curves."""
         return report(self)
@@ -216,7 +221,7 @@ class ScoreStatistics:
         advice = "Use statistics measured on this model, or measure them with `deis-sn calibrate`."
         try:
             with np.errstate(divide="ignore"):
-                apart = np.abs(self.log_snr + 2.0 * np.log(noise.rho(self.timesteps)))
+                apart = np.abs(self.log_snr - log_snr(noise.rho(self.timesteps)))
         except NoiseScheduleError:  # times that this schedule does not have
             apart = np.full(len(self), np.inf)
         # The levels decide: betas that were rounded to float32 on their way have another fingerprint.

@@ -17,7 +17,8 @@ import torch
 from scipy.integrate import quad
 from torch import Tensor
 
-from diffusers_deis_sn.core.noise import NoiseSchedule, TableSchedule, vp_schedule
+from diffusers_deis_sn.core.process import NoiseSchedule
+from diffusers_deis_sn.core.vp import TableSchedule, vp_schedule
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 
 Epsilon = Callable[[Tensor, float], Tensor]

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from diffusers_deis_sn.core.noise import NoiseSchedule, vp_schedule
+from diffusers_deis_sn.core.process import NoiseSchedule
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 from diffusers_deis_sn.statistics.cost import LocalCost
 from oracles import gaussian_corrector_cost, gaussian_predictor_cost

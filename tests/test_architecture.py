@@ -104,7 +104,7 @@ for room in ("core", "statistics", "learn", "plots"):
         importlib.import_module(f"{package.__name__}.{module.name}")
 print(diffusers_deis_sn.ScoreStatistics.__name__)
 from diffusers_deis_sn.core.grids import Power
-from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.core.recipe import Recipe
 print(len(Recipe(vp_schedule(), Power("t", 2.0)).plan(5)))
 """

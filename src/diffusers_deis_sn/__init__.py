@@ -52,17 +52,19 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """A public name that needs Diffusers or PyTorch, imported when it is first asked for (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    _pipelines.withdraw()
-    try:
-        found = getattr(import_module(_HOMES[name]), name)
-    finally:
-        _pipelines.announce()
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # a checker knows the names above, and that there are no others
+
+    def __getattr__(name: str) -> Any:
+        """A public name that needs Diffusers or PyTorch, imported when it is first asked for (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        _pipelines.withdraw()
+        try:
+            found = getattr(import_module(_HOMES[name]), name)
+        finally:
+            _pipelines.announce()
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

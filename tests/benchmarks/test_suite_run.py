@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.vp import vp_schedule
 from oracles import SD_BETAS, Gaussian
 
 BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")

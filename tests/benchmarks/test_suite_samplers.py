@@ -12,7 +12,7 @@ import torch
 from diffusers import DDIMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.vp import vp_schedule
 from oracles import SD_BETAS, Gaussian
 from tiny_pipelines import BUILDERS
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.collect.bends import IN_TAU, OF_TAU, Bends, solver_cost
 from diffusers_deis_sn.collect.run import calibrate, recording
-from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.vp import vp_schedule
 from exact_pipelines import ExactPipeline, gaussian_network
 from oracles import SD_BETAS, digits_mixture, sample, start_noise
 

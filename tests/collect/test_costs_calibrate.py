@@ -18,7 +18,7 @@ from diffusers_deis_sn.collect.planning import WIDEST
 from diffusers_deis_sn.collect.probing import _at_entered
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.run import calibrate, recording
-from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from oracles import SD_BETAS, gaussian_corrector_length

@@ -18,7 +18,7 @@ from diffusers_deis_sn.collect import run as running
 from diffusers_deis_sn.collect.calls import plan_calls
 from diffusers_deis_sn.collect.run import TRIAL_CALLS, calibrate
 from diffusers_deis_sn.collect.trying import CALLS, FINE_CALLS, LOST, MENU, Trier, distances, finest_band
-from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.schedulers._own_config import default_options
 from diffusers_deis_sn.statistics.trials import Method, Trials
 from exact_pipelines import ExactPipeline, gaussian_network, starts_of

@@ -16,9 +16,9 @@ from diffusers import EulerDiscreteScheduler
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.codec import decode, encode, register
 from diffusers_deis_sn.core.grids import Beta, Leading, Linspace, Power, Shifted, Trailing, Whole
-from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Corrector, Multistep, RungeKutta
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError
 from oracles import SD_BETAS
 from refusals import refused

@@ -10,10 +10,11 @@ import pytest
 from scipy.integrate import quad
 
 from diffusers_deis_sn.core.coefficients import INTEGRANDS, INTERPOLATIONS, MAX_ORDER, coefficient_table
-from diffusers_deis_sn.core.noise import NoiseSchedule, vp_schedule
 from diffusers_deis_sn.core.normaliser import Normaliser
+from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.spacing import spaced_levels
+from diffusers_deis_sn.core.vp import vp_schedule
 from oracles import SD_BETAS, Definition
 from textbook import BASHFORTH, MOULTON, Textbook, walk
 

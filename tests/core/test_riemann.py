@@ -22,9 +22,9 @@ import pytest
 import torch
 
 from diffusers_deis_sn.core.coefficients import INTERPOLATIONS, MAX_ORDER, coefficient_table
-from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.spacing import spaced_levels
+from diffusers_deis_sn.core.vp import vp_schedule
 from oracles import DDPM_BETAS
 
 STEPS, POINTS = 10, 10_000

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX, Tableau, runge_kutta_table
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.solvers import named_solver
 from diffusers_deis_sn.core.spacing import SPACINGS, spaced_levels
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import CoefficientError
 from oracles import SD_BETAS, Definition
 from textbook import Textbook, walk

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffusers_deis_sn.core.grids import Ends
-from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.spacing import (
     FINAL_SIGMAS,
@@ -19,6 +18,7 @@ from diffusers_deis_sn.core.spacing import (
     levels_from_times,
     spaced_levels,
 )
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 from oracles import DDPM_BETAS, SD_BETAS
 from refusals import refused

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
-from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, MissingCostError, ScheduleError, TimestepsError
 from diffusers_deis_sn.learn.export import (
     FORMATS,

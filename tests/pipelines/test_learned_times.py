@@ -10,8 +10,8 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
-from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import StepError
 from oracles import SD_BETAS
 from records import costed_record

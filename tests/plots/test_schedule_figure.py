@@ -9,8 +9,8 @@ import matplotlib
 import numpy as np
 import pytest
 
-from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.core.spacing import spaced_levels
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import MissingCostError, ScheduleError, TimestepsError
 from diffusers_deis_sn.learn.export import learned_levels
 from diffusers_deis_sn.learn.path import SchedulePath

@@ -10,7 +10,7 @@ import pytest
 from diffusers import DPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
-from diffusers_deis_sn.core.noise import NoiseSchedule
+from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.errors import ConfigurationError, NoiseScheduleError, StepError
 from oracles import SD_BETAS, start_noise, statistics_of

@@ -30,9 +30,9 @@ from hypothesis import strategies as st
 import diffusers_deis_sn
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.coefficients import INTERPOLATIONS
-from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.core.spacing import FINAL_SIGMAS, INTEGER_SPACINGS, SPACINGS
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
 from oracles import DDPM_BETAS, SD_BETAS, Gaussian, start_noise
 from records import gaussian_record
@@ -159,6 +159,26 @@ def test_n_steps_are_n_calls(spacing, final, steps):
     assert scheduler.timesteps.dtype == (torch.int64 if whole else torch.float32)
     run(scheduler, start_noise(2))
     assert scheduler.step_index == steps
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("steps", [1, 5, 40])
+def test_any_grid_at_whole_times_where_a_network_takes_no_others(spacing, steps):
+    own, whole = (DEISSNScheduler(**SD_BETAS, timestep_spacing=spacing, whole_timesteps=one) for one in (False, True))
+    for scheduler in (own, whole):
+        scheduler.set_timesteps(steps)
+    assert whole.timesteps.dtype == torch.int64 and torch.all(whole.timesteps[1:] < whole.timesteps[:-1])
+    crowded = whole.timesteps < 2 * steps  # where there are fewer whole times than calls, they move up
+    assert torch.all((whole.timesteps - own.timesteps).abs()[~crowded] <= 0.5)
+
+
+def test_what_a_run_uses_can_be_printed():
+    scheduler = DEISSNScheduler(**SD_BETAS, stats=stats(), timestep_spacing="power_t", integrand="noise")
+    scheduler.set_timesteps(6)
+    told = str(scheduler.recipe)
+    for part in ("Multistep(corrector=Corrector(order=4", "Power()", "epsilon", "vp, 1000 times", "divided by r(t)"):
+        assert part in told
+    assert len(told) < 300
 
 
 def test_positional_number_and_keyword_device():

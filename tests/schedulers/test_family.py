@@ -10,9 +10,9 @@ import torch
 from diffusers import DDIMScheduler, HeunDiscreteScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
-from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import StepError
 from flows import TWO_BUMPS, uniform
 from oracles import (

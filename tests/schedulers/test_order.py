@@ -10,7 +10,7 @@ import torch
 
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.coefficients import INTERPOLATIONS
-from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.vp import vp_schedule
 from oracles import SD_BETAS, Gaussian, called_levels, rms, start_noise, statistics_of
 
 START, END = 1.0, 0.05

@@ -20,8 +20,8 @@ from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStati
 from diffusers_deis_sn.collect.trying import MENU
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Power
-from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.core.spacing import spaced_levels
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, StepError
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
 from diffusers_deis_sn.statistics.trials import Method, Trials, unmeasured

@@ -8,9 +8,9 @@ import torch
 from diffusers import DDIMScheduler, DEISMultistepScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
-from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.core.spacing import INTEGER_SPACINGS, spaced_levels
+from diffusers_deis_sn.core.vp import vp_schedule
 from oracles import DDPM_BETAS, SD_BETAS, ends_of_views, start_noise, statistics_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors

@@ -26,8 +26,8 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
-from diffusers_deis_sn.core.noise import vp_schedule
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import (
     ConfigurationError,
     MissingCostError,

@@ -17,7 +17,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
-from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import (
     DeisSnError,
     StatisticsFormatError,

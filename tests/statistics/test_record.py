@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from diffusers_deis_sn.core.noise import vp_schedule
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import (
     StatisticsError,
     StatisticsFormatError,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
-from diffusers_deis_sn.core.noise import NoiseSchedule
+from diffusers_deis_sn.core.process import NoiseSchedule
 from records import costed_record, edm_record
 
 from .families import BY_NAME, Family

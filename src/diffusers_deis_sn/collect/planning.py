@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 
 from diffusers_deis_sn.collect.probing import ProbeGroup
-from diffusers_deis_sn.core.noise import SNAP, Array, NoiseSchedule, TableSchedule
 from diffusers_deis_sn.core.plan import Plan, make_plan
+from diffusers_deis_sn.core.process import SNAP, Array, NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.schedulers._options import Options
@@ -70,7 +70,7 @@ def _between(noise: NoiseSchedule, high: float, low: float) -> Array:
     """Levels that divide an interval evenly in log rho into parts of `WIDEST` at most; at whole times if any."""
     parts = int(np.ceil(np.log(high / low) / np.log(WIDEST) - 1e-6))
     inner = np.geomspace(high, low, parts + 1)[1:-1]
-    if not isinstance(noise, TableSchedule) or not len(inner):
+    if not noise.numbered or not len(inner):
         return inner
     first, last = np.floor(noise.time(low) + SNAP) + 1.0, np.ceil(noise.time(high) - SNAP) - 1.0
     return noise.rho(np.unique(np.clip(np.round(noise.time(inner)), first, last))) if first <= last else np.zeros(0)

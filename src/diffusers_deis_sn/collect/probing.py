@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusers_deis_sn.core.noise import Array
+from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.learn.costs import Probe, Question, answered, corrector_probe, predictor_probe
 
 Generators = Sequence[torch.Generator]

@@ -17,8 +17,8 @@ from diffusers_deis_sn.collect.bends import Bends, solver_cost
 from diffusers_deis_sn.collect.planning import RecordingPlanner
 from diffusers_deis_sn.collect.probing import Costs, ProbeGroup
 from diffusers_deis_sn.collect.reducers import MeanReducer, MomentReducer
-from diffusers_deis_sn.core.noise import log_snr
 from diffusers_deis_sn.core.plan import Plan, Raw
+from diffusers_deis_sn.core.process import log_snr
 from diffusers_deis_sn.core.update import threshold
 from diffusers_deis_sn.errors import CalibrationError, StepError
 from diffusers_deis_sn.learn.costs import Question

@@ -40,8 +40,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffusers_deis_sn.core.noise import Array, NoiseSchedule
 from diffusers_deis_sn.core.normaliser import Normaliser
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.quadrature import step_quadrature
 from diffusers_deis_sn.core.table import CoefficientTable, lags
 from diffusers_deis_sn.errors import CoefficientError

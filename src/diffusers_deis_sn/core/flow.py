@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from diffusers_deis_sn.core.noise import SNAP, Array, NoiseSchedule
+from diffusers_deis_sn.core.process import SNAP, Array, NoiseSchedule
 from diffusers_deis_sn.errors import ConfigurationError, NoiseScheduleError
 
 SMALLEST_ALPHA = 2.0**-24

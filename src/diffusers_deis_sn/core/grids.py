@@ -14,7 +14,8 @@ from typing import Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
-from diffusers_deis_sn.core.noise import Array, NoiseSchedule, TableSchedule, distinct_times
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
+from diffusers_deis_sn.core.vp import distinct_times
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 
 FINAL_SIGMAS = ("zero", "sigma_min")
@@ -110,7 +111,7 @@ class Trailing:
 
     def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
         """See `Grid`."""
-        if not isinstance(process, TableSchedule):
+        if not process.numbered:
             return Power("t", 1.0).levels(process, steps, ends)
         number, _, last = _unmoved(self, ends).bounds(process, steps)
         # Rounded before one is taken off, as Diffusers does: 937.5 becomes 937, and 936.5 would become 936.
@@ -280,7 +281,7 @@ def _unmoved(grid: Grid, ends: Ends) -> Ends:
 
 def _table(grid: Grid, process: NoiseSchedule) -> int:
     """Number of whole training times. Raises ConfigurationError where there are none."""
-    if not isinstance(process, TableSchedule):
+    if not process.numbered:
         raise ConfigurationError(
             f"timestep_spacing={type(grid).__name__.lower()!r} has whole training times, and the time of {process} is "
             f"a continuum. Use {CONTINUUM}."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from diffusers_deis_sn.core.noise import Array
+from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.errors import StatisticsError
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from diffusers_deis_sn.core.noise import Array, NoiseSchedule
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.table import CoefficientTable
 from diffusers_deis_sn.core.update import combine, threshold
 from diffusers_deis_sn.errors import StepError, TimestepsError

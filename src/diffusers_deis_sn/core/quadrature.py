@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from diffusers_deis_sn.core.noise import Array
+from diffusers_deis_sn.core.process import Array
 
 WIDEST_PANEL = 0.5  # in log rho
 PANEL_POINTS = ((0.012, 3), (0.1, 5), (WIDEST_PANEL, 7))  # up to which width how many leave an error below 1e-12

@@ -8,15 +8,16 @@ x = sample(plan, network, noise)      # a loop of one's own: no Diffusers, no sc
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 
+import numpy as np
 from torch import Tensor
 
 from diffusers_deis_sn.core.coefficients import starts_from_noise
 from diffusers_deis_sn.core.grids import Ends, Grid, Trailing
-from diffusers_deis_sn.core.noise import Array, NoiseSchedule
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.plan import Plan, make_plan
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.solvers import Multistep, RungeKutta, Solver
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 
@@ -77,7 +78,22 @@ class Recipe:
 
     def __str__(self) -> str:
         scale = "" if self.scale.is_flat else ", outputs divided by r(t)"
-        return f"{self.solver} on {self.grid}, {self.ends}, of {self.prediction} on {self.process}{scale}"
+        solver, grid, ends = map(described, (self.solver, self.grid, self.ends))
+        return f"{solver} on {grid}, {ends}, of {self.prediction}, {self.process}{scale}"
+
+
+def described(value: object) -> str:
+    """A value in words: its name, and the fields that are not at their defaults."""
+    if isinstance(value, np.ndarray):
+        return f"{len(value)} numbers"
+    if not is_dataclass(value) or isinstance(value, type):
+        return repr(value)
+    said = [
+        f"{one.name}={described(getattr(value, one.name))}"
+        for one in fields(value)
+        if one.default is MISSING or getattr(value, one.name) != one.default
+    ]
+    return f"{type(value).__name__}({', '.join(said)})"
 
 
 def sample(plan: Plan, network: Callable[[Tensor, float], Tensor], x: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from diffusers_deis_sn.core.noise import Array, NoiseSchedule
 from diffusers_deis_sn.core.normaliser import Normaliser
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.quadrature import step_quadrature
 from diffusers_deis_sn.core.table import CoefficientTable
 from diffusers_deis_sn.errors import CoefficientError

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from diffusers_deis_sn.core.noise import Array, NoiseSchedule
 from diffusers_deis_sn.core.prediction import EDM_PREDICTION_TYPES, output_map
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.errors import NoiseScheduleError
 
 LABELS = ("log", "sigma")

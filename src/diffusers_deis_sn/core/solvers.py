@@ -12,8 +12,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from diffusers_deis_sn.core.coefficients import INTEGRANDS, INTERPOLATIONS, MAX_ORDER, coefficient_table
-from diffusers_deis_sn.core.noise import Array, NoiseSchedule
 from diffusers_deis_sn.core.normaliser import Normaliser
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX, runge_kutta_table
 from diffusers_deis_sn.core.table import CoefficientTable
 from diffusers_deis_sn.errors import ConfigurationError

@@ -17,7 +17,7 @@ from diffusers_deis_sn.core.grids import (
     check_steps,
     is_number,
 )
-from diffusers_deis_sn.core.noise import Array, NoiseSchedule
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 
 INTEGER_SPACINGS = ("linspace", "leading", "trailing")

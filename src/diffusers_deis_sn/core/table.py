@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from diffusers_deis_sn.core.noise import Array
+from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.errors import CoefficientError
 
 

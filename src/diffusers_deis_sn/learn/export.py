@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.core.grids import FINAL_SIGMAS
-from diffusers_deis_sn.core.noise import distinct_times
+from diffusers_deis_sn.core.vp import distinct_times
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 from diffusers_deis_sn.learn.path import Array, SchedulePath, velocity_factor
 from diffusers_deis_sn.statistics.cost import LocalCost, preferred_cost

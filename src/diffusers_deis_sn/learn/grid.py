@@ -8,7 +8,7 @@ import numpy as np
 
 from diffusers_deis_sn.core.coefficients import starts_from_noise
 from diffusers_deis_sn.core.grids import Ends, check_steps
-from diffusers_deis_sn.core.noise import Array, NoiseSchedule
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.errors import ScheduleError
 from diffusers_deis_sn.learn.path import ENDS, SchedulePath
 from diffusers_deis_sn.statistics.cost import preferred_cost

@@ -12,8 +12,8 @@ from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin, SchedulerOutput
 from torch import Tensor
 
-from diffusers_deis_sn.core.noise import NoiseSchedule, TableSchedule
 from diffusers_deis_sn.core.plan import OFF_GRID, Plan, Raw, Thresholding, nearest, off_grid
+from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.errors import StepError, TimestepsError
 from diffusers_deis_sn.schedulers._cursor import Cursor, first_of
 
@@ -42,7 +42,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         """State before the first plan: the training times, as training code wants them for `add_noise`."""
         levels = noise.training_levels()
         sigmas = torch.from_numpy(noise.as_sigma(levels))
-        if isinstance(noise, TableSchedule):
+        if noise.numbered:
             alphas_cumprod = 1.0 / (1.0 + sigmas**2)
             previous = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
             self.alphas_cumprod = alphas_cumprod.float()

@@ -6,35 +6,39 @@ config's private key holds where they came from, see `_shelf`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from diffusers_deis_sn.core.noise import NoiseSchedule
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.plan import Plan
+from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.errors import DeisSnError, StepError
 from diffusers_deis_sn.hub.source import SIDE_FILE, find, side_file
 from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger, only_time
-from diffusers_deis_sn.schedulers._inheritance import inherited_options
+from diffusers_deis_sn.schedulers._life import HUB_OPTIONS, made
 from diffusers_deis_sn.schedulers._options import scale_of
-from diffusers_deis_sn.schedulers._own_config import default_options, entries, kept, registered, split, with_entries
+from diffusers_deis_sn.schedulers._own_config import entries, registered, with_entries
 from diffusers_deis_sn.schedulers._planner import Planner, Request, Run, Times, followed
 from diffusers_deis_sn.schedulers._shelf import IN_MEMORY, SHELF
 from diffusers_deis_sn.statistics.index import look_up
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Method
 
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from diffusers_deis_sn.schedulers._typed import FromConfig
+
 CHOOSING = ("subfolder", "revision", "force_download")  # beside a name, which file is meant and whether fetched anew
-HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
-LOOKING_UP = ("base_model", "index")
 AUTO = "auto"
 NOT_AT_HAND = (
     "This config had score statistics that are not at hand in this process (%s), so this is plain DEIS. Pass stats=, "
@@ -65,7 +69,7 @@ class ExponentialIntegrator(PlannedScheduler):
         options = self._planner.options
         options.check()
         self._start(self.noise)
-        self._scale_start(self.noise.top)
+        self.init_noise_sigma = self.noise.start_scale(self.noise.top)
         self.order = self.recipe.solver.calls_per_step
         self.model_outputs = [None] * options.solver_order
         remembered = self._private.get("stats")  # of a whole config, Scheduler(**config)
@@ -163,10 +167,10 @@ class ExponentialIntegrator(PlannedScheduler):
         """
         run = self._planner.run(Request(num_inference_steps, mu, sigmas, timesteps))
         # Times that are whole are integers, but not where a run that is planned anew would not fit in.
-        fractions = run.method is not None or (self._learns_grid and not run.options.whole_timesteps)
-        self._adopt(run.plan, device, numbered=self.noise.path == "vp" and not fractions)
+        fractions = (run.method is not None or self._learns_grid) and not run.options.whole_timesteps
+        self._adopt(run.plan, device, numbered=self.noise.numbered and not fractions)
         self._run, self.order = run, run.recipe.solver.calls_per_step
-        self._scale_start(run.plan.levels[0])
+        self.init_noise_sigma = self.noise.start_scale(run.plan.levels[0])
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: plain DEIS is used. Measure them with `calibrate`.")
 
@@ -174,10 +178,6 @@ class ExponentialIntegrator(PlannedScheduler):
     def _learns_grid(self) -> bool:
         """Whether the learned grid is that of the config."""
         return self._planner.options.spacing == "learned"
-
-    def _scale_start(self, level: float) -> None:
-        if self.noise.path == "ve":
-            self.init_noise_sigma = self.noise.start_scale(level)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """alpha_t x_0 + sigma_t eps; see `PlannedScheduler.add_noise`.
@@ -286,11 +286,11 @@ class ExponentialIntegrator(PlannedScheduler):
     @classmethod
     def from_config(
         cls,
-        config: dict[str, Any] | str | PathLike[str] | None = None,
+        config: Mapping[str, Any] | str | PathLike[str] | None = None,
         return_unused_kwargs: bool = False,
         stats: Source | bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
+        **kwargs: Unpack[FromConfig],
+    ) -> Self:
         """A scheduler from the config of any Diffusers scheduler for variance-preserving, EDM or flow models.
 
         Args:
@@ -303,34 +303,11 @@ class ExponentialIntegrator(PlannedScheduler):
             ConfigurationError: The config is that of a process which is not supported, or an option is at fault.
             StatisticsError: See `set_stats`.
         """
-        if isinstance(config, (str, PathLike)):  # as Diffusers had it once
-            return cls.from_pretrained(config, return_unused_kwargs=return_unused_kwargs, stats=stats, **kwargs)
-        where = {key: kwargs.pop(key) for key in (*HUB_OPTIONS, *LOOKING_UP, "subfolder") if key in kwargs}
-        given: dict[str, Any] = config or {}
-        arguments, left, private = split(given, cls)
-        remembered = private.pop("stats", None)
-        if "shift" in kwargs and "shift" not in default_options(cls):  # as flow-matching schedulers call it
-            kwargs.setdefault("flow_shift", kwargs.pop("shift"))
-        own = inherited_options(cls, given, private, kwargs)
-        ours = default_options(cls)
-        for key in own.keys() & ours.keys() - kwargs.keys():
-            arguments[key] = own[key]
-        scheduler, unused = super().from_config(
-            arguments if config is not None else None, return_unused_kwargs=True, **kwargs
-        )
-        if "shift" in left:  # the same under another name, for the way back
-            left["shift"] = scheduler.config["flow_shift"]
-        others = {key: value for key, value in own.items() if key not in ours}
-        scheduler._internal_dict = kept(scheduler.config, left, others)
-        source = remembered if stats is None else stats
-        if source is not None and source is not False:
-            scheduler.set_stats(source, **where)
-        elif stats is False:
-            scheduler.set_stats(None)
-        return (scheduler, unused) if return_unused_kwargs else scheduler
+        scheduler, unused = made(cls, super().from_config, config, stats, dict(kwargs))
+        return (scheduler, unused) if return_unused_kwargs else scheduler  # type: ignore[return-value]
 
     @classmethod
-    def for_pipeline(cls, pipe: Any, stats: Source | bool | None = AUTO, **kwargs: Any) -> Any:
+    def for_pipeline(cls, pipe: Any, stats: Source | bool | None = AUTO, **kwargs: Unpack[FromConfig]) -> Self:
         """A scheduler for a pipeline, with the statistics that an index names for its model unless told others.
 
             pipe.scheduler = DEISSNScheduler.for_pipeline(pipe)
@@ -344,8 +321,9 @@ class ExponentialIntegrator(PlannedScheduler):
             ConfigurationError: As `from_config`.
             StatisticsError: Likewise.
         """
-        name = {"base_model": pipe.config.get("_name_or_path")} if stats == AUTO else {}
-        return cls.from_config(pipe.scheduler.config, stats=stats, **(name | kwargs))
+        if stats == AUTO:
+            kwargs.setdefault("base_model", pipe.config.get("_name_or_path"))
+        return cls.from_config(pipe.scheduler.config, stats=stats, **kwargs)
 
     @classmethod
     def from_pretrained(

@@ -13,14 +13,15 @@ from diffusers_deis_sn.core.codec import decode
 from diffusers_deis_sn.core.coefficients import MAX_ORDER
 from diffusers_deis_sn.core.flow import FlowSchedule, check_shift
 from diffusers_deis_sn.core.grids import Ends, Grid, Shifted, Whole, is_number
-from diffusers_deis_sn.core.noise import NoiseSchedule, vp_schedule
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.prediction import check_prediction_type
+from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.core.sigma import EDMSchedule, SigmaSchedule
 from diffusers_deis_sn.core.solvers import Corrector, Multistep, Solver, named_solver
 from diffusers_deis_sn.core.spacing import INTEGER_SPACINGS, LEVEL_SPACINGS, check_spacing, named_grid
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.learn.grid import Learned
 from diffusers_deis_sn.learn.path import check_velocity
@@ -250,10 +251,11 @@ class Options:
                 raise ConfigurationError(f"`{name}` must be True or False, got {getattr(self, name)!r}.")
         if not self.whole_timesteps:
             return
-        if self.process != "vp":
+        if self.process != "vp" or self.use_flow_sigmas:
+            process = "use_flow_sigmas=True" if self.use_flow_sigmas else f"process={self.process!r}"
             raise ConfigurationError(
-                f"`whole_timesteps` is for networks of numbered training times, got process={self.process!r}, "
-                "whose time is a continuum. Leave it out."
+                f"`whole_timesteps` is for networks of numbered training times, got {process}, whose time is a "
+                "continuum. Leave it out."
             )
         tableau = TABLEAUX.get(self.solver) if isinstance(self.solver, str) else None
         if tableau is not None and not {0.0, 1.0}.issuperset(tableau.nodes):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from diffusers_deis_sn.core.flow import equal_sigmas, shift_factor
-from diffusers_deis_sn.core.noise import Array, NoiseSchedule
 from diffusers_deis_sn.core.plan import Plan
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.spacing import levels_from_sigmas, levels_from_times
 from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, TimestepsError

@@ -5,11 +5,11 @@ from __future__ import annotations
 from os import PathLike
 
 import numpy as np
-from diffusers.configuration_utils import register_to_config
 
 from diffusers_deis_sn.core.grids import Grid
 from diffusers_deis_sn.core.solvers import Solver
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
+from diffusers_deis_sn.schedulers._typed import register_to_config
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 
@@ -74,6 +74,7 @@ class DEISSNScheduler(ExponentialIntegrator):
         use_dynamic_shifting: Whether the shift is that of the resolution, which pipelines pass as `mu`.
         time_shift_type: Whether that shift is e^mu, "exponential", or mu, "linear".
         shift_terminal: sigma of the last call, to which shifted grids are stretched.
+        whole_timesteps: Round the grid to distinct whole training times, for networks that take no others.
         recipe: "measured" to follow, in each run, the recipe that came nearest in so many steps when recipes were tried
             on the model, or without statistics one that is safe on any; "fixed" for the options as they are. None is
             "measured" where no option of a recipe (solver, order, corrector, grid, ends) was chosen. Runs with
@@ -134,6 +135,7 @@ class DEISSNScheduler(ExponentialIntegrator):
         use_dynamic_shifting: bool = False,
         time_shift_type: str = "exponential",
         shift_terminal: float | None = None,
+        whole_timesteps: bool = False,
         recipe: str | None = None,
         stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
     ) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any
 
 import numpy as np
-from diffusers.configuration_utils import register_to_config
 
 from diffusers_deis_sn.core.grids import Grid
 from diffusers_deis_sn.core.solvers import Solver
-from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
+from diffusers_deis_sn.schedulers._typed import register_to_config
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 
@@ -142,27 +140,6 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
     ) -> None:
         self._set_up(stats)
-
-    @classmethod
-    def from_config(
-        cls,
-        config: dict[str, Any] | str | PathLike[str] | None = None,
-        return_unused_kwargs: bool = False,
-        stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """As for `DEISSNScheduler`; raises ConfigurationError where a named grid is asked for."""
-        named = [key for key, value in kwargs.items() if (key in _GRIDS or key.startswith(_FLAGS)) and value]
-        if named:
-            raise ConfigurationError(
-                f"{cls.__name__} learns its time grid, got {named[0]}={kwargs[named[0]]!r}. Use DEISSNScheduler for "
-                "named grids, or give `timesteps=` or `sigmas=` to the pipeline."
-            )
-        return super().from_config(config, return_unused_kwargs, stats, **kwargs)
-
-
-_GRIDS = ("timestep_spacing", "grid_exponent", "steps_offset")
-_FLAGS = ("use_karras", "use_exponential", "use_beta")
 
 
 ScoreOptimalScheduler.__module__ = "diffusers_deis_sn"

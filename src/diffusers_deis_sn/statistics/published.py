@@ -25,7 +25,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from diffusers_deis_sn.core.noise import Array, NoiseSchedule, log_snr, vp_schedule
+from diffusers_deis_sn.core.process import Array, NoiseSchedule, log_snr
+from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import (
     StatisticsError,
     StatisticsFormatError,

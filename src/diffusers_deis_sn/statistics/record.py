@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusers_deis_sn.core.noise import NoiseSchedule, log_rho, log_snr
+from diffusers_deis_sn.core.process import NoiseSchedule, log_rho, log_snr
 from diffusers_deis_sn.errors import (
     MissingCostError,
     NoiseScheduleError,

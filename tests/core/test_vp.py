@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffusers_deis_sn.core.noise import SMALLEST_ALPHA_SQUARED, TableSchedule, vp_schedule
+from diffusers_deis_sn.core.vp import SMALLEST_ALPHA_SQUARED, TableSchedule, vp_schedule
 from diffusers_deis_sn.errors import NoiseScheduleError
 from oracles import DDPM_BETAS, SD_BETAS
 

@@ -36,8 +36,8 @@ CHOICES: dict[str, dict[str, Any]] = {
     "full order in the last steps": {"lower_order_final": False},
     "polynomial in rho": {"interpolation": "rho"},
     "polynomial in log rho": {"interpolation": "log_rho"},
-    "quadratic": {"timestep_spacing": "quadratic"},
-    "log SNR": {"timestep_spacing": "log_snr"},
+    "quadratic": {"timestep_spacing": "power_t"},
+    "log SNR": {"use_exponential_sigmas": True},
     "Karras": {"use_karras_sigmas": True},
     "r held flat below t = 9": {"clip_normalizer_steps": 9},
 }

@@ -34,12 +34,12 @@ def samplers() -> dict[str, Any]:
         "UniPC, trailing": UniPCMultistepScheduler(timestep_spacing="trailing"),
         "UniPC, Karras": UniPCMultistepScheduler(use_karras_sigmas=True),
         "tAB 2, trailing": DEISSNScheduler(recipe="fixed"),
-        "tAB 3, t^2 grid": DEISSNScheduler(solver_order=3, lower_order_final=False, timestep_spacing="quadratic"),
+        "tAB 3, t^2 grid": DEISSNScheduler(solver_order=3, lower_order_final=False, timestep_spacing="power_t"),
         "tAB 2 + 4, trailing": DEISSNScheduler(corrector_order=4, guidance_scale=1.0),
         "tAB 2 + 4, t^1.5 grid": DEISSNScheduler(corrector_order=4, grid_exponent=1.5, **FREE),
         "tAB 2 + 4, t^2.5 grid": DEISSNScheduler(corrector_order=4, grid_exponent=2.5, **FREE),
         "tAB 3 of x0, t^2 grid": DEISSNScheduler(
-            solver_order=3, integrand="data", lower_order_final=False, timestep_spacing="quadratic"
+            solver_order=3, integrand="data", lower_order_final=False, timestep_spacing="power_t"
         ),
         "tAB 3 + 3 of x0, t^2 grid": DEISSNScheduler(
             solver_order=3, corrector_order=3, integrand="data", lower_order_final=False, **FREE
@@ -67,7 +67,7 @@ def main() -> None:
     for seed in SEEDS:
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(BATCH, 1, 28, 28, generator=generator, dtype=torch.float64)
-        reference = run(DEISSNScheduler(timestep_spacing="quadratic"), model, noise, REFERENCE_STEPS)
+        reference = run(DEISSNScheduler(timestep_spacing="power_t"), model, noise, REFERENCE_STEPS)
         for name, n in square:
             square[name, n] += (run(samplers()[name], model, noise, n) - reference).square().mean().item() / len(SEEDS)
     error = {key: value**0.5 for key, value in square.items()}

@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from oracles import rms
 
 STEPS = (5, 10, 20, 30, 50, 100)
-NAMED = {"trailing": {"timestep_spacing": "trailing"}, "log-linear": {"timestep_spacing": "log_snr"}} | {
+NAMED = {"trailing": {"timestep_spacing": "trailing"}, "log-linear": {"use_exponential_sigmas": True}} | {
     f"rho = {k}": {"timestep_spacing": "power_rho", "grid_exponent": float(k)} for k in (3, 7, 100)
 }
 LEARNED = {f"learned, {cost}": {"cost": cost} for cost in ("corrector", "predictor")}

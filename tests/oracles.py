@@ -18,6 +18,7 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from diffusers_deis_sn.core.process import NoiseSchedule
+from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS
 from diffusers_deis_sn.core.vp import TableSchedule, vp_schedule
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 
@@ -273,3 +274,8 @@ def ends_of_views(make: Callable[[str], Any], steps: int) -> list[Tensor]:
             x = scheduler.step(output, t, x).prev_sample
         ends.append(x)
     return ends
+
+
+def named(grid: str) -> dict[str, Any]:
+    """The option that chooses the grid of this name: one of Diffusers' flags, or a `timestep_spacing`."""
+    return {f"use_{grid}_sigmas": True} if grid in FLAGGED_SPACINGS else {"timestep_spacing": grid}

@@ -57,6 +57,13 @@ def test_no_circle_of_files() -> None:
     TopologicalSorter(imported).prepare()  # raises CycleError with the files of a circle
 
 
+def test_every_module_of_the_core_and_of_learn_has_tests_of_its_name() -> None:
+    for room in ("core", "learn"):
+        modules = {file.stem for file in (ROOT / "src/diffusers_deis_sn" / room).glob("[a-z]*.py")}
+        tests = {file.stem.removeprefix("test_") for file in (ROOT / "tests" / room).glob("test_*.py")}
+        assert modules <= tests, modules - tests
+
+
 def test_an_import_against_the_flow_is_caught(tmp_path: Path) -> None:
     package = tmp_path / "diffusers_deis_sn"
     shutil.copytree(ROOT / "src" / "diffusers_deis_sn", package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -80,8 +87,8 @@ def test_importing_every_public_name_is_light() -> None:
     assert heavy_packages_after("from diffusers_deis_sn import *") == set()
 
 
-def test_importing_a_name_leaves_nothing_on_the_path_of_other_imports() -> None:
-    """Not one of the modules that come with it is looked at."""
+def test_what_comes_with_a_name_is_not_looked_at() -> None:
+    """Not one of the modules that are imported with a name of ours goes by our finder."""
     program = """
 import sys
 from diffusers_deis_sn import _pipelines

@@ -1,10 +1,9 @@
 """Makes pipelines that were saved with this package's schedulers loadable, from a folder and from the Hub.
 
-A saved pipeline names the library of each component. Before Diffusers downloads one, it wants each library to be in its
-own table or an attribute of `diffusers.pipelines`; so this package becomes one. That module is there as soon as
-Diffusers loads any pipeline, and costs nothing to import once Diffusers is; but Diffusers itself takes seconds. So
-whoever imports this package alone, and uses no name of it, is waited for: a finder that finds nothing looks out for the
-first module below `diffusers.pipelines`, and is gone with it, or with the first use of one of our names.
+A saved pipeline names the library of each component, and Diffusers loads from those in its table `LOADABLE_CLASSES`.
+The table lies in a module that imports Transformers and takes seconds, so it is not imported for this. A finder that
+finds nothing looks out for it, and enters this package as soon as the table is there; then it is gone. Until then the
+package is an attribute of `diffusers.pipelines`, which Diffusers takes as well.
 """
 
 from __future__ import annotations
@@ -16,18 +15,20 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 LIBRARY = __name__.partition(".")[0]
+METHODS = {"SchedulerMixin": ["save_pretrained", "from_pretrained"]}
 PIPELINES = "diffusers.pipelines"
+TABLE_MODULE = f"{PIPELINES}.pipeline_loading_utils"
 
 
 class _LookOut(MetaPathFinder):
-    """Finds nothing; sees the first module below `diffusers.pipelines` go by."""
+    """Finds nothing; sees whether the table is there by now."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """None, always."""
-        if fullname.startswith(PIPELINES + "."):
-            announce()
+        if PIPELINES in sys.modules:
+            _enter()
         return None
 
 
@@ -35,15 +36,28 @@ _LOOK_OUT = _LookOut()
 
 
 def withdraw() -> None:
-    """Look out no more: what is imported now is imported by us."""
+    """Look out no more. The list is replaced, for somebody may be walking through the old one."""
     if _LOOK_OUT in sys.meta_path:
-        sys.meta_path.remove(_LOOK_OUT)
+        sys.meta_path = [one for one in sys.meta_path if one is not _LOOK_OUT]
 
 
 def announce() -> None:
-    """Be an attribute of `diffusers.pipelines`: now, or as soon as there is such a module."""
+    """Enter this package in the table: now, or as soon as there is one."""
+    if not _enter() and _LOOK_OUT not in sys.meta_path:
+        sys.meta_path = [_LOOK_OUT, *sys.meta_path]
+
+
+def _enter() -> bool:
+    """Enter it if the table is there, and make do with the attribute otherwise; whether there is nothing more to do."""
+    library, pipelines = sys.modules.get(LIBRARY), sys.modules.get(PIPELINES)
+    table = getattr(sys.modules.get(TABLE_MODULE), "LOADABLE_CLASSES", None)
+    if library is not None and isinstance(table, dict):
+        table.setdefault(LIBRARY, METHODS)
+        if pipelines is not None and LIBRARY in vars(pipelines):
+            delattr(pipelines, LIBRARY)
+    elif library is not None:
+        if pipelines is not None:
+            setattr(pipelines, LIBRARY, library)
+        return False
     withdraw()
-    if PIPELINES in sys.modules:
-        setattr(sys.modules[PIPELINES], LIBRARY, sys.modules[LIBRARY])
-    else:
-        sys.meta_path.insert(0, _LOOK_OUT)
+    return True

@@ -704,7 +704,7 @@ def test_what_is_measured_does_not_depend_on_the_scheduler_that_was_there(gaussi
     for there in (
         ScoreOptimalScheduler(stats=gaussian, whole_timesteps=True, **changes),
         ScoreOptimalScheduler(normalise=False, integrand="data", cost="predictor"),
-        DEISSNScheduler(stats=gaussian, timestep_spacing="log_snr"),
+        DEISSNScheduler(stats=gaussian, use_exponential_sigmas=True),
     ):
         pipe = ExactPipeline(there, size=4)
         assert calibrate(pipe, **options) == expected

@@ -76,7 +76,7 @@ DDPM_TABLE = {
 @pytest.mark.parametrize("step", DDPM_TABLE)
 def test_numbers_of_ten_quadratic_steps_on_the_ddpm_schedule(step):
     noise = vp_schedule(**DDPM_BETAS)
-    table = coefficient_table(noise, FLAT, spaced_levels(noise, 10, "quadratic", "zero"), 3, "t")
+    table = coefficient_table(noise, FLAT, spaced_levels(noise, 10, "power_t", "zero"), 3, "t")
     transfer, weights = DDPM_TABLE[step]
     assert table.transfer[step] == pytest.approx(transfer, abs=0.6e-8)
     assert table.weights[2, step, : len(weights)] == pytest.approx(weights, abs=0.6e-8)
@@ -169,7 +169,7 @@ def test_two_outputs_in_rho_are_the_closed_form(final):
 
 
 def test_two_outputs_in_log_rho_are_the_closed_form():
-    levels = spaced_levels(SD, 9, "log_snr", "zero")
+    levels = spaced_levels(SD, 9, "exponential", "zero")
     table = coefficient_table(SD, FLAT, levels, 2, "log_rho")
     for n in range(1, 9):
         this, before, after = levels[n], levels[n - 1], levels[n + 1]

@@ -205,7 +205,7 @@ def test_two_data_outputs_in_log_rho_are_the_closed_form(noise):
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_one_output_is_the_same_step_in_both_forms(interpolation):
     """DDIM: what is constant, noise or data, does not matter when x ties them together."""
-    levels = spaced_levels(SD, 9, "quadratic", "zero")
+    levels = spaced_levels(SD, 9, "power_t", "zero")
     noise, data = (coefficient_table(SD, FLAT, levels, 1, interpolation, integrand=form) for form in INTEGRANDS)
     alpha, sigma = SD.alpha(levels[:-1]), SD.sigma(levels[:-1])
     assert data.transfer + data.weights[0, :, 0] / alpha == pytest.approx(noise.transfer, rel=1e-10)  # x, eps = 0
@@ -253,7 +253,7 @@ def test_ipndm_is_its_textbook(integrand, corrector, order):
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("integrand", INTEGRANDS)
 def test_ipndm_knows_no_variable_of_interpolation(integrand, interpolation):
-    levels = spaced_levels(SD, 6, "quadratic", "zero")
+    levels = spaced_levels(SD, 6, "power_t", "zero")
     one, other = (
         coefficient_table(SD, FLAT, levels, 3, u, integrand=integrand, equal_steps=True) for u in ("t", interpolation)
     )

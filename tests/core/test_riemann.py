@@ -28,7 +28,7 @@ from diffusers_deis_sn.core.vp import vp_schedule
 from oracles import DDPM_BETAS
 
 STEPS, POINTS = 10, 10_000
-GRIDS = ("quadratic", "trailing", "karras", "log_snr")
+GRIDS = ("power_t", "trailing", "karras", "exponential")
 FILES = {"cifar10": "cifar10_Ls_score_abs.pt", "church": "lsunchurch_Ls_score_abs.pt"}
 SHARE = np.append(1.0, np.cumprod(1.0 - np.linspace(1e-4, 0.02, 1000)))  # alpha^2 at t = -1, 0, ..., 999
 TIMES = np.arange(-1.0, 1000.0)
@@ -139,7 +139,7 @@ PUBLISHED = [-0.05357044, 0.01300585, -0.00201940]
 
 def test_the_last_step_of_the_published_cifar_sampler(published_tables):
     values, times = published_r(published_tables / FILES["cifar10"]), 1000.0 * np.linspace(0.0, 1.0, 1000) - 1.0
-    levels = spaced_levels(DDPM, STEPS, "quadratic", "zero")
+    levels = spaced_levels(DDPM, STEPS, "power_t", "zero")
     table = coefficient_table(DDPM, Normaliser(times, values, cutoff=times[5]), levels, 3, "t")
     assert table.weights[2, STEPS - 1] == pytest.approx(EXACT, abs=0.6e-8)
     held = np.where(np.arange(1000) < 5, values[5], values)

@@ -115,7 +115,7 @@ def test_named_grids_are_those_of_the_schedulers():
     record = gaussian_record(noise, times=1000)
     whole = replace(record, timesteps=np.arange(1000.0), log_snr=-2.0 * noise.log_rho)
     grids = named_levels(whole, 12)
-    for title, spacing in (("Karras, ρ = 7", "karras"), ("log-linear", "log_snr")):
+    for title, spacing in (("Karras, ρ = 7", "karras"), ("log-linear", "exponential")):
         assert grids[title] == pytest.approx(spaced_levels(noise, 12, spacing, "zero")[:-1], rel=1e-9)
     edm = edm_record()
     assert list(named_levels(edm, 12))[-1] == "linear in σ"

@@ -17,8 +17,8 @@ from oracles import SD_BETAS, start_noise, statistics_of
 from records import gaussian_record
 from refusals import refused
 
-EDM = {"process": "edm", "timestep_spacing": "karras"}
-VE = {"process": "ve", "timestep_spacing": "karras"}
+EDM = {"process": "edm", "use_karras_sigmas": True}
+VE = {"process": "ve", "use_karras_sigmas": True}
 
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown solver": ({"solver": "dopri5"}, ["`solver`", "multistep, ipndm", "rk4", "'dopri5'"]),
@@ -64,21 +64,21 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         for process in ("edm", "ve")
     },
     "exponent of karras": (
-        {"timestep_spacing": "karras", "grid_exponent": 5},
+        {"use_karras_sigmas": True, "grid_exponent": 5},
         ["`grid_exponent`", "power_rho", "got 5", "'karras'", "Leave it out"],
     ),
     "exponent 0": ({"timestep_spacing": "power_t", "grid_exponent": 0}, ["`grid_exponent`", "positive", "got 0"]),
     "exponent True": ({"timestep_spacing": "power_t", "grid_exponent": True}, ["`grid_exponent`", "got True"]),
     "exponent as text": ({"timestep_spacing": "power_t", "grid_exponent": "2"}, ["`grid_exponent`", "got '2'"]),
-    "start 0": ({"timestep_spacing": "quadratic", "start_time": 0.0}, ["`start_time`", "above 0", "got 0.0"]),
-    "start 1.5": ({"timestep_spacing": "quadratic", "start_time": 1.5}, ["`start_time`", "up to 1", "got 1.5"]),
-    "start as text": ({"timestep_spacing": "quadratic", "start_time": "T"}, ["`start_time`", "got 'T'"]),
+    "start 0": ({"timestep_spacing": "power_t", "start_time": 0.0}, ["`start_time`", "above 0", "got 0.0"]),
+    "start 1.5": ({"timestep_spacing": "power_t", "start_time": 1.5}, ["`start_time`", "up to 1", "got 1.5"]),
+    "start as text": ({"timestep_spacing": "power_t", "start_time": "T"}, ["`start_time`", "got 'T'"]),
     "end at start": (
-        {"timestep_spacing": "karras", "start_time": 0.4, "end_time": 0.4},
+        {"use_karras_sigmas": True, "start_time": 0.4, "end_time": 0.4},
         ["`end_time`", "start_time=0.4", "got 0.4"],
     ),
-    "end below data": ({"timestep_spacing": "karras", "end_time": -1e-3}, ["`end_time`", "from 0", "got -0.001"]),
-    "end nan": ({"timestep_spacing": "karras", "end_time": float("nan")}, ["`end_time`", "got nan"]),
+    "end below data": ({"use_karras_sigmas": True, "end_time": -1e-3}, ["`end_time`", "from 0", "got -0.001"]),
+    "end nan": ({"use_karras_sigmas": True, "end_time": float("nan")}, ["`end_time`", "got nan"]),
     **{
         f"{name} of {spacing}": (
             {"timestep_spacing": spacing, name: 0.5},
@@ -173,7 +173,7 @@ def test_sigmas_without_a_process_are_refused_when_a_scheduler_is_made(options, 
 
 
 def test_a_start_below_the_cleanest_level_is_refused_with_that_level():
-    scheduler = DEISSNScheduler(**SD_BETAS, timestep_spacing="karras", start_time=5e-4)
+    scheduler = DEISSNScheduler(**SD_BETAS, use_karras_sigmas=True, start_time=5e-4)
     refused(ConfigurationError, ["`start_time`", "tau = 0.001", "got 0.0005"], scheduler.set_timesteps, 4)
 
 

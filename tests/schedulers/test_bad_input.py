@@ -49,7 +49,8 @@ BAD_OPTIONS = [
     ({"solver_order": True}, ["got True"]),
     ({"solver_order": "3"}, ["got '3'"]),
     ({"solver_order": None}, ["got None"]),
-    ({"timestep_spacing": "cubic"}, ["`timestep_spacing`", "trailing", "karras", "got 'cubic'"]),
+    ({"timestep_spacing": "cubic"}, ["`timestep_spacing`", "trailing", "use_karras_sigmas", "got 'cubic'"]),
+    ({"timestep_spacing": "karras"}, ["`timestep_spacing`", "got 'karras'", "Use use_karras_sigmas=True"]),
     ({"interpolation": "sqrt"}, ["`interpolation`", "t, rho, log_rho", "got 'sqrt'"]),
     ({"prediction_type": "banana"}, ["`prediction_type`", "v_prediction", "got 'banana'"]),
     ({"final_sigmas_type": "one"}, ["`final_sigmas_type`", "sigma_min", "got 'one'"]),
@@ -311,7 +312,7 @@ def test_a_first_timestep_off_the_grid_is_the_nearest_with_one_warning(caplog):
 
 
 def test_a_timestep_within_rounding_is_on_the_grid(caplog):
-    scheduler = planned(6, timestep_spacing="log_snr")
+    scheduler = planned(6, use_exponential_sigmas=True)
     with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
         caplog.clear()
         for t in scheduler.timesteps.tolist():

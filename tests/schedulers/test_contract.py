@@ -34,7 +34,7 @@ from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.core.spacing import FINAL_SIGMAS, INTEGER_SPACINGS, SPACINGS
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
-from oracles import DDPM_BETAS, SD_BETAS, Gaussian, start_noise
+from oracles import DDPM_BETAS, SD_BETAS, Gaussian, named, start_noise
 from records import gaussian_record
 from trace_syncs import trace
 
@@ -149,7 +149,7 @@ def test_training_code_finds_the_whole_process(config):
 @pytest.mark.parametrize("final", FINAL_SIGMAS)
 @pytest.mark.parametrize("steps", [1, 2, 7, 20])
 def test_n_steps_are_n_calls(spacing, final, steps):
-    scheduler = DEISSNScheduler(**SD_BETAS, timestep_spacing=spacing, final_sigmas_type=final, recipe="fixed")
+    scheduler = DEISSNScheduler(**SD_BETAS, **named(spacing), final_sigmas_type=final, recipe="fixed")
     scheduler.set_timesteps(steps)
     assert len(scheduler.timesteps) == scheduler.num_inference_steps == steps and len(scheduler.sigmas) == steps + 1
     assert torch.all(scheduler.timesteps[1:] < scheduler.timesteps[:-1])
@@ -164,7 +164,7 @@ def test_n_steps_are_n_calls(spacing, final, steps):
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("steps", [1, 5, 40])
 def test_any_grid_at_whole_times_where_a_network_takes_no_others(spacing, steps):
-    own, whole = (DEISSNScheduler(**SD_BETAS, timestep_spacing=spacing, whole_timesteps=one) for one in (False, True))
+    own, whole = (DEISSNScheduler(**SD_BETAS, **named(spacing), whole_timesteps=one) for one in (False, True))
     for scheduler in (own, whole):
         scheduler.set_timesteps(steps)
     assert whole.timesteps.dtype == torch.int64 and torch.all(whole.timesteps[1:] < whole.timesteps[:-1])
@@ -337,7 +337,7 @@ def test_noising_keeps_dtype_and_shape(dtype):
 
 
 def test_image_to_image_starts_at_the_level_of_its_first_step():
-    scheduler = DEISSNScheduler(**SD_BETAS, timestep_spacing="log_snr")
+    scheduler = DEISSNScheduler(**SD_BETAS, use_exponential_sigmas=True)
     x0, eps = start_noise(2), start_noise(2, seed=1)
     scheduler.set_timesteps(10)
     by_time = scheduler.add_noise(x0, eps, scheduler.timesteps[4:5].repeat(2))
@@ -409,17 +409,17 @@ def test_a_scheduler_with_statistics_is_swapped_without_a_word(name, diffusers_l
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("as_file", [False, True])
 def test_an_explicit_grid_survives_the_way_there_and_back(spacing, as_file):
-    ours = DEISSNScheduler.from_config(SD15, timestep_spacing=spacing)
+    ours = DEISSNScheduler.from_config(SD15, **named(spacing))
     other = EulerDiscreteScheduler.from_config(through_json(ours) if as_file else ours.config)
     again = DEISSNScheduler.from_config(through_json(other) if as_file else other.config)
     assert ours.spacing == again.spacing == spacing
 
 
 def test_an_explicit_grid_survives_a_copy():
-    chosen = DEISSNScheduler(**SD_BETAS, timestep_spacing="log_snr")
-    assert DEISSNScheduler.from_config(chosen.config).spacing == "log_snr"
-    assert DEISSNScheduler.from_config(through_json(chosen)).spacing == "log_snr"
-    assert DEISSNScheduler.from_config(chosen.config, timestep_spacing="karras").spacing == "karras"
+    chosen = DEISSNScheduler(**SD_BETAS, use_exponential_sigmas=True)
+    assert DEISSNScheduler.from_config(chosen.config).spacing == "exponential"
+    assert DEISSNScheduler.from_config(through_json(chosen)).spacing == "exponential"
+    assert DEISSNScheduler.from_config(chosen.config, use_karras_sigmas=True).spacing == "karras"
 
 
 @pytest.mark.parametrize("flag", ["karras", "exponential", "beta"])
@@ -463,7 +463,7 @@ def test_a_pipeline_may_replace_the_config():
 
 @pytest.mark.parametrize("with_stats", [False, True])
 def test_save_and_load(tmp_path, with_stats):
-    options = {"solver_order": 4, "timestep_spacing": "quadratic", "num_train_timesteps": 40}
+    options = {"solver_order": 4, "timestep_spacing": "power_t", "num_train_timesteps": 40}
     options["trained_betas"] = np.linspace(0.01, 0.3, 40).tolist()
     options["stats"] = stats(**options) if with_stats else None
     original = DEISSNScheduler(**options)
@@ -597,7 +597,7 @@ def test_every_setting_is_finite_and_keeps_the_dtype(
         solver_order=order,
         interpolation=interpolation,
         prediction_type=prediction_type,
-        timestep_spacing=spacing,
+        **named(spacing),
         final_sigmas_type=final,
         thresholding=thresholding,
         stats=stats().with_origin(prediction_type=prediction_type) if normalised else None,
@@ -641,7 +641,7 @@ def test_half_precision_is_summed_in_float32(prediction_type, dtype):
     "options",
     [
         {},
-        {"solver_order": 4, "timestep_spacing": "log_snr"},
+        {"solver_order": 4, "use_exponential_sigmas": True},
         {"prediction_type": "v_prediction"},
         {"prediction_type": "sample", "thresholding": True},
         {"corrector_order": 4},
@@ -689,10 +689,10 @@ def test_pndm_is_a_swap_away():
     assert PNDMScheduler.from_config(ours.config).config.skip_prk_steps is True
 
 
-@pytest.mark.parametrize("spacing", ["quadratic", "log_snr", "karras", "exponential", "beta"])
+@pytest.mark.parametrize("spacing", ["power_t", "power_rho"])
 def test_a_grid_of_our_own_does_not_break_the_swap_back(spacing: str, tmp_path: Path) -> None:
     original = EulerDiscreteScheduler(**SD_BETAS, timestep_spacing="leading")
-    ours = DEISSNScheduler.from_config(original.config, timestep_spacing=spacing)
+    ours = DEISSNScheduler.from_config(original.config, **named(spacing))
     ours.save_pretrained(tmp_path)
     for scheduler in (ours, DEISSNScheduler.from_pretrained(tmp_path)):
         assert scheduler.spacing == spacing

@@ -56,7 +56,7 @@ BELL = Gaussian(vp_schedule(**SD_BETAS))
 
 def distance(stats, steps: int, **options: Any) -> float:
     """RMS distance to the exact flow after a run down to the cleanest training time."""
-    options = {"final_sigmas_type": "sigma_min", "timestep_spacing": "quadratic", **options}
+    options = {"final_sigmas_type": "sigma_min", "timestep_spacing": "power_t", **options}
     scheduler = DEISSNScheduler(**SD_BETAS, stats=stats, **options)
     scheduler.set_timesteps(steps)
     start = x = start_noise(32)
@@ -100,7 +100,7 @@ def test_orders_of_runs(name, variable, steps, order):
     errors = []
     for number in (steps, 2 * steps):
         levels = uniform(number, variable)
-        process = {"process": "ve", "sigma_min": 0.01, "sigma_max": 5.0, "timestep_spacing": "karras"}
+        process = {"process": "ve", "sigma_min": 0.01, "sigma_max": 5.0, "use_karras_sigmas": True}
         end = float(TWO_BUMPS.noise.progress(levels[-1]))
         scheduler = DEISSNScheduler(**process, **FAMILY[name], end_time=end, lower_order_final=False)
         scheduler.set_timesteps(sigmas=levels[:-1])
@@ -127,7 +127,7 @@ def test_error_falls_with_steps_on_the_mixture_of_digits(name, digits):
     mixture, measured, x, truth = digits
     stats, errors = measured if name in NORMALISED else None, []
     for steps in (5, 20):
-        scheduler, sample = member(name, stats=stats, timestep_spacing="quadratic"), x
+        scheduler, sample = member(name, stats=stats, timestep_spacing="power_t"), x
         scheduler.set_timesteps(steps)
         for t, level in zip(scheduler.timesteps, called_levels(scheduler), strict=True):
             sample = scheduler.step(mixture.epsilon_at(sample, level), t, sample).prev_sample
@@ -190,7 +190,7 @@ def test_so_it_is_as_shipped_within_float32_rounding():
 @pytest.mark.parametrize("other", ["multistep", "ipndm"])
 def test_euler_is_one_output(other, final, normalised, exact_r):
     stats = exact_r if normalised else None
-    options = {"stats": stats, "final_sigmas_type": final, "timestep_spacing": "karras"}
+    options = {"stats": stats, "final_sigmas_type": final, "use_karras_sigmas": True}
     one = DEISSNScheduler(**SD_BETAS, solver=other, solver_order=1, corrector_order=0, **options)
     ends = []
     for scheduler in (DEISSNScheduler(**SD_BETAS, solver="euler", **options), one):

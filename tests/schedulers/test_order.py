@@ -11,7 +11,7 @@ import torch
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.coefficients import INTERPOLATIONS
 from diffusers_deis_sn.core.vp import vp_schedule
-from oracles import SD_BETAS, Gaussian, called_levels, rms, start_noise, statistics_of
+from oracles import SD_BETAS, Gaussian, called_levels, named, rms, start_noise, statistics_of
 
 START, END = 1.0, 0.05
 
@@ -69,7 +69,7 @@ CENTRED = Gaussian(DATA.noise, mean=0.0)
 
 def distance(stats, steps: int, order: int, interpolation: str = "t", data: Gaussian = DATA, **options) -> float:
     """RMS distance to the exact flow after a run down to the cleanest training time."""
-    options = {"final_sigmas_type": "sigma_min", "timestep_spacing": "quadratic", "lower_order_final": False, **options}
+    options = {"final_sigmas_type": "sigma_min", "timestep_spacing": "power_t", "lower_order_final": False, **options}
     scheduler = DEISSNScheduler(**SD_BETAS, solver_order=order, interpolation=interpolation, stats=stats, **options)
     scheduler.set_timesteps(steps)
     levels = [*called_levels(scheduler), data.noise.bottom]
@@ -99,12 +99,12 @@ def test_with_the_exact_r_gaussian_data_are_solved_exactly(interpolation, order,
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 @pytest.mark.parametrize(
-    ("steps", "spacing"), [(1, "trailing"), (5, "quadratic"), (7, "log_snr"), (10, "karras"), (12, "trailing")]
+    ("steps", "spacing"), [(1, "trailing"), (5, "power_t"), (7, "exponential"), (10, "karras"), (12, "trailing")]
 )
 @pytest.mark.parametrize("corrector_order", [0, 3])
 def test_with_the_exact_nu_so_are_centred_data_in_the_data_form(corrector_order, steps, spacing, order, interpolation):
     """x_0 = nu(t) times what does not change along the flow, and nu is integrated exactly."""
-    options = {"integrand": "data", "timestep_spacing": spacing, "corrector_order": corrector_order}
+    options = {"integrand": "data", **named(spacing), "corrector_order": corrector_order}
     normalised = distance(exact_r(8), steps, order, interpolation, CENTRED, **options)
     assert normalised < 2e-5
     assert normalised < 0.03 * distance(None, steps, order, interpolation, CENTRED, **options)

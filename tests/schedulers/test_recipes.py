@@ -187,7 +187,7 @@ CHOICES: dict[str, Any] = {
     "corrector_order": 1,
     "corrector_gain": 0.5,
     "lower_order_final": False,
-    "timestep_spacing": "karras",
+    "timestep_spacing": "power_rho",
     "grid_exponent": 3.0,
     "start_time": 0.9,
     "end_time": 1e-3,
@@ -277,7 +277,7 @@ def test_karras_of_edm_is_no_choice():
     original = diffusers.EDMDPMSolverMultistepScheduler(solver_order=3)
     assert recipe_of(DEISSNScheduler.from_config(original.config, stats=with_trials(stats, FEW))) == FEW
     fixed = DEISSNScheduler.from_config(original.config, stats=with_trials(stats, FEW), recipe="fixed")
-    assert recipe_of(fixed) is None and fixed.spacing == "karras"
+    assert recipe_of(fixed) is None and fixed.spacing == "power_rho"
 
 
 @pytest.mark.parametrize(
@@ -533,7 +533,7 @@ def room(name: str) -> Studio:
 
 
 @pytest.mark.parametrize("stats", [SQUARE, ROUND], ids=["fractional times", "whole times"])
-@pytest.mark.parametrize("options", [{}, {"timestep_spacing": "karras", "solver_order": 3}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"use_karras_sigmas": True, "solver_order": 3}], ids=str)
 @pytest.mark.parametrize("name", ["sd_img2img", "sd_inpaint", "sdxl_img2img", "kandinsky22_img2img"])
 def test_a_run_from_an_image_is_that_of_the_options(name, options, stats):
     """`strength` is a share of the process, and a recipe's grid is not spaced like shares."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
-from oracles import Gaussian, called_levels, rms, start_noise, statistics_of
+from oracles import Gaussian, called_levels, named, rms, start_noise, statistics_of
 from records import gaussian_record
 
 EDM_CLASSES = [EDMEulerScheduler, EDMDPMSolverMultistepScheduler]
@@ -141,8 +141,8 @@ def test_the_way_there_and_back(saved, name, theirs, tmp_path):
 
 def test_a_grid_that_is_asked_for_wins_over_theirs():
     """Also where theirs has an exponent, which other grids do not know."""
-    for spacing in ("karras", "quadratic", "log_snr", "trailing"):
-        ours = from_theirs(EDMEulerScheduler(rho=5.0), timestep_spacing=spacing)
+    for spacing in ("karras", "power_t", "exponential", "trailing"):
+        ours = from_theirs(EDMEulerScheduler(rho=5.0), **named(spacing))
         assert (ours.spacing, ours.options["grid_exponent"], ours.options["process"]) == (spacing, None, "edm")
         ours.set_timesteps(4)
     kept = DEISSNScheduler.from_config(from_theirs(EDMEulerScheduler(rho=5.0)).config, solver="heun")
@@ -163,7 +163,7 @@ def test_a_scheduler_with_other_labels_is_not_taken_for_theirs():
 
 @pytest.mark.parametrize("process", ["edm", "ve"])
 def test_noise_is_added_without_scaling_the_data(process):
-    scheduler = DEISSNScheduler(process=process, timestep_spacing="karras")
+    scheduler = DEISSNScheduler(process=process, use_karras_sigmas=True)
     x0, noise = start_noise(3), start_noise(3, seed=1)
     levels = torch.tensor([70.0, 1.0, 0.003], dtype=torch.float64)
     times = scheduler.noise.time(levels.numpy())
@@ -183,7 +183,7 @@ def test_noise_is_added_without_scaling_the_data(process):
 @pytest.mark.parametrize("sigma_max", [20.0, 50.3, 99.9])
 def test_a_run_can_be_planned_from_the_times_of_another(sigma_max, process):
     """float32 times, the first of which may have been rounded to above the noisiest level."""
-    scheduler = DEISSNScheduler(process=process, sigma_max=sigma_max, timestep_spacing="karras")
+    scheduler = DEISSNScheduler(process=process, sigma_max=sigma_max, use_karras_sigmas=True)
     scheduler.set_timesteps(7)
     times, sigmas = scheduler.timesteps.clone(), scheduler.sigmas.clone()
     scheduler.set_timesteps(timesteps=times.tolist())
@@ -196,7 +196,7 @@ def test_a_run_can_be_planned_from_the_times_of_another(sigma_max, process):
 @pytest.mark.parametrize("process", ["edm", "ve"])
 def test_a_run_starts_from_noise_of_its_first_level(process):
     """Data of unit variance and that much noise, wherever the run starts."""
-    scheduler = DEISSNScheduler(process=process, timestep_spacing="karras", start_time=0.6)
+    scheduler = DEISSNScheduler(process=process, use_karras_sigmas=True, start_time=0.6)
     scheduler.set_timesteps(5)
     assert scheduler.init_noise_sigma == pytest.approx((called_levels(scheduler)[0] ** 2 + 1.0) ** 0.5, rel=1e-12)
     scheduler.set_timesteps(sigmas=[7.0, 1.0, 0.1])
@@ -204,13 +204,13 @@ def test_a_run_starts_from_noise_of_its_first_level(process):
 
 
 def test_scaling_needs_a_plan_and_a_level():
-    scheduler = DEISSNScheduler(process="edm", timestep_spacing="karras")
+    scheduler = DEISSNScheduler(process="edm", use_karras_sigmas=True)
     with pytest.raises(StepError, match="`set_timesteps` before it"):
         scheduler.scale_model_input(start_noise(1), 0.5)
     scheduler.set_timesteps(3)
     with pytest.raises(StepError, match="needs `timestep`"):
         scheduler.scale_model_input(start_noise(1))
-    raw = DEISSNScheduler(process="ve", timestep_spacing="karras")
+    raw = DEISSNScheduler(process="ve", use_karras_sigmas=True)
     assert torch.equal(raw.scale_model_input(start_noise(1), 0.5), start_noise(1))
 
 
@@ -242,7 +242,7 @@ def test_views_of_a_raw_network_give_one_path_to_the_exact_flow(options):
 @pytest.mark.parametrize("options", [{"solver_order": 2}, {"solver": "heun"}, {"solver": "ipndm"}], ids=str)
 def test_with_the_exact_r_gaussian_data_are_solved_exactly(options, process):
     settings = {"process": process, "sigma_min": 0.02, "sigma_max": 40.0, "final_sigmas_type": "sigma_min", **options}
-    settings |= {"timestep_spacing": "karras"}
+    settings |= {"use_karras_sigmas": True}
     noise = DEISSNScheduler(**settings).noise
     times = noise.time(np.geomspace(0.02, 40.0, 6000))
     errors = []
@@ -260,7 +260,7 @@ def test_with_the_exact_r_gaussian_data_are_solved_exactly(options, process):
 
 
 def test_statistics_are_those_of_one_process():
-    ours = DEISSNScheduler(process="edm", timestep_spacing="karras", sigma_min=0.02)
+    ours = DEISSNScheduler(process="edm", use_karras_sigmas=True, sigma_min=0.02)
     times = ours.noise.time(np.geomspace(0.02, 80.0, 9))
     fitting = statistics_of(ours.noise, times, np.linspace(0.3, 0.8, 9))
     ours.set_stats(fitting)
@@ -269,7 +269,7 @@ def test_statistics_are_those_of_one_process():
     with pytest.raises(StatisticsMismatchError, match="another prediction type"):
         DEISSNScheduler.from_config(ours.config, prediction_type="v_prediction", stats=fitting)
     with pytest.raises(StatisticsMismatchError, match=r"sigma 0\.02 to 80"):  # the same levels under other labels
-        DEISSNScheduler(process="ve", timestep_spacing="karras", sigma_min=0.02, stats=fitting)
+        DEISSNScheduler(process="ve", use_karras_sigmas=True, sigma_min=0.02, stats=fitting)
     assert ours.statistics is fitting
     ours.set_timesteps(4)
     ours.register_to_config(process="ve")

@@ -8,7 +8,7 @@ from diffusers import DEISMultistepScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.spacing import FINAL_SIGMAS, SPACINGS
-from oracles import SD_BETAS, digits_mixture, measured_statistics, rms, sample, start_noise
+from oracles import SD_BETAS, digits_mixture, measured_statistics, named, rms, sample, start_noise
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
 
@@ -37,7 +37,7 @@ def test_the_last_call_is_wasted_there_and_not_here(kind):
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("final", FINAL_SIGMAS)
 def test_every_step_moves_the_sample_by_the_fall_of_the_noise(spacing, final):
-    scheduler = DEISSNScheduler(**SD_BETAS, timestep_spacing=spacing, final_sigmas_type=final)
+    scheduler = DEISSNScheduler(**SD_BETAS, **named(spacing), final_sigmas_type=final)
     moved = movements(scheduler, 8)
     assert moved == pytest.approx((scheduler.sigmas[:-1] - scheduler.sigmas[1:]).tolist(), rel=1e-4)
     assert min(moved) > 1e-3

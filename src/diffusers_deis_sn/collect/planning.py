@@ -43,8 +43,7 @@ class RecordingPlanner(Planner):
     def plan(self, recipe: Recipe, levels: Array) -> Plan:
         """The run through these levels, with all probe steps but after the last: nothing is entered from there."""
         calls, needs = ProbeGroup(self.costs).calls(levels)
-        table = recipe.solver.table(recipe.process, recipe.scale, levels)
-        return make_plan(recipe.process, table, recipe.prediction, recipe.solver.of, calls, needs)
+        return make_plan(recipe.process, recipe.table(levels), recipe.prediction, recipe.solver.of, calls, needs)
 
 
 class TryingPlanner(Planner):

@@ -36,6 +36,8 @@ MEASURING_OPTIONS: dict[str, Any] = {
     "solver_order": 2,  # higher orders can overshoot under strong guidance, and 200 steps need none
     "interpolation": "t",
     "timestep_spacing": "trailing",
+    "grid": None,
+    "whole_timesteps": False,
     "use_karras_sigmas": False,
     "use_exponential_sigmas": False,
     "use_beta_sigmas": False,

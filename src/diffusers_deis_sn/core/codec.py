@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from diffusers_deis_sn.core import grids, solvers
 from diffusers_deis_sn.errors import ConfigurationError
 
@@ -34,8 +36,12 @@ def register(name: str) -> Callable[[type[T]], type[T]]:
     """
 
     def enter(cls: type[T]) -> type[T]:
-        if not is_dataclass(cls):
-            raise ConfigurationError(f"Only dataclasses can be registered, got {cls.__name__}. Decorate it below.")
+        parameters = vars(cls).get("__dataclass_params__")
+        if parameters is None or not parameters.frozen or KIND in cls.__annotations__:
+            raise ConfigurationError(
+                f"A frozen dataclass without a field {KIND!r} can be registered, got {cls.__name__}. Write "
+                "@dataclass(frozen=True) between @register and the class."
+            )
         known = _CLASSES.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ConfigurationError(f"{name!r} is the name of {known.__qualname__} already. Choose another.")
@@ -66,18 +72,23 @@ def encode(value: Any) -> Any:
     Raises:
         ConfigurationError: A class that is not registered.
     """
-    if not is_dataclass(value) or isinstance(value, type):
+    if isinstance(value, np.generic):
+        return value.item()
+    factor = is_dataclass(value) or hasattr(value, "levels") or hasattr(value, "table")
+    if not factor or isinstance(value, type):
         return value
-    name = next((name for name, cls in _CLASSES.items() if cls is type(value)), None)
+    home = (type(value).__module__, type(value).__qualname__)  # a cell of a notebook makes its class anew
+    name = next((name for name, cls in _CLASSES.items() if (cls.__module__, cls.__qualname__) == home), None)
     if name is None:
         raise ConfigurationError(
             f"{type(value).__name__} has no name that a config could hold. Decorate the class with "
-            '@register("a-name") from diffusers_deis_sn.core.codec.'
+            '@register("a-name") from diffusers_deis_sn.core.codec. Levels of your own are `sigmas=` of the pipeline, '
+            "and learned grids come with `stats=`."
         )
     said = {
         one.name: encode(getattr(value, one.name))
         for one in fields(value)
-        if one.default is MISSING or getattr(value, one.name) != one.default
+        if one.init and (one.default is MISSING or getattr(value, one.name) != one.default)
     }
     return {KIND: name, **said}
 
@@ -100,4 +111,7 @@ def decode(data: Any) -> Any:
     unknown = sorted(said.keys() - {one.name for one in fields(cls)})
     if unknown:
         raise ConfigurationError(f"{data[KIND]!r} has no {', '.join(unknown)}. It was saved by another version of it.")
-    return cls(**said)
+    try:
+        return cls(**said)
+    except TypeError as error:
+        raise ConfigurationError(f"{data[KIND]!r} cannot be made from a config: {error}. Give it anew.") from error

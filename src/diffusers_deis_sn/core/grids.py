@@ -19,7 +19,7 @@ from diffusers_deis_sn.core.vp import distinct_times
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 
 FINAL_SIGMAS = ("zero", "sigma_min")
-CONTINUUM = "'karras', 'power_rho', 'log_snr', 'quadratic', 'power_t', 'beta' or 'trailing'"
+CONTINUUM = "'power_t', 'power_rho', 'trailing' or use_karras_sigmas=True"
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -14,12 +14,13 @@ import numpy as np
 from torch import Tensor
 
 from diffusers_deis_sn.core.coefficients import starts_from_noise
-from diffusers_deis_sn.core.grids import Ends, Grid, Trailing
+from diffusers_deis_sn.core.grids import Ends, Grid, Shifted, Trailing, Whole, check_steps
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.plan import Plan, make_plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.solvers import Multistep, RungeKutta, Solver
-from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
+from diffusers_deis_sn.core.table import CoefficientTable
+from diffusers_deis_sn.errors import CoefficientError, ConfigurationError, DeisSnError, TimestepsError
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,61 @@ class Recipe:
             TimestepsError: N out of range, or levels that cannot be walked.
             ConfigurationError: Factors that do not go together.
         """
-        return self.over(self.grid.levels(self.process, steps, self.ends))
+        return self.over(self.levels(steps))
+
+    def levels(self, steps: int) -> Array:
+        """rho_0 > ... > rho_N of N steps, whoever wrote the grid; (N + 1,).
+
+        Raises:
+            TimestepsError: N out of range; or levels that are not N + 1 finite falling numbers, the last zero or more.
+            ConfigurationError: A grid, or ends, that the process does not have.
+        """
+        number = check_steps(self.process, steps, self.ends.last(self.process))
+        name = f"`{type(_innermost(self.grid)).__name__}.levels`"
+        try:
+            levels = np.array(self.grid.levels(self.process, number, self.ends), dtype=np.float64)
+        except DeisSnError:
+            raise
+        except (TypeError, ValueError, AttributeError, IndexError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise TimestepsError(
+                f"{name} gave no levels for {number} steps ({why}). They are rho = sigma / alpha, noisiest first."
+            ) from error
+        if levels.shape != (number + 1,):
+            raise TimestepsError(
+                f"{name} gave levels of shape {levels.shape} for {number} steps. {number + 1} in one row are needed: "
+                "one for each network call, and the end of the run."
+            )
+        if not np.all(np.isfinite(levels)) or levels[-1] < 0.0 or np.any(np.diff(levels) >= 0.0):
+            raise TimestepsError(
+                f"{name} gave levels that are not finite, do not fall strictly or end below zero: {levels.tolist()}. "
+                "They are rho = sigma / alpha, noisiest first."
+            )
+        return levels
 
     def over(self, levels: Array) -> Plan:
         """A run over given levels rho_0 > ... > rho_N; (N + 1,). Raises as `plan`."""
+        return make_plan(self.process, self.table(levels), self.prediction, self.solver.of)
+
+    def table(self, levels: Array) -> CoefficientTable:
+        """The solver's coefficients over given levels, whoever wrote it.
+
+        Raises:
+            ConfigurationError: Factors that do not go together.
+            CoefficientError: No table, or one of other levels or with another number of calls a step.
+        """
         self._check_start(levels)
-        return make_plan(
-            self.process, self.solver.table(self.process, self.scale, levels), self.prediction, self.solver.of
-        )
+        name, steps = type(self.solver).__name__, len(levels) - 1
+        table = self.solver.table(self.process, self.scale, levels.copy())
+        if not isinstance(table, CoefficientTable):
+            raise CoefficientError(f"`{name}.table` must give a CoefficientTable, got {type(table).__name__}.")
+        begun = np.flatnonzero(table.needs == 1)
+        if len(begun) != steps or not np.array_equal(table.levels[:-1][begun], levels[:-1]):
+            raise CoefficientError(
+                f"`{name}.table` gave a table of {len(begun)} steps at other levels than its {steps} steps have. Use "
+                "the levels as they are; `needs` is 1 for the first call of each step."
+            )
+        return table
 
     def _check_start(self, levels: Array) -> None:
         """Refuse runs of a flow that start from noise alone with what has nothing to say about it."""
@@ -80,6 +128,13 @@ class Recipe:
         scale = "" if self.scale.is_flat else ", outputs divided by r(t)"
         solver, grid, ends = map(described, (self.solver, self.grid, self.ends))
         return f"{solver} on {grid}, {ends}, of {self.prediction}, {self.process}{scale}"
+
+
+def _innermost(grid: Grid) -> Grid:
+    """The grid itself, of one that is shifted or rounded."""
+    while isinstance(grid, Shifted | Whole):
+        grid = grid.base
+    return grid
 
 
 def described(value: object) -> str:

@@ -67,6 +67,8 @@ class Corrector:
 
     def __post_init__(self) -> None:
         _check_order("corrector_order", self.order, 0)
+        if not self.gain >= 0.0:
+            raise ConfigurationError(f"The gain of a corrector is zero or more, got {self.gain!r}.")
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 
 INTEGER_SPACINGS = ("linspace", "leading", "trailing")
-TIME_SPACINGS = {"quadratic": 2.0, "power_t": 2.0}  # uniform in tau^(1/k), with the k they have by default
+TIME_SPACINGS = {"power_t": 2.0}  # uniform in tau^(1/k), with the k it has by default
 # Likewise in rho^(1/k), or sigma^(1/k) of flows, whose rho has no upper end.
-LEVEL_SPACINGS = {"karras": 7.0, "power_rho": 7.0, "log_snr": np.inf, "exponential": np.inf}
+LEVEL_SPACINGS = {"karras": 7.0, "power_rho": 7.0, "exponential": np.inf}
+FLAGGED_SPACINGS = ("karras", "exponential", "beta")  # those that Diffusers chooses by `use_..._sigmas`
 SPACINGS = (*INTEGER_SPACINGS, *TIME_SPACINGS, *LEVEL_SPACINGS, "beta")
 FREE_EXPONENT = ("power_t", "power_rho")
 TIME_ROUNDING = 1e-6  # of network times that were float32 once
@@ -58,10 +59,10 @@ def named_grid(spacing: str, exponent: float | None = None, offset: int = 0) -> 
 
     Args:
         spacing: "linspace", "leading" and "trailing" are whole training times as in Diffusers' multistep schedulers;
-            where time is a continuum only "trailing" is known, uniform in tau. "power_t" is uniform in tau^(1/k),
-            "quadratic" the same with k = 2 (both papers' grid). "power_rho" is uniform in rho^(1/k), "karras" the same
-            with k = 7, "log_snr" and its synonym "exponential" in log rho. "beta" follows the quantiles of a Beta
-            distribution. Grids other than the first three take fractional times.
+            where time is a continuum only "trailing" is known, uniform in tau. "power_t" is uniform in tau^(1/k), with
+            k = 2 both papers' grid. "power_rho" is uniform in rho^(1/k), "karras" the same with k = 7, "exponential" in
+            log rho. "beta" follows the quantiles of a Beta distribution. Grids other than the first three take
+            fractional times.
         exponent: k of "power_t" and "power_rho"; 2 and 7 if None.
         offset: `steps_offset`, added to the times of "leading".
     """

@@ -13,11 +13,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.errors import CoefficientError
+
+_FLOATS = ("levels", "transfer", "weights", "node_scale", "row_sum")
+_WHOSE = "Please report the scheduler's config; of a solver of your own, correct its `table`."
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +41,8 @@ class CoefficientTable:
             one; it is s for the s-th stage of a Runge-Kutta step.
 
     Raises:
-        CoefficientError: The numbers break a law: not finite, a weight on an output that is not there, or no partition
-            of unity, sum_j weights r(t_{i-j}) = row_sum.
+        CoefficientError: Arrays of other shapes, or numbers that break a law: not finite, a weight on an output that is
+            not there, or no partition of unity, sum_j weights r(t_{i-j}) = row_sum.
     """
 
     levels: Array
@@ -48,11 +53,14 @@ class CoefficientTable:
     needs: np.ndarray
 
     def __post_init__(self) -> None:
-        arrays = (self.levels, self.transfer, self.weights, self.node_scale, self.row_sum, self.needs)
-        for array in arrays:
-            array.flags.writeable = False
-        if not all(np.all(np.isfinite(array)) for array in arrays):
-            raise CoefficientError("A coefficient is not finite. Please report the scheduler's config.")
+        for name in _FLOATS:
+            object.__setattr__(self, name, _frozen(name, getattr(self, name), np.float64))
+        object.__setattr__(self, "needs", _frozen("needs", self.needs, np.int64))
+        self._check_shapes()
+        if not all(np.all(np.isfinite(getattr(self, name))) for name in _FLOATS):
+            raise CoefficientError(f"A coefficient is not finite. {_WHOSE}")
+        if np.any((self.needs < 1) | (self.needs > self.order)):
+            raise CoefficientError(f"`needs` must be whole numbers from 1 to {self.order}, got {self.needs.tolist()}.")
         order, calls, _ = self.weights.shape
         for m in range(1, order + 1):
             if np.any(self.weights[m - 1, :, m:] != 0.0):
@@ -60,7 +68,18 @@ class CoefficientTable:
             lagged = self.weights[m - 1, :, :m] * self.node_scale[lags(calls, m)]
             apart = np.abs(lagged.sum(axis=1) - self.row_sum) > 1e-9 * np.abs(lagged).sum(axis=1) + 1e-300
             if np.any(apart & (self.needs <= m)):
-                raise CoefficientError(f"No partition of unity with {m} outputs. Please report the scheduler's config.")
+                raise CoefficientError(f"No partition of unity with {m} outputs. {_WHOSE}")
+
+    def _check_shapes(self) -> None:
+        calls, outputs = self.transfer.size, len(self.weights) if self.weights.ndim else 0
+        wanted = {"levels": (calls + 1,), "weights": (outputs, calls, outputs)}
+        wanted |= dict.fromkeys(("transfer", "node_scale", "row_sum", "needs"), (calls,))
+        for name, shape in wanted.items():
+            found = getattr(self, name).shape
+            if found != shape:
+                raise CoefficientError(
+                    f"`{name}` of a table of {calls} calls must have the shape {shape}, got {found}."
+                )
 
     def __len__(self) -> int:
         """Number of network calls, C."""
@@ -80,6 +99,20 @@ class CoefficientTable:
     def transfers(self) -> tuple[float, ...]:
         """`transfer` as Python floats."""
         return tuple(self.transfer.tolist())
+
+
+def _frozen(name: str, values: ArrayLike, dtype: type) -> NDArray[Any]:
+    """A read-only array of the type; the same one where it is that already."""
+    try:
+        array: NDArray[Any] = np.asarray(values, dtype=dtype)
+        same = np.array_equal(array, np.asarray(values), equal_nan=dtype is np.float64)
+    except (TypeError, ValueError) as error:
+        raise CoefficientError(f"`{name}` of a table must be an array of numbers ({error}).") from error
+    if not same:
+        raise CoefficientError(f"`{name}` of a table must hold {dtype.__name__}, got {np.asarray(values).dtype}.")
+    array = array.copy() if array.base is not None else array
+    array.flags.writeable = False
+    return array
 
 
 def _trimmed(row: list[float]) -> tuple[float, ...]:

@@ -7,11 +7,11 @@ from typing import Any
 from diffusers_deis_sn.core.codec import PRIVATE
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.core.solvers import DEFAULT_ORDER
-from diffusers_deis_sn.core.spacing import FREE_EXPONENT, INTEGER_SPACINGS
+from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, INTEGER_SPACINGS
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.schedulers._contract import logger
-from diffusers_deis_sn.schedulers._options import FLAGGED_SPACINGS, SIGMA_OPTIONS
-from diffusers_deis_sn.schedulers._own_config import DEFAULTED, RECIPE_OPTIONS, default_options
+from diffusers_deis_sn.schedulers._options import SIGMA_OPTIONS
+from diffusers_deis_sn.schedulers._own_config import DEFAULTED, OF_GRIDS, OF_SOLVERS, RECIPE_OPTIONS, default_options
 
 FOREIGN_CLASSES = (
     "CosineDPM",
@@ -49,6 +49,9 @@ def inherited_options(
     if "process" not in private:
         options = edm_options(config) | continuous_options(config) | flow_options(config) | private
     _choose_process(options, config, chosen)
+    aside = chosen.get("recipe") == "measured" or not OF_SOLVERS.isdisjoint(chosen)
+    if aside and "solver" not in chosen and isinstance(options.get("solver"), dict):
+        del options["solver"]  # one of somebody's own, which has no such options
     solver = chosen.get("solver", private.get("solver"))
     if isinstance(solver, str) and solver in TABLEAUX:
         if config.get("solver_order") not in (None, TABLEAUX[solver].order):
@@ -80,11 +83,15 @@ def _choose_process(options: dict[str, Any], config: dict[str, Any], chosen: dic
 
 def _choose_grid(cls: type, options: dict[str, Any], config: dict[str, Any], chosen: dict[str, Any]) -> None:
     """Leave behind what belongs to a grid that the caller of `from_config` has now chosen another for."""
-    spacing = chosen.get("timestep_spacing")
+    spacing, measured = chosen.get("timestep_spacing"), chosen.get("recipe") == "measured"
+    if "grid" not in chosen and (measured or not OF_GRIDS.isdisjoint(chosen)):
+        options.pop("grid", None)
     grid = next((one for one in FLAGGED_SPACINGS if chosen.get(f"use_{one}_sigmas")), spacing)
     if spacing is not None:  # no flag of another scheduler's config may override it
         options |= {f"use_{one}_sigmas": False for one in FLAGGED_SPACINGS}
-    if grid is not None and grid not in FREE_EXPONENT:
+    if grid in FLAGGED_SPACINGS:  # of several flags the one that is chosen now
+        options |= {f"use_{one}_sigmas": False for one in FLAGGED_SPACINGS if one != grid}
+    if grid is not None and grid != options.get("timestep_spacing"):  # the exponent was that of another
         options.pop("grid_exponent", None)
     if grid in INTEGER_SPACINGS:
         options |= {"start_time": 1.0, "end_time": None}
@@ -133,9 +140,9 @@ def edm_options(config: dict[str, Any]) -> dict[str, Any]:
         return {}
     options = {"process": "edm"} | {name: config[name] for name in SIGMA_OPTIONS if name in config}
     if config.get("sigma_schedule") == "exponential":
-        return options | {"timestep_spacing": "exponential"}
+        return options | {"use_exponential_sigmas": True}
     if config.get("rho", 7.0) == 7.0:
-        return options | {"timestep_spacing": "karras"}
+        return options | {"timestep_spacing": "power_rho"}
     return options | {"timestep_spacing": "power_rho", "grid_exponent": config["rho"]}
 
 

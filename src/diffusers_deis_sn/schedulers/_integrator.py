@@ -31,7 +31,7 @@ from diffusers_deis_sn.schedulers._planner import Planner, Request, Run, Times, 
 from diffusers_deis_sn.schedulers._shelf import IN_MEMORY, SHELF
 from diffusers_deis_sn.statistics.index import look_up
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.trials import Method
+from diffusers_deis_sn.statistics.trials import LEARNED, Method
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -69,7 +69,7 @@ class ExponentialIntegrator(PlannedScheduler):
         options = self._planner.options
         options.check()
         self._start(self.noise)
-        self.init_noise_sigma = self.noise.start_scale(self.noise.top)
+        self._scale_start(self.noise.top)
         self.order = self.recipe.solver.calls_per_step
         self.model_outputs = [None] * options.solver_order
         remembered = self._private.get("stats")  # of a whole config, Scheduler(**config)
@@ -107,7 +107,8 @@ class ExponentialIntegrator(PlannedScheduler):
     @property
     def spacing(self) -> str:
         """Name of the grid that is used: one of the flags, or this scheduler's own `timestep_spacing`."""
-        return followed(self._planner.options, self.method).spacing
+        options = followed(self._planner.options, self.method)
+        return options.spacing if options.grid is None else type(options.grid).__name__
 
     @property
     def noise(self) -> NoiseSchedule:
@@ -170,14 +171,20 @@ class ExponentialIntegrator(PlannedScheduler):
         fractions = (run.method is not None or self._learns_grid) and not run.options.whole_timesteps
         self._adopt(run.plan, device, numbered=self.noise.numbered and not fractions)
         self._run, self.order = run, run.recipe.solver.calls_per_step
-        self.init_noise_sigma = self.noise.start_scale(run.plan.levels[0])
+        self._scale_start(run.plan.levels[0])
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: plain DEIS is used. Measure them with `calibrate`.")
+
+    def _scale_start(self, level: float) -> None:
+        scale = self.noise.start_scale(level)
+        if scale != 1.0:  # else a pipeline's own is left alone
+            self.init_noise_sigma = scale
 
     @property
     def _learns_grid(self) -> bool:
         """Whether the learned grid is that of the config."""
-        return self._planner.options.spacing == "learned"
+        options = self._planner.options
+        return options.spacing == LEARNED and options.grid is None
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """alpha_t x_0 + sigma_t eps; see `PlannedScheduler.add_noise`.
@@ -249,11 +256,7 @@ class ExponentialIntegrator(PlannedScheduler):
         statistics, name = None, None
         if source == AUTO:
             statistics, name = self._looked_up(base_model, index, hub_options)
-        elif (
-            isinstance(source, str)
-            and not any(hub_options.get(one) for one in CHOOSING)
-            and (known := SHELF.get(source)) is not None
-        ):
+        elif isinstance(source, str) and (known := _at_hand(source, hub_options)) is not None:
             statistics, name = known, source
         elif isinstance(source, str) and source.startswith(IN_MEMORY):
             logger.warning(NOT_AT_HAND, source)

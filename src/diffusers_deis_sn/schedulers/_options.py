@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from diffusers_deis_sn.core.codec import decode
-from diffusers_deis_sn.core.coefficients import MAX_ORDER
+from diffusers_deis_sn.core.coefficients import INTEGRANDS, MAX_ORDER
 from diffusers_deis_sn.core.flow import FlowSchedule, check_shift
-from diffusers_deis_sn.core.grids import Ends, Grid, Shifted, Whole, is_number
+from diffusers_deis_sn.core.grids import CONTINUUM, Ends, Grid, Shifted, Whole, is_number
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.prediction import check_prediction_type
 from diffusers_deis_sn.core.process import NoiseSchedule
@@ -20,7 +20,14 @@ from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.core.sigma import EDMSchedule, SigmaSchedule
 from diffusers_deis_sn.core.solvers import Corrector, Multistep, Solver, named_solver
-from diffusers_deis_sn.core.spacing import INTEGER_SPACINGS, LEVEL_SPACINGS, check_spacing, named_grid
+from diffusers_deis_sn.core.spacing import (
+    FLAGGED_SPACINGS,
+    INTEGER_SPACINGS,
+    LEVEL_SPACINGS,
+    SPACINGS,
+    check_spacing,
+    named_grid,
+)
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.learn.grid import Learned
@@ -29,8 +36,10 @@ from diffusers_deis_sn.statistics.cost import COST_ORDERS
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import LEARNED, Method, unmeasured
 
-FLAGGED_SPACINGS = ("karras", "exponential", "beta")  # the grids that Diffusers chooses by `use_..._sigmas`
 SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
+NAMES = (*(name for name in SPACINGS if name not in FLAGGED_SPACINGS), LEARNED)  # of `timestep_spacing`
+FLAGS_TOO = " Karras', exponential and beta grids are use_karras_sigmas=True and so on, as in Diffusers."
+NAMED_SOLVERS = {"interpolation": "t", "integrand": "noise", "corrector_order": None, "corrector_gain": 0.75}
 PROCESSES = ("vp", "ve", "edm")
 RECIPES = ("measured", "fixed")
 UNKNOWN_GUIDANCE = 7.5  # what Stable Diffusion is called with, and on the safe side for others
@@ -153,6 +162,11 @@ class Options:
         self._check_solver()
         if self.recipe not in (None, *RECIPES):
             raise ConfigurationError(f"`recipe` must be one of {', '.join(RECIPES)} or None, got {self.recipe!r}.")
+        if self.recipe == "measured" and (self.grid is not None or not isinstance(self.solver, str)):
+            raise ConfigurationError(
+                "recipe='measured' follows methods that were tried, got it with a grid or solver of your own, which it "
+                "would not use. Leave it out."
+            )
         self._check_process()
         if not self.clip_normalizer_steps >= 0:
             raise ConfigurationError(
@@ -173,11 +187,25 @@ class Options:
 
     def _check_solver(self) -> None:
         if isinstance(self.solver, str):
-            corrector = Corrector(self.corrector_order or 0) if self.corrector_order is not None else Corrector()
+            corrector = Corrector(0 if self.corrector_order is None else self.corrector_order)
             named_solver(self.solver, self.solver_order, self.interpolation, self.integrand, corrector)
-        elif not isinstance(self.solver, Solver):
+            return
+        solver = self.solver
+        if isinstance(solver, type) or not isinstance(solver, Solver):
             raise ConfigurationError(
-                f"`solver` is a name or a value with `table`, `of` and `calls_per_step`, got {self.solver!r}."
+                f"`solver` is a name or a value with `table`, `of` and `calls_per_step`, got {solver!r}. Of a "
+                "class give a value, such as MySolver()."
+            )
+        wrong = [name for name, default in NAMED_SOLVERS.items() if getattr(self, name) != default]
+        if wrong:
+            raise ConfigurationError(
+                f"`{wrong[0]}` belongs to the solvers that have a name, got {getattr(self, wrong[0])!r} beside "
+                f"{type(solver).__name__}. Say it in the value: Multistep(3, of='data', corrector=Corrector(3))."
+            )
+        if solver.of not in INTEGRANDS or type(solver.calls_per_step) is not int or solver.calls_per_step < 1:
+            raise ConfigurationError(
+                f"A solver integrates {' or '.join(INTEGRANDS)} in one or more calls a step, got of={solver.of!r} and "
+                f"calls_per_step={solver.calls_per_step!r} of {type(solver).__name__}."
             )
 
     def _check_process(self) -> None:
@@ -223,9 +251,19 @@ class Options:
                 )
 
     def _check_grid(self) -> None:
-        if self.grid is not None and not isinstance(self.grid, Grid):
-            raise ConfigurationError(f"`grid` is a value with a method `levels`, or None, got {self.grid!r}.")
-        ends = self.ends
+        if self.grid is not None:
+            if isinstance(self.grid, type) or not isinstance(self.grid, Grid):
+                raise ConfigurationError(
+                    f"`grid` is a value with a method `levels`, or None, got {self.grid!r}. Of a class give a value, "
+                    "such as MyGrid()."
+                )
+            return  # no other option for grids is used
+        ends, spacing = self.ends, self.timestep_spacing
+        if spacing not in NAMES:
+            flag = f" Use use_{spacing}_sigmas=True." if spacing in FLAGGED_SPACINGS else ""
+            raise ConfigurationError(
+                f"`timestep_spacing` must be one of {', '.join(NAMES)}, got {spacing!r}.{flag or FLAGS_TOO}"
+            )
         if self.spacing != LEARNED:
             check_spacing(self.spacing, self.grid_exponent, ends)
         if len(self.flagged) > 1:
@@ -236,8 +274,8 @@ class Options:
         if (self.use_flow_sigmas or self.process != "vp") and self.spacing in ("linspace", "leading"):
             process = "use_flow_sigmas=True" if self.use_flow_sigmas else f"process={self.process!r}"
             raise ConfigurationError(
-                f"timestep_spacing={self.spacing!r} has whole training times, and {process} a continuum. Use 'karras', "
-                "'power_rho', 'log_snr', 'quadratic', 'power_t', 'beta' or 'trailing'."
+                f"timestep_spacing={self.spacing!r} has whole training times, and {process} a continuum. Use "
+                f"{CONTINUUM}."
             )
 
     def _check_learned(self) -> None:
@@ -326,8 +364,10 @@ def recipe_of(
 
 def _grid(options: Options, learned: Learned | None, shift: float, tried: bool) -> Grid:
     spacing = options.spacing
+    grid: Grid
     if options.grid is not None and not tried:
-        grid = options.grid
+        own, terminal = options.grid, options.shift_terminal
+        grid = own if isinstance(own, Shifted) else Shifted(own, shift, terminal)
     elif spacing == LEARNED and learned is not None:
         grid = learned
     elif spacing == LEARNED:  # for the want of one, times uniform in tau

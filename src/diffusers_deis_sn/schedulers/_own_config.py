@@ -29,6 +29,11 @@ OWN_OPTIONS = frozenset(
     "end_time clip_normalizer_steps process sigma_min sigma_max sigma_data shift_terminal cost velocity spread "
     "normalise whole_timesteps recipe".split()
 )
+# What a grid, or a solver, of one's own is laid aside for, where it is chosen afterwards.
+OF_GRIDS = frozenset(
+    "timestep_spacing grid_exponent steps_offset use_karras_sigmas use_exponential_sigmas use_beta_sigmas".split()
+)
+OF_SOLVERS = frozenset("solver_order interpolation integrand corrector_order corrector_gain lower_order_final".split())
 # What recipes decide, where nobody else does.
 RECIPE_OPTIONS = (
     "solver",
@@ -91,6 +96,11 @@ def registered(config: Mapping[str, Any], cls: type, values: dict[str, Any]) -> 
     if "num_train_timesteps" not in values and private.get("recipe") == "measured" and "recipe" not in values:
         if not values.keys().isdisjoint(RECIPE_OPTIONS):  # an option chosen later holds, as one chosen at first
             del private["recipe"]
+    if "num_train_timesteps" not in values:  # options changed later
+        if "grid" not in values and not OF_GRIDS.isdisjoint(values):
+            private.pop("grid", None)
+        if "solver" not in values and isinstance(private.get("solver"), dict) and not OF_SOLVERS.isdisjoint(values):
+            del private["solver"]
     own = {name: public.pop(name) for name in OWN_OPTIONS & values.keys()}
     if PRIVATE in values:  # made from a whole config, Scheduler(**config): defaults of `__init__` say nothing
         own = {name: value for name, value in own.items() if name not in values.get(DEFAULTED, ())}

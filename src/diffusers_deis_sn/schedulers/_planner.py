@@ -156,6 +156,8 @@ class Planner:
         if request.timesteps is None and self.process.path == "flow" and (number := equal_sigmas(request.sigmas)):
             request = replace(request, steps=number, sigmas=None)
         method = self._method(request)
+        if not request.given and method is None and self.by_name.get("timestep_spacing") == LEARNED:
+            self.learned(self.options)  # who asks for it by name is told where there is none
         options = followed(self.options, method)
         if method is not None:
             options.check()
@@ -167,6 +169,11 @@ class Planner:
         plan = self.plan(recipe, self.levels(recipe, options, shift, request))
         if request.sigmas is not None and request.timesteps is not None:
             plan = plan.called_at(request.timesteps)
+        if options.whole_timesteps and not request.given and not plan.whole:
+            raise ConfigurationError(
+                f"whole_timesteps=True, and {type(recipe.solver).__name__} calls the network between the times of a "
+                "run. Use solver='multistep', 'ipndm', 'euler' or 'heun'."
+            )
         own_grid = not request.given and (method is not None or self._has_learned(options))
         return Run(options, recipe, plan, method, shift, own_grid=own_grid)
 
@@ -181,7 +188,7 @@ class Planner:
             learned, before = self.learned(options), sum(run.plan.starts[:begin])
             levels = learned.later(recipe.process, run.plan.steps, recipe.ends, before, options.whole_timesteps)
         else:
-            levels = recipe.grid.levels(recipe.process, run.plan.steps, recipe.ends)
+            levels = recipe.levels(run.plan.steps)
         if levels is None:
             return None  # nothing to go through: the pipeline's own list stays
         plan = self.plan(recipe, levels)
@@ -209,10 +216,10 @@ class Planner:
         elif request.timesteps is not None:
             levels = levels_from_times(process, request.timesteps, ends)
         elif steps is not None:
-            return recipe.grid.levels(process, steps, ends)
+            return recipe.levels(steps)
         else:
             raise TimestepsError("Give `num_inference_steps`, `timesteps` or `sigmas`.")
-        if self.options.spacing == LEARNED:
+        if self._has_learned(self.options):
             what = "timesteps" if request.timesteps is not None else "sigmas"
             logger.info("The given %s are used, and not the grid learned from the model.", what)
         elif steps is not None and steps != len(levels) - 1:

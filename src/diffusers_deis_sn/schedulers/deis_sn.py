@@ -44,10 +44,10 @@ class DEISSNScheduler(ExponentialIntegrator):
             Diffusers' DEIS has).
         integrand: What is interpolated: "noise", the predicted eps, or "data", the predicted x_0; either is divided by
             its mean magnitude first, as the statistics have it.
-        timestep_spacing: "linspace", "leading", "trailing", "quadratic", "log_snr", "power_t" (uniform in t^(1/k)) or
-            "power_rho" (in rho^(1/k)); also "karras", "exponential" and "beta", which are what the three flags below
-            choose. A value that `from_config` finds in the config of another scheduler class is that scheduler's: it is
-            kept in the config for the way back and not used.
+        timestep_spacing: "linspace", "leading", "trailing", "power_t" (uniform in t^(1/k)), "power_rho" (in rho^(1/k)),
+            or "learned" from statistics with costs; the three flags below choose further grids. A value that
+            `from_config` finds in the config of another scheduler class is that scheduler's: it is kept in the config
+            for the way back and not used.
         grid_exponent: k of "power_t" and "power_rho"; 2 and 7 if None.
         start_time: Where a run starts, as a fraction of the process; for the grids that are not Diffusers' own.
         end_time: Where it ends, likewise, such as the papers' 1e-3 and 1e-4; `final_sigmas_type` decides if None.

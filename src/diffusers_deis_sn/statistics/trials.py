@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusers_deis_sn.core.grids import Ends
-from diffusers_deis_sn.core.spacing import SPACINGS, check_spacing
+from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, SPACINGS, check_spacing
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsError
 
 LEARNED = "learned"  # the grid of equal cost, which has no name of Diffusers
@@ -98,7 +98,9 @@ class Method:
     def options(self) -> dict[str, Any]:
         """Options of a scheduler, those that all recipes have in common among them."""
         gain = NO_LIMIT if self.corrector_gain is None else self.corrector_gain
-        return COMMON | asdict(self) | {"corrector_gain": gain}
+        flags = {f"use_{grid}_sigmas": self.timestep_spacing == grid for grid in FLAGGED_SPACINGS}
+        spacing = "trailing" if self.timestep_spacing in FLAGGED_SPACINGS else self.timestep_spacing
+        return COMMON | asdict(self) | flags | {"corrector_gain": gain, "timestep_spacing": spacing}
 
     def __str__(self) -> str:
         grid = self.timestep_spacing + (f" {self.grid_exponent:g}" if self.grid_exponent else "")
@@ -118,9 +120,6 @@ COMMON: dict[str, Any] = {
     "interpolation": "t",
     "lower_order_final": True,
     "end_time": None,
-    "use_karras_sigmas": False,
-    "use_exponential_sigmas": False,
-    "use_beta_sigmas": False,
     "cost": None,
     "velocity": "sigma",
     "normalise": True,

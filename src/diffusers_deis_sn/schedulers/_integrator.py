@@ -24,8 +24,8 @@ from diffusers_deis_sn.errors import DeisSnError, StepError
 from diffusers_deis_sn.hub.source import SIDE_FILE, find, side_file
 from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger, only_time
+from diffusers_deis_sn.schedulers._factors import scale_of
 from diffusers_deis_sn.schedulers._life import HUB_OPTIONS, made
-from diffusers_deis_sn.schedulers._options import scale_of
 from diffusers_deis_sn.schedulers._own_config import entries, registered, with_entries
 from diffusers_deis_sn.schedulers._planner import Planner, Request, Run, Times, followed
 from diffusers_deis_sn.schedulers._shelf import IN_MEMORY, SHELF

@@ -14,7 +14,8 @@ from diffusers_deis_sn.core.spacing import levels_from_sigmas, levels_from_times
 from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, TimestepsError
 from diffusers_deis_sn.learn.grid import Learned
 from diffusers_deis_sn.schedulers._contract import logger
-from diffusers_deis_sn.schedulers._options import Options, recipe_of, scale_of, tried_method
+from diffusers_deis_sn.schedulers._factors import recipe_of, scale_of, tried_method
+from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import LEARNED, Method

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
-from diffusers_deis_sn.statistics.cost import LocalCost
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
 from oracles import gaussian_corrector_cost, gaussian_predictor_cost
 
 
@@ -97,6 +98,28 @@ def edm_record(label: str = "log", times: int = 60, top: float = 80.0) -> ScoreS
     r = np.sqrt(2.0 / np.pi) * sigma / np.sqrt(0.25 + sigma**2)
     timesteps = 0.25 * np.log(sigma) if label == "log" else sigma
     return ScoreStatistics(timesteps, log_snr, r, costs=gaussian_costs(log_snr, (0.5,)))
+
+
+def flow_record(times: int = 60, train: int = 1000) -> ScoreStatistics:
+    """A flow-matching model on data N(0, 0.25), called with T sigma from 1 to T, noise alone; with both costs."""
+    process = FlowSchedule(train)
+    sigma = np.append(np.linspace(1.0 / train, 1.0, times, endpoint=False), 1.0)
+    rho = process.from_sigma(sigma)
+    log_snr = -2.0 * np.log(rho)
+    r = np.sqrt(2.0 / np.pi) * rho / np.sqrt(0.25 + rho**2)
+    origin = StatisticsOrigin(
+        noise_schedule=str(process), fingerprint=process.fingerprint, prediction_type="flow_prediction"
+    )
+    return ScoreStatistics(process.time(rho), log_snr, r, origin=origin, costs=gaussian_costs(log_snr, (0.5,)))
+
+
+def solver_cost(record: ScoreStatistics) -> ScoreStatistics:
+    """The record with a cost of the solver too: that of an even step in tau^(1/2), times a bump in log sigma."""
+    log_rho = record.log_rho
+    middle = 0.5 * (log_rho[1:] + log_rho[:-1])
+    values = np.diff(log_rho) ** 3 / np.cosh(middle) ** 3
+    costs = dict(record.costs)
+    return record.with_costs(**costs, solver=LocalCost(values, 0.01 * values, COST_ORDERS["solver"], 16))
 
 
 def published_content() -> dict[str, Any]:

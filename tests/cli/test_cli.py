@@ -240,8 +240,9 @@ def test_schedule_prints_the_lists_and_nothing_else(run, tmp_path):
 def test_schedule_has_every_option_of_the_library(run, tmp_path):
     record = costed_record()
     record.save(tmp_path)
-    levels = learned_levels(record, 6, "predictor", "unit", "sigma_min")
+    levels = learned_levels(record, 6, "predictor", "unit", "sigma_min", 0.4)
     options = ("--steps", 6, "--cost", "predictor", "--velocity", "unit", "--end", "sigma_min", "--format", "comfyui")
+    options += ("--spread", 0.4)
     code, text, error = run("schedule", tmp_path, *options)
     assert code == 0
     assert [float(one) for one in text.split(",")] == pytest.approx(levels, rel=1e-6)

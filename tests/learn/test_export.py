@@ -8,7 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    EDMEulerScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
@@ -18,18 +23,16 @@ from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, MissingCostError, ScheduleError, TimestepsError
 from diffusers_deis_sn.learn.export import (
     FORMATS,
-    call_times,
     cost_with_velocity,
-    in_whole_times,
     learned_levels,
     schedule_summary,
     schedule_text,
-    whole_call_times,
 )
+from diffusers_deis_sn.learn.measured import path_of, whole_call_times
 from diffusers_deis_sn.learn.path import VELOCITIES, SchedulePath
 from diffusers_deis_sn.statistics.cost import COST_ORDERS
 from oracles import SD_BETAS, statistics_of
-from records import costed_record, edm_record, gaussian_costs, gaussian_record
+from records import costed_record, edm_record, flow_record, gaussian_costs, gaussian_record, solver_cost
 from refusals import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
@@ -141,25 +144,6 @@ def test_a_run_to_the_cleanest_level_names_it_last():
 # ----------------------------------------------------------------------------------------------------------- the times
 
 
-@pytest.mark.parametrize("record", [gaussian_record(times=200), edm_record(), edm_record("sigma")])
-def test_times_between_the_measured_ones_are_those_of_the_process(record):
-    if in_whole_times(record):
-        exact = vp_schedule().time
-    else:
-        exact = (lambda rho: 0.25 * np.log(rho)) if record.timesteps[0] < 0.0 else (lambda rho: rho)
-    levels = np.exp(-0.5 * np.linspace(*record.log_snr[[0, -1]], 777))
-    span = record.timesteps[-1] - record.timesteps[0]
-    assert np.max(np.abs(call_times(record, levels) - exact(levels))) < 1e-4 * span
-    assert call_times(record, np.exp(-0.5 * record.log_snr)) == pytest.approx(record.timesteps, rel=1e-9, abs=1e-9)
-    ends = call_times(record, [1e-9, 1e9])
-    assert ends.tolist() == pytest.approx(record.timesteps[[0, -1]].tolist())
-
-
-def test_tables_have_whole_times_and_continua_have_none():
-    assert in_whole_times(costed_record()) and in_whole_times(costed_record(SD))
-    assert not in_whole_times(edm_record("log")) and not in_whole_times(edm_record("sigma"))
-
-
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("noise", [vp_schedule(), SD], ids=["ddpm", "sd"])
 def test_times_are_the_nearest_whole_ones(steps, noise):
@@ -233,6 +217,46 @@ def test_the_scheduler_of_this_package_learns_the_same_run(steps, cost, final):
     scheduler.set_timesteps(steps)
     apart = np.max(np.abs(np.array(lists["timesteps"]) - scheduler.timesteps.numpy()))
     assert apart <= (0 if steps <= 30 else 1)  # of many, one may lie half-way between two
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 10, 30])
+@pytest.mark.parametrize("spread", [None, 0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("record", "config"),
+    [
+        (costed_record(SD, 1.0, np.arange(0.0, 1000.0, 3.0)), EulerDiscreteScheduler(**SD_BETAS).config),
+        (edm_record(), EDMEulerScheduler().config),
+        (flow_record(), FlowMatchEulerDiscreteScheduler().config),
+    ],
+    ids=["vp", "edm", "flow"],
+)
+@pytest.mark.parametrize("cost", ["solver", "corrector"])
+def test_the_scheduler_runs_the_levels_that_are_printed(record, config, cost, spread, steps):
+    """Whatever the process, with a part spread evenly and without, and where a run starts from noise alone."""
+    record = solver_cost(record)
+    scheduler = ScoreOptimalScheduler.from_config(config, cost=cost, spread=spread, stats=record)
+    scheduler.set_timesteps(steps)
+    lists = read(schedule_text(record, steps, cost=cost, spread=spread))
+    printed = lists["sigmas"] if lists["sigmas"][-1] == 0.0 else [*lists["sigmas"], 0.0]
+    assert printed == pytest.approx(scheduler.sigmas.tolist(), rel=1e-5)
+    apart = np.abs(np.array(lists["timesteps"]) - scheduler.timesteps.numpy())
+    assert np.max(apart) <= (0.51 if path_of(record) == "vp" else 1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10])
+def test_flow_schedulers_of_diffusers_take_the_lists_as_they_are(steps):
+    lists = read(schedule_text(flow_record(), steps))
+    assert lists["sigmas"][0] == 1.0 and len(lists["sigmas"]) == steps
+    euler, ours = (
+        FlowMatchEulerDiscreteScheduler(),
+        DEISSNScheduler.from_config(FlowMatchEulerDiscreteScheduler().config),
+    )
+    for scheduler in (euler, ours):
+        scheduler.set_timesteps(sigmas=lists["sigmas"])
+        assert scheduler.sigmas.tolist() == pytest.approx([*lists["sigmas"], 0.0], rel=1e-6)
+        assert scheduler.timesteps.tolist() == pytest.approx(lists["timesteps"], rel=1e-6)
+    comfyui = [float(one) for one in schedule_text(flow_record(), steps, "comfyui").split(",")]
+    assert comfyui == [*lists["sigmas"], 0.0]
 
 
 @pytest.mark.parametrize("steps", STEPS)

@@ -8,18 +8,25 @@ from dataclasses import replace
 import matplotlib
 import numpy as np
 import pytest
+from diffusers import FlowMatchEulerDiscreteScheduler
 
 from diffusers_deis_sn.core.spacing import spaced_levels
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import MissingCostError, ScheduleError, TimestepsError
 from diffusers_deis_sn.learn.export import learned_levels
+from diffusers_deis_sn.learn.grid import PATH_TOP
 from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.plots.schedule import STRETCHES, named_levels, schedule_figure
 from oracles import SD_BETAS
-from records import costed_record, edm_record, gaussian_record
+from records import costed_record, edm_record, flow_record, gaussian_record, solver_cost
 from refusals import refused
 
-RECORDS = {"table": costed_record(times=30), "fine table": costed_record(times=500), "edm": edm_record()}
+RECORDS = {
+    "table": costed_record(times=30),
+    "fine table": costed_record(times=500),
+    "edm": edm_record(),
+    "flow": flow_record(),
+}
 
 
 def line(axes, label: str):
@@ -194,3 +201,28 @@ def test_without_matplotlib_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"diffusers-deis-sn\[plot\]"):
         schedule_figure(costed_record())
+
+
+@pytest.mark.parametrize("steps", [2, 10])
+def test_flows_are_drawn_below_noise_alone_beside_the_grids_of_diffusers(steps):
+    """Noise alone has no level on a logarithmic axis; it stands where steps begin."""
+    record = flow_record()
+    _, length, levels = schedule_figure(record, steps).axes
+    assert line(length, "calls").get_ydata() == pytest.approx(np.arange(steps, 0, -1) / steps, abs=1e-9)
+    drawn = rows(levels)
+    assert {levels[0] for levels in drawn.values()} == {PATH_TOP}
+    assert drawn["equal corrector cost"][1:] == pytest.approx(learned_levels(record, steps)[1:-1])
+    for title, flag in (("Karras, ρ = 7", "use_karras_sigmas"), ("log-linear", "use_exponential_sigmas")):
+        euler = FlowMatchEulerDiscreteScheduler(**{flag: True})
+        euler.set_timesteps(steps)
+        sigma = euler.sigmas[1:steps].double().numpy()
+        assert drawn[title][1:] == pytest.approx(sigma / (1.0 - sigma), rel=1e-4)
+
+
+def test_the_path_of_the_solver_is_drawn_with_the_share_that_is_spread():
+    record = solver_cost(costed_record(times=200))
+    length = schedule_figure(record, 9, "solver").axes[1]
+    assert line(length, "solver").get_label() == f"solver, length {SchedulePath.of(record, 'solver').path_length:.3g}"
+    sigma, share = line(length, "calls").get_xydata().T
+    assert sigma == pytest.approx(learned_levels(record, 9, "solver")[:-1])
+    assert share == pytest.approx(np.arange(9, 0, -1) / 9, abs=1e-9)

@@ -146,6 +146,10 @@ def schedule(
     cost: Annotated[Cost | None, typer.Option(help="Cost that all steps shall share; the solver's if known.")] = None,
     velocity: Annotated[Velocity, typer.Option(help="Velocity v(sigma) in the cost.")] = Velocity.sigma,
     end: Annotated[End, typer.Option(help="End of the run: clean data, or the cleanest measured level.")] = End.zero,
+    spread: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Share that is spread evenly over time; .3 of the solver's cost."),
+    ] = None,
 ) -> None:
     """Print the time grid of equal cost, as plain lists for Diffusers, ComfyUI, AUTOMATIC1111 or Forge."""
     from diffusers_deis_sn.learn.export import schedule_summary, schedule_text
@@ -154,9 +158,9 @@ def schedule(
 
     statistics = ScoreStatistics.load(file)
     chosen = cost.value if cost else preferred_cost(statistics.costs, velocity.value)
-    text = schedule_text(statistics, steps, form.value, chosen, velocity.value, end.value)
+    text = schedule_text(statistics, steps, form.value, chosen, velocity.value, end.value, spread)
     # On stderr, so that stdout is the lists alone and can be piped.
-    typer.echo(schedule_summary(statistics, steps, chosen, velocity.value), err=True)
+    typer.echo(schedule_summary(statistics, steps, chosen, velocity.value, spread), err=True)
     typer.echo(text)
 
 

@@ -56,11 +56,7 @@ class Learned:
             MissingCostError: The cost is not there.
             ScheduleError: Costs that are no path.
         """
-        cost = cost or preferred_cost(statistics.costs, velocity)
-        if spread is None:
-            spread = SPREAD if cost == "solver" else 0.0
-        path = SchedulePath.of(statistics, cost, velocity)
-        return cls(path.spread(float(spread), process.progress(path.levels) ** (1.0 / EVEN)))
+        return cls(learned_path(statistics, process.progress(np.exp(statistics.log_rho)), cost, velocity, spread))
 
     def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
         """See `core.grids.Grid`. Raises ScheduleError for a start above the path."""
@@ -102,3 +98,30 @@ class Learned:
                 f"The costs are known up to the noise level {top:.6g}, tau = {process.progress(top):.3g}, and runs "
                 f"start at {start:.6g}. Measure them on full runs (text to image, or strength=1), or set start_time."
             )
+
+
+def learned_path(
+    statistics: ScoreStatistics,
+    tau: Array,
+    cost: str | None = None,
+    velocity: str = "sigma",
+    spread: float | None = None,
+) -> SchedulePath:
+    """The path that steps share equally: of a cost, a part of it spread evenly in tau^(1/2).
+
+    Args:
+        statistics: With costs.
+        tau: `progress` of the measured levels, up to a constant factor; (K,).
+        cost: See `Learned.of`, likewise the next two.
+        velocity: v of the cost.
+        spread: Share that is spread evenly.
+
+    Raises:
+        MissingCostError: The cost is not there.
+        ScheduleError: Costs that are no path, or a share that is none.
+    """
+    cost = cost or preferred_cost(statistics.costs, velocity)
+    if spread is None:
+        spread = SPREAD if cost == "solver" else 0.0
+    path = SchedulePath.of(statistics, cost, velocity)
+    return path.spread(float(spread), np.asarray(tau, dtype=np.float64) ** (1.0 / EVEN))

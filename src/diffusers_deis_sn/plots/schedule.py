@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Power
-from diffusers_deis_sn.learn.export import cost_with_velocity, in_whole_times, learned_levels
+from diffusers_deis_sn.learn import measured
+from diffusers_deis_sn.learn.export import cost_with_velocity, learned_levels
+from diffusers_deis_sn.learn.grid import PATH_TOP, learned_path
 from diffusers_deis_sn.learn.path import Array, SchedulePath
 from diffusers_deis_sn.plots.figures import BAND, title
 from diffusers_deis_sn.plots.style import BLUE, GREEN, INK, MUTED, ORANGE, house_style, panels
@@ -30,8 +33,9 @@ def schedule_figure(
 
     At the left the speed L^(1/p) / d log sigma of every cost in the record, as a share of its path, so that the area
     below each curve is one; the band is what two standard errors of L either side make of it. In the middle the same,
-    added up, with the levels of the calls: equal steps of length, read off on sigma. At the right those levels beside
-    named grids.
+    added up, with the levels of the calls: equal steps of length, read off on sigma; the solver's path with the share
+    that is spread evenly (`learn.grid.Learned`). At the right those levels beside named grids. Noise alone, where flows
+    start, has no level, and is drawn at that below which steps begin.
 
     Args:
         statistics: A record with costs.
@@ -49,24 +53,31 @@ def schedule_figure(
         TimestepsError: No step.
     """
     cost = cost or preferred_cost(statistics.costs, velocity)
-    chosen = learned_levels(statistics, steps, cost, velocity)[:-1]
     names = [cost, *(name for name in COST_ORDERS if name in statistics.costs and name != cost)]
-    paths = {name: SchedulePath.of(statistics, name, velocity) for name in names}
+    tau = measured.progress(statistics)
+    paths = {name: learned_path(statistics, tau, name, velocity) for name in names}
     rows = {name: learned_levels(statistics, steps, name, velocity)[:-1] for name in names}
+    edge = PATH_TOP if measured.starts_from_noise(statistics) else np.inf
+    symbol = "σ / α" if measured.path_of(statistics) == "flow" else "σ"
     with house_style():
         figure, (local, length, levels) = panels(3)
-        low, high = paths[cost].levels[[0, -1]]
+        low, high = np.minimum(paths[cost].levels[[0, -1]], edge)
         for axes in (local, length, levels):
-            axes.set(xscale="log", xlim=(low / 1.25, high * 1.25), xlabel="noise level σ  (clean data at the left)")
+            axes.set(
+                xscale="log", xlim=(low / 1.25, high * 1.25), xlabel=f"noise level {symbol}  (clean data at the left)"
+            )
             axes.xaxis.set_major_formatter("{x:g}")
-        for name, path in paths.items():
+        lengths = {}
+        for name in names:
+            path = SchedulePath.of(statistics, name, velocity)
+            lengths[name] = path.path_length
             _draw_speed(local, name, path, cost_with_velocity(statistics, name, velocity))
         local.fill_between([], [], color=MUTED, alpha=0.22, linewidth=0, label="± 2 standard errors")
         local.set(title="local cost", ylabel="share of the path per unit of ln σ")
         local.set_ylim(0.0, 1.4 * local.get_ylim()[1])  # room for the legend
         local.legend(loc="upper left")
-        _draw_length(length, paths, cost, chosen)
-        _draw_rows(levels, rows, named_levels(statistics, steps))
+        _draw_length(length, paths, lengths, cost, rows[cost], edge)
+        _draw_rows(levels, rows, named_levels(statistics, steps), edge)
         heading = title(statistics, statistics.cost(cost).num_samples)
         heading += "" if velocity == "sigma" else f", v = {velocity}"
         figure.suptitle(heading, x=0.01, horizontalalignment="left", fontsize=10.0, wrap=True)
@@ -78,15 +89,17 @@ def named_levels(statistics: ScoreStatistics, steps: int) -> dict[str, Array]:
 
     All start at the noisiest measured level. Karras' with rho = 7 and the one uniform in log sigma make their last call
     at the cleanest; the one uniform in t, "trailing", a step before it. Where t is sigma or its logarithm, sigma is
-    taken for it.
+    taken for it. Of flows sigma is that of Diffusers, rho / (1 + rho).
     """
     ramp = np.linspace(0.0, 1.0, steps)
-    known = statistics.log_rho
-    bottom, top = float(np.exp(known[0])), float(np.exp(known[-1]))
+    known, flow = statistics.log_rho, measured.path_of(statistics) == "flow"
+    bottom, top = measured.as_sigma(statistics, np.exp(known[[0, -1]])).tolist()
     grids = {f"Karras, ρ = {KARRAS.exponent:g}": KARRAS.ramp(top, bottom, ramp)}
     grids["log-linear"] = LOG_LINEAR.ramp(top, bottom, ramp)
+    if flow:
+        grids = {name: FlowSchedule().from_sigma(levels) for name, levels in grids.items()}
     trailing = np.arange(steps) / steps
-    if not in_whole_times(statistics):
+    if measured.path_of(statistics) == "ve":
         return grids | {"linear in σ": top + trailing * (bottom - top)}
     first, last = statistics.timesteps[[-1, 0]]
     times = first + trailing * (last - first)
@@ -109,28 +122,50 @@ def _draw_speed(axes: Axes, name: str, path: SchedulePath, local: LocalCost) -> 
     axes.plot(middle, speed, color=COLOURS[name], label=f"{name}, p = {local.order}")
 
 
-def _draw_length(axes: Axes, paths: dict[str, SchedulePath], cost: str, chosen: Array) -> None:
-    """Share of the path below each level, and where the chosen levels lie on it."""
+def _length(path: SchedulePath, edge: float) -> float:
+    """Length of the path up to a level, or all of it."""
+    return float(path.position(min(edge, path.levels[-1])))
+
+
+def _draw_length(
+    axes: Axes, paths: dict[str, SchedulePath], lengths: dict[str, float], cost: str, chosen: Array, edge: float
+) -> None:
+    """Share of the path below each level, of what lies below noise alone, and where the chosen levels lie on it."""
     for name, path in paths.items():
         axes.plot(
             path.levels,
-            path.cumulative / path.path_length,
+            path.cumulative / _length(path, edge),
             color=COLOURS[name],
-            label=f"{name}, length {path.path_length:.3g}",
+            label=f"{name}, length {lengths[name]:.3g}",
         )
-    share = paths[cost].position(chosen) / paths[cost].path_length
-    axes.vlines(chosen, 0.0, share, color=COLOURS[cost], linewidth=0.7, alpha=0.5)
-    axes.plot(chosen, share, color=COLOURS[cost], marker="o", markersize=3.5, linestyle="none", label="calls")
+    share = paths[cost].position(np.minimum(chosen, edge)) / _length(paths[cost], edge)
+    axes.vlines(np.minimum(chosen, edge), 0.0, share, color=COLOURS[cost], linewidth=0.7, alpha=0.5)
+    axes.plot(
+        np.minimum(chosen, edge),
+        share,
+        color=COLOURS[cost],
+        marker="o",
+        markersize=3.5,
+        linestyle="none",
+        label="calls",
+    )
     axes.set(title="cumulative length", ylabel="share of the path below σ", ylim=(0.0, 1.04))
     axes.legend(loc="upper left")
 
 
-def _draw_rows(axes: Axes, learned: dict[str, Array], named: dict[str, Array]) -> None:
+def _draw_rows(axes: Axes, learned: dict[str, Array], named: dict[str, Array], edge: float) -> None:
     """One row of dots for each grid, the learned ones on top."""
     rows = {f"equal {name} cost": levels for name, levels in learned.items()} | named
     colours = [COLOURS[name] for name in learned] + [MUTED] * len(named)
     for place, (levels, colour) in enumerate(zip(rows.values(), colours, strict=True)):
-        axes.plot(levels, np.full(len(levels), place), color=colour, marker="o", markersize=4.0, linewidth=0.7)
+        axes.plot(
+            np.minimum(levels, edge),
+            np.full(len(levels), place),
+            color=colour,
+            marker="o",
+            markersize=4.0,
+            linewidth=0.7,
+        )
     axes.set(title="where the network is called", yticks=range(len(rows)))
     axes.set_yticklabels(list(rows), color=INK)
     axes.set_ylim(len(rows) - 0.5, -0.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -18,6 +17,10 @@ import torch
 from diffusers import DiffusionPipeline, SD3Transformer2DModel
 from PIL import Image
 
+import tiny_emoji
+import tiny_text
+import train_tiny_flow
+import trainer
 from diffusers_deis_sn import DEISSNScheduler
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,15 +36,6 @@ image = pipe("red apple", num_inference_steps=10, generator=torch.Generator().ma
 image.save(sys.argv[2])
 assert not any(name.split(".")[0] == "diffusers_deis_sn" for name in sys.modules)
 """
-
-
-def example(name: str) -> Any:
-    """A program of examples/ as a module."""
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.pop(0)
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +125,11 @@ def test_the_cards_figures_are_the_logs() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.exists(), reason="needs the emoji")
 def test_the_judge_finds_what_was_drawn(pipe: Any) -> None:
-    emoji = example("tiny_emoji")
-    every = emoji.load_emoji(DATA)
-    judge = emoji.Judge.load(ROOT / "examples/models/emoji-judge/judge.safetensors")
+    every = tiny_emoji.load_emoji(DATA)
+    judge = tiny_emoji.Judge.load(ROOT / "examples/models/emoji-judge/judge.safetensors")
     asked = torch.arange(0, len(every), 50)
     pictures = torch.from_numpy(draw(pipe, [every.names[i] for i in asked])).permute(0, 3, 1, 2) * 2.0 - 1.0
-    found = emoji.hits(judge.ranks(pictures.float(), asked, every.all()))
+    found = tiny_emoji.hits(judge.ranks(pictures.float(), asked, every.all()))
     claimed = json.loads((MODEL / "training.json").read_text())["retrieval"]["50 steps, guidance 3"]
     assert found["top 1"] > claimed["top 1"] - 0.2
 
@@ -145,7 +138,6 @@ def test_the_judge_finds_what_was_drawn(pipe: Any) -> None:
 
 
 def test_one_counted_token_stands_for_many() -> None:
-    flow = example("train_tiny_flow")
     torch.manual_seed(0)
     transformer = SD3Transformer2DModel(
         sample_size=4,
@@ -165,7 +157,7 @@ def test_one_counted_token_stands_for_many() -> None:
     with torch.no_grad():
         many = torch.cat([tokens, torch.zeros(2, 40, 6)], dim=1)
         wanted = transformer(sample, many, pooled, torch.tensor([900.0, 20.0])).sample
-        counted = flow.CountedAttention()
+        counted = train_tiny_flow.CountedAttention()
         counted.log_count = torch.tensor([40.0, 40.0]).log()
         transformer.set_attn_processor(counted)
         one = torch.cat([tokens, torch.zeros(2, 1, 6)], dim=1)
@@ -173,8 +165,7 @@ def test_one_counted_token_stands_for_many() -> None:
 
 
 def test_every_word_is_one_token_and_spelled_words_work() -> None:
-    text = example("tiny_text")
-    tokenizer = text.word_tokenizer(["zebra", "bread basket", "car", "carrot", "keycap 7", "smiling face"])
+    tokenizer = tiny_text.word_tokenizer(["zebra", "bread basket", "car", "carrot", "keycap 7", "smiling face"])
     for word in ("zebra", "bread", "car", "carrot", "7", "smiling"):
         assert len(tokenizer(word).input_ids) == 3, word
     assert len(tokenizer("Zebra CAR").input_ids) == 4
@@ -182,15 +173,13 @@ def test_every_word_is_one_token_and_spelled_words_work() -> None:
 
 
 def test_captions_are_the_name_most_of_the_time() -> None:
-    emoji = example("tiny_emoji")
-    captions = emoji.variants("smiling face with sunglasses", "face glasses")
+    captions = tiny_emoji.variants("smiling face with sunglasses", "face glasses")
     assert len(captions) == 20 and captions.count("") == 2 and "face glasses" in captions
     assert captions.count("smiling face with sunglasses") == 15
     assert {"smiling with sunglasses", "smiling face sunglasses"} <= set(captions)
 
 
 def test_the_npm_package_gives_what_the_arrays_give(tmp_path: Path) -> None:
-    emoji = example("tiny_emoji")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (3, 64, 64, 4), dtype=np.uint8)
     names, categories = ["RED APPLE", "Some Flag", "rocket"], ["Food & Drink", "Flags", "Travel & Places"]
@@ -205,25 +194,23 @@ def test_the_npm_package_gives_what_the_arrays_give(tmp_path: Path) -> None:
     (tmp_path / "package/emoji.json").write_text(json.dumps(entries))
     lower = [name.lower() for name in names]
     np.savez(tmp_path / "x.npz", images=images, names=lower, categories=categories, subcategories=kinds)
-    unpacked, arrays = emoji.load_emoji(tmp_path / "package"), emoji.load_emoji(tmp_path / "x.npz")
+    unpacked, arrays = tiny_emoji.load_emoji(tmp_path / "package"), tiny_emoji.load_emoji(tmp_path / "x.npz")
     assert unpacked.names == arrays.names == ["red apple", "rocket"]
     assert unpacked.kinds == arrays.kinds == ["food fruit", "transport air"]
     assert torch.equal(unpacked.pictures, arrays.pictures)
 
 
 def test_the_judge_counts_the_nearer_ones() -> None:
-    emoji = example("tiny_emoji")
     torch.manual_seed(0)
-    judge, gallery = emoji.Judge(5).eval(), torch.rand(5, 3, 64, 64) * 2.0 - 1.0
+    judge, gallery = tiny_emoji.Judge(5).eval(), torch.rand(5, 3, 64, 64) * 2.0 - 1.0
     assert judge.ranks(gallery, torch.arange(5), gallery).tolist() == [0] * 5
     swapped = judge.ranks(gallery[:2], torch.tensor([1, 0]), gallery)
     assert all(rank >= 1 for rank in swapped.tolist())
-    assert emoji.hits(torch.tensor([0, 4, 5, 9])) == {"top 1": 0.25, "top 5": 0.5}
+    assert tiny_emoji.hits(torch.tensor([0, 4, 5, 9])) == {"top 1": 0.25, "top 5": 0.5}
 
 
 @pytest.mark.parametrize("faster", ["no", "bf16"])
 def test_the_faster_precision_is_chosen(faster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = example("trainer")
     monkeypatch.setattr(trainer, "PROBE_SECONDS", 0.05)
     model = torch.nn.Linear(2, 1)
     options = Namespace(output=tmp_path, mixed_precision="auto", cpu=True)

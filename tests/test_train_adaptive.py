@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+import train_adaptive
 from oracles import SD_BETAS, Mixture, vp_schedule
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,12 +40,6 @@ def rows(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """What was measured, by problem and schedule."""
     problems = json.loads((folder / "results.json").read_text())["problems"]
     return {(problem["name"], row["schedule"]): problem | row for problem in problems for row in problem["rows"]}
-
-
-@pytest.fixture
-def example(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    return importlib.import_module("train_adaptive")
 
 
 def test_both_problems_are_run_on_all_schedules(rows: dict[tuple[str, str], dict[str, Any]]) -> None:
@@ -78,10 +72,10 @@ def test_only_the_adaptive_schedule_comes_to_equal_costs(rows: dict[tuple[str, s
         assert all(last < 0.95 * rows[problem, name]["ratio"][1] for name in NAMES[:2])
 
 
-def test_networks_learn(rows: dict[tuple[str, str], dict[str, Any]], example: Any) -> None:
-    for problem in example.problems(quick=True):
-        untrained = example.Network(problem.centres.shape[1], problem.width, problem.gain)
-        start = example.judge(problem, untrained, np.geomspace(problem.top, problem.bottom, 31))
+def test_networks_learn(rows: dict[tuple[str, str], dict[str, Any]]) -> None:
+    for problem in train_adaptive.problems(quick=True):
+        untrained = train_adaptive.Network(problem.centres.shape[1], problem.width, problem.gain)
+        start = train_adaptive.judge(problem, untrained, np.geomspace(problem.top, problem.bottom, 31))
         learned = rows[problem.name, "log-linear"]  # which has enough levels where there is something to learn
         for measure in ("score_error", "gap"):
             assert learned[measure] < 0.98 * start[measure]
@@ -99,16 +93,16 @@ def test_the_table_and_the_figure_are_written(folder: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ the truth
 
 
-def test_the_exact_score_is_the_gradient_of_the_exact_density(example: Any) -> None:
-    for problem, sigma in zip(example.problems(quick=True), (0.4, 1.3), strict=True):
+def test_the_exact_score_is_the_gradient_of_the_exact_density() -> None:
+    for problem, sigma in zip(train_adaptive.problems(quick=True), (0.4, 1.3), strict=True):
         y = problem.draw(6, torch.Generator().manual_seed(0)).double() + sigma
         y.requires_grad_()
         (score,) = torch.autograd.grad(problem.log_density(y, sigma).sum(), y)
         torch.testing.assert_close(problem.epsilon(y, sigma).detach(), -sigma * score)
 
 
-def test_the_exact_score_is_that_of_the_mixture_oracle(example: Any) -> None:
-    problem = example.problems(quick=True)[1]
+def test_the_exact_score_is_that_of_the_mixture_oracle() -> None:
+    problem = train_adaptive.problems(quick=True)[1]
     oracle = Mixture(vp_schedule(**SD_BETAS), problem.centres.double(), problem.bandwidth)
     for rho in (0.07, 0.6, 5.0):
         y = problem.draw(6, torch.Generator().manual_seed(0)).double() + rho
@@ -116,20 +110,22 @@ def test_the_exact_score_is_that_of_the_mixture_oracle(example: Any) -> None:
         torch.testing.assert_close(problem.epsilon(y, rho), oracle.epsilon_at(alpha * y, rho))
 
 
-def test_densities_integrate_to_one(example: Any) -> None:
-    problem = example.problems(quick=True)[0]
+def test_densities_integrate_to_one() -> None:
+    problem = train_adaptive.problems(quick=True)[0]
     y = torch.linspace(-60.0, 60.0, 24001, dtype=torch.float64)[:, None]
     for sigma in (0.02, 0.5, 8.0):
         assert torch.trapezoid(problem.log_density(y, sigma).exp(), y[:, 0]).item() == pytest.approx(1.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("case", ["bimodal", "normal in five dimensions"])
-def test_the_flow_of_the_exact_score_has_the_exact_likelihood(case: str, example: Any) -> None:
+def test_the_flow_of_the_exact_score_has_the_exact_likelihood(case: str) -> None:
     """Signs give the divergence exactly on the line, and wherever the Jacobian is a multiple of the identity."""
     centres = torch.tensor([[-1.0], [1.0]]) if case == "bimodal" else torch.zeros(1, 5)
-    problem = replace(example.problems(quick=True)[0], centres=centres, bandwidth=0.2, top=500.0)
+    problem = replace(train_adaptive.problems(quick=True)[0], centres=centres, bandwidth=0.2, top=500.0)
     y = problem.draw(20, torch.Generator().manual_seed(0)).double()
     truth = problem.log_density(y, problem.bottom)
-    coarse, fine = (example.log_likelihood(problem.epsilon, y, problem.top, problem.bottom, n) for n in (100, 200))
+    coarse, fine = (
+        train_adaptive.log_likelihood(problem.epsilon, y, problem.top, problem.bottom, n) for n in (100, 200)
+    )
     assert (fine - truth).abs().max() < 0.3 * (coarse - truth).abs().max() < 0.05  # of order two
     assert (fine + (fine - coarse) / 3.0 - truth).abs().max() < 2e-3

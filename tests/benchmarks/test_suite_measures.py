@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-
-BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")
-sys.path.insert(0, BENCHMARKS)
-try:
-    from suite import measures
-    from suite.rows import packed, unpacked
-finally:
-    sys.path.remove(BENCHMARKS)
+from suite import measures
+from suite.rows import packed, unpacked
 
 
 def test_the_error_of_a_sample_is_its_rms_distance() -> None:

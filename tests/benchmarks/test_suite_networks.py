@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,15 +17,11 @@ from diffusers import (
     FlowMatchHeunDiscreteScheduler,
     UniPCMultistepScheduler,
 )
+from suite import architectures, judges, networks, pictures, train, training
 
 from diffusers_deis_sn import DEISSNScheduler, calibrate
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-try:
-    from suite import architectures, judges, networks, pictures, train, training
-finally:
-    sys.path.remove(str(ROOT / "benchmarks"))
 
 NAMES = tuple(networks.NETWORKS)
 CLASSIC = (DPMSolverMultistepScheduler, UniPCMultistepScheduler)

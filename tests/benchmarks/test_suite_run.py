@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from suite import cells, report, rows
+from suite import runner as run
+from suite.extra_problems import Exact
+from suite.measures import geometric_mean, rms
 
 from diffusers_deis_sn.core.vp import vp_schedule
 from oracles import SD_BETAS, Gaussian
-
-BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")
-sys.path.insert(0, BENCHMARKS)
-try:
-    from suite import cells, report, rows
-    from suite import runner as run
-    from suite.extra_problems import Exact
-    from suite.measures import geometric_mean, rms
-finally:
-    sys.path.remove(BENCHMARKS)
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 CHOSEN = ("DDIM", "DPM++ 2M", "Heun", "DEIS", "DEIS-SN")

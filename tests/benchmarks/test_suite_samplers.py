@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import logging
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from diffusers import DDIMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
+from suite.extra_problems import Exact, LoopPipeline, in_turn
+from suite.measures import rms, sample_errors
+from suite.problems import Loop, Problem, Text
+from suite.reference import converged
+from suite.samplers import family_of, ours, rivals
 from torch import Tensor
 
 from diffusers_deis_sn.core.vp import vp_schedule
 from oracles import SD_BETAS, Gaussian
 from tiny_pipelines import BUILDERS
-
-BENCHMARKS = str(Path(__file__).resolve().parents[2] / "benchmarks")
-sys.path.insert(0, BENCHMARKS)
-try:
-    from suite.extra_problems import Exact, LoopPipeline, in_turn
-    from suite.measures import rms, sample_errors
-    from suite.problems import Loop, Problem, Text
-    from suite.reference import converged
-    from suite.samplers import family_of, ours, rivals
-finally:
-    sys.path.remove(BENCHMARKS)
 
 GAUSSIAN = Gaussian(vp_schedule(**SD_BETAS))
 SAMPLES, SEED = 16, 1

@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import pickle
+from dataclasses import fields
 from pathlib import Path
 
 import diffusers
@@ -28,12 +29,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import diffusers_deis_sn
-from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.coefficients import INTERPOLATIONS
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.core.spacing import FINAL_SIGMAS, INTEGER_SPACINGS, SPACINGS
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
+from diffusers_deis_sn.hub.download import HubOptions
+from diffusers_deis_sn.schedulers._options import Options
+from diffusers_deis_sn.schedulers._typed import FromConfig
 from oracles import DDPM_BETAS, SD_BETAS, Gaussian, named, start_noise
 from records import gaussian_record
 from trace_syncs import trace
@@ -132,6 +136,18 @@ def test_constructor_has_no_argument_that_other_schedulers_choke_on():
     parameters = inspect.signature(DEISSNScheduler.__init__).parameters
     assert not {"algorithm_type", "solver_type"} & set(parameters)
     assert not [p for p in parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
+
+
+def test_an_option_is_known_wherever_options_are_listed():
+    """To the constructors, to the options that runs are made of, and to type checkers."""
+    known = set().union(
+        *(inspect.signature(kind.__init__).parameters for kind in (DEISSNScheduler, ScoreOptimalScheduler))
+    )
+    known -= {"self", "stats"}
+    typed = set(FromConfig.__annotations__)
+    assert {one.name for one in fields(Options)} == known - {"variance_type"}  # which runs have no use for
+    of_statistics = {"base_model", "index", "subfolder", "revision", *(one.name for one in fields(HubOptions))}
+    assert typed == known | of_statistics | {"shift"}  # what flow-matching schedulers call flow_shift
 
 
 @pytest.mark.parametrize("config", [DDPM_BETAS, SD_BETAS, {"beta_schedule": "squaredcos_cap_v2"}], ids=str)

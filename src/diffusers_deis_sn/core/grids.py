@@ -259,7 +259,7 @@ Ramp = Callable[[float, float, Array], Array]
 def check_steps(process: NoiseSchedule, steps: int, last: float) -> int:
     """`steps` as an int. Raises TimestepsError if it is no number of steps that can end at the level `last`."""
     most = len(process) - (last >= process.bottom)
-    number = steps if isinstance(steps, int | float | np.number) and not isinstance(steps, bool) else 0
+    number = steps if is_number(steps) else 0
     if not 1 <= number <= most or number != int(number):
         raise TimestepsError(
             f"`num_inference_steps` must be a whole number from 1 to {most}, the number of training times that can be "
@@ -268,14 +268,18 @@ def check_steps(process: NoiseSchedule, steps: int, last: float) -> int:
     return int(number)
 
 
-def _unmoved(grid: Grid, ends: Ends) -> Ends:
-    """The ends, if they are those of whole training times. Raises ConfigurationError otherwise."""
+def check_unmoved(spacing: str, ends: Ends) -> None:
+    """Raise ConfigurationError unless the ends are those that whole training times of this name have."""
     if ends.moved:
-        name = type(grid).__name__.lower()
         raise ConfigurationError(
-            f"`start_time` and `end_time` move the ends of continuous grids, and timestep_spacing={name!r} has "
+            f"`start_time` and `end_time` move the ends of continuous grids, and timestep_spacing={spacing!r} has "
             "Diffusers' whole training times. Use 'power_t' with grid_exponent=1 for uniform times."
         )
+
+
+def _unmoved(grid: Grid, ends: Ends) -> Ends:
+    """The ends, once checked."""
+    check_unmoved(type(grid).__name__.lower(), ends)
     return ends
 
 

@@ -15,6 +15,7 @@ from diffusers_deis_sn.core.grids import (
     Power,
     Trailing,
     check_steps,
+    check_unmoved,
     is_number,
 )
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
@@ -47,11 +48,8 @@ def check_spacing(spacing: str, exponent: float | None, ends: Ends) -> None:
             f"`grid_exponent` belongs to timestep_spacing='power_t' and 'power_rho', got {exponent!r} for "
             f"{spacing!r}. Leave it out, or choose one of the two."
         )
-    if spacing in INTEGER_SPACINGS and ends.moved:
-        raise ConfigurationError(
-            f"`start_time` and `end_time` move the ends of continuous grids, and timestep_spacing={spacing!r} has "
-            "Diffusers' whole training times. Use 'power_t' with grid_exponent=1 for uniform times."
-        )
+    if spacing in INTEGER_SPACINGS:
+        check_unmoved(spacing, ends)
 
 
 def named_grid(spacing: str, exponent: float | None = None, offset: int = 0) -> Grid:

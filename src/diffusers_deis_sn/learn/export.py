@@ -66,8 +66,8 @@ def learned_levels(
         raise ConfigurationError(f"The end of a run must be one of {', '.join(FINAL_SIGMAS)}, got {final!r}.")
     path = learned_path(statistics, measured.progress(statistics), cost, velocity, spread)
     top = float(path.levels[-1])
-    noise_alone = measured.starts_from_noise(statistics) and top > PATH_TOP
-    levels = path.run(steps, PATH_TOP if noise_alone else top, 0.0 if final == "zero" else float(path.levels[0]))
+    start = min(top, PATH_TOP) if measured.starts_from_noise(statistics) else top
+    levels = path.run(steps, start, 0.0 if final == "zero" else float(path.levels[0]))
     levels[0] = top
     return levels
 

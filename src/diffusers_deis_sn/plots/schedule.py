@@ -55,29 +55,34 @@ def schedule_figure(
     cost = cost or preferred_cost(statistics.costs, velocity)
     names = [cost, *(name for name in COST_ORDERS if name in statistics.costs and name != cost)]
     tau = measured.progress(statistics)
-    paths = {name: learned_path(statistics, tau, name, velocity) for name in names}
-    rows = {name: learned_levels(statistics, steps, name, velocity)[:-1] for name in names}
+    measured_paths = {name: SchedulePath.of(statistics, name, velocity) for name in names}
+    shared_paths = {name: learned_path(statistics, tau, name, velocity) for name in names}
+    learned = {name: learned_levels(statistics, steps, name, velocity)[:-1] for name in names}
     edge = PATH_TOP if measured.starts_from_noise(statistics) else np.inf
     symbol = "σ / α" if measured.path_of(statistics) == "flow" else "σ"
     with house_style():
         figure, (local, length, levels) = panels(3)
-        low, high = np.minimum(paths[cost].levels[[0, -1]], edge)
+        low, high = np.minimum(measured_paths[cost].levels[[0, -1]], edge)
         for axes in (local, length, levels):
             axes.set(
                 xscale="log", xlim=(low / 1.25, high * 1.25), xlabel=f"noise level {symbol}  (clean data at the left)"
             )
             axes.xaxis.set_major_formatter("{x:g}")
-        lengths = {}
-        for name in names:
-            path = SchedulePath.of(statistics, name, velocity)
-            lengths[name] = path.path_length
+        for name, path in measured_paths.items():
             _draw_speed(local, name, path, cost_with_velocity(statistics, name, velocity))
         local.fill_between([], [], color=MUTED, alpha=0.22, linewidth=0, label="± 2 standard errors")
         local.set(title="local cost", ylabel="share of the path per unit of ln σ")
         local.set_ylim(0.0, 1.4 * local.get_ylim()[1])  # room for the legend
         local.legend(loc="upper left")
-        _draw_length(length, paths, lengths, cost, rows[cost], edge)
-        _draw_rows(levels, rows, named_levels(statistics, steps), edge)
+        for name, path in shared_paths.items():
+            _draw_length(length, name, path, measured_paths[name].path_length, edge)
+        _draw_calls(length, cost, shared_paths[cost], np.minimum(learned[cost], edge))
+        length.set(title="cumulative length", ylabel=f"share of the path below {symbol}", ylim=(0.0, 1.04))
+        length.legend(loc="upper left")
+        rows = {f"equal {name} cost": row for name, row in learned.items()} | named_levels(statistics, steps)
+        _draw_rows(
+            levels, {name: np.minimum(row, edge) for name, row in rows.items()}, [COLOURS[name] for name in names]
+        )
         heading = title(statistics, statistics.cost(cost).num_samples)
         heading += "" if velocity == "sigma" else f", v = {velocity}"
         figure.suptitle(heading, x=0.01, horizontalalignment="left", fontsize=10.0, wrap=True)
@@ -122,50 +127,25 @@ def _draw_speed(axes: Axes, name: str, path: SchedulePath, local: LocalCost) -> 
     axes.plot(middle, speed, color=COLOURS[name], label=f"{name}, p = {local.order}")
 
 
-def _length(path: SchedulePath, edge: float) -> float:
-    """Length of the path up to a level, or all of it."""
-    return float(path.position(min(edge, path.levels[-1])))
+def _draw_length(axes: Axes, name: str, path: SchedulePath, measured_length: float, edge: float) -> None:
+    """Share of the path below each level, of all that lies below noise alone."""
+    whole = path.position(min(edge, path.levels[-1]))
+    label = f"{name}, length {measured_length:.3g}"
+    axes.plot(path.levels, path.cumulative / whole, color=COLOURS[name], label=label)
 
 
-def _draw_length(
-    axes: Axes, paths: dict[str, SchedulePath], lengths: dict[str, float], cost: str, chosen: Array, edge: float
-) -> None:
-    """Share of the path below each level, of what lies below noise alone, and where the chosen levels lie on it."""
-    for name, path in paths.items():
-        axes.plot(
-            path.levels,
-            path.cumulative / _length(path, edge),
-            color=COLOURS[name],
-            label=f"{name}, length {lengths[name]:.3g}",
-        )
-    share = paths[cost].position(np.minimum(chosen, edge)) / _length(paths[cost], edge)
-    axes.vlines(np.minimum(chosen, edge), 0.0, share, color=COLOURS[cost], linewidth=0.7, alpha=0.5)
-    axes.plot(
-        np.minimum(chosen, edge),
-        share,
-        color=COLOURS[cost],
-        marker="o",
-        markersize=3.5,
-        linestyle="none",
-        label="calls",
-    )
-    axes.set(title="cumulative length", ylabel="share of the path below σ", ylim=(0.0, 1.04))
-    axes.legend(loc="upper left")
+def _draw_calls(axes: Axes, name: str, path: SchedulePath, calls: Array) -> None:
+    """Where the levels of the calls lie on the path; the first is at its top."""
+    share = path.position(calls) / path.position(calls[0])
+    axes.vlines(calls, 0.0, share, color=COLOURS[name], linewidth=0.7, alpha=0.5)
+    axes.plot(calls, share, color=COLOURS[name], marker="o", markersize=3.5, linestyle="none", label="calls")
 
 
-def _draw_rows(axes: Axes, learned: dict[str, Array], named: dict[str, Array], edge: float) -> None:
-    """One row of dots for each grid, the learned ones on top."""
-    rows = {f"equal {name} cost": levels for name, levels in learned.items()} | named
-    colours = [COLOURS[name] for name in learned] + [MUTED] * len(named)
+def _draw_rows(axes: Axes, rows: dict[str, Array], colours: list[str]) -> None:
+    """One row of dots for each grid; the first ones, which are learned, in their colours."""
+    colours = colours + [MUTED] * (len(rows) - len(colours))
     for place, (levels, colour) in enumerate(zip(rows.values(), colours, strict=True)):
-        axes.plot(
-            np.minimum(levels, edge),
-            np.full(len(levels), place),
-            color=colour,
-            marker="o",
-            markersize=4.0,
-            linewidth=0.7,
-        )
+        axes.plot(levels, np.full(len(levels), place), color=colour, marker="o", markersize=4.0, linewidth=0.7)
     axes.set(title="where the network is called", yticks=range(len(rows)))
     axes.set_yticklabels(list(rows), color=INK)
     axes.set_ylim(len(rows) - 0.5, -0.5)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import re
 
 import pytest
 
 from diffusers_deis_sn.errors import PublishError, StatisticsNotFoundError
-from diffusers_deis_sn.hub.files import write_together
-from diffusers_deis_sn.publish.card import CAPTIONS, card
-from diffusers_deis_sn.publish.folder import content, write_folder
+from diffusers_deis_sn.publish.folder import content
 from diffusers_deis_sn.publish.push import push, push_folder
 from diffusers_deis_sn.statistics import ScoreStatistics
 from fake_hub import TOKEN
@@ -25,73 +22,6 @@ DRAWN = {"normaliser.png": b"drawn before"}  # drawing takes longer than everyth
 
 def publish(repo_id: str, record: ScoreStatistics = RECORD, **options):
     return push(record, repo_id, files=DRAWN, **options)
-
-
-def metadata(text: str):
-    from huggingface_hub import ModelCard
-
-    return ModelCard(text).data
-
-
-# ------------------------------------------------------------------------------------------------------------- the card
-
-
-def test_the_card_says_what_the_hub_reads():
-    data = metadata(card(RECORD, "user/repo"))
-    assert (data.base_model, data.license, data.library_name) == ("someone/model", "mit", "diffusers-deis-sn")
-    assert data.tags == ["score-statistics", "deis-sn", "diffusers"]
-    assert data.pipeline_tag is None
-
-
-@pytest.mark.parametrize(
-    ("licence", "told", "name"),
-    [("MIT", "mit", None), (None, None, None), ("My own, for research", "other", "My own, for research")],
-)
-def test_the_licence_is_that_of_the_record(licence, told, name):
-    data = metadata(card(RECORD.with_origin(licence=licence), "user/repo"))
-    assert (data.license, data.to_dict().get("license_name")) == (told, name)
-    assert ("not recorded" in card(RECORD.with_origin(licence=licence), "user/repo")) == (licence is None)
-
-
-@pytest.mark.parametrize("model", [None, "a-local-folder", "user/repo@main"])
-def test_only_a_model_on_the_hub_is_linked(model):
-    text = card(RECORD.with_origin(base_model=model), "user/repo")
-    assert metadata(text).base_model is None
-    assert (model or "an unnamed model") in text
-
-
-def test_the_card_shows_figures_use_and_measured_table():
-    text = card(COSTED, "user/repo", figures=list(CAPTIONS), notes="By hand.")
-    assert COSTED.inspect() in text
-    assert 'stats="user/repo"' in text
-    assert 'from_pretrained("someone/model")' in text
-    for figure in CAPTIONS:
-        assert f"]({figure})" in text
-    assert "ScoreOptimalScheduler" in text
-    assert text.endswith("By hand.\n")
-    assert "ScoreOptimalScheduler" not in card(RECORD, "user/repo")
-
-
-def test_the_example_of_the_card_is_code():
-    example = re.search(r"```python\n(.*?)```", card(RECORD, "user/repo"), re.DOTALL)
-    compile(example[1], "card", "exec")
-
-
-def test_a_folder_is_written_the_same_twice(tmp_path):
-    changed = write_folder(RECORD, tmp_path, "user/repo")
-    assert sorted(path.name for path in changed) == ["README.md", "normaliser.png", FILE]
-    assert write_folder(RECORD, tmp_path, "user/repo") == []
-    assert b"matplotlib" not in (tmp_path / "normaliser.png").read_bytes().lower()
-
-
-def test_files_that_cannot_all_be_written_stay_as_they_were(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).write_text(f"old {name}")
-    (tmp_path / "z").mkdir()  # which no file can replace
-    with pytest.raises(OSError, match="z"):
-        write_together({tmp_path / name: b"new" for name in ("a", "b", "c", "z")})
-    (tmp_path / "z").rmdir()
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old a", "b": "old b"}
 
 
 # --------------------------------------------------------------------------------------------------------- what goes up

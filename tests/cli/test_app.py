@@ -6,13 +6,9 @@ import pytest
 import torch
 
 from diffusers_deis_sn import __version__
-from diffusers_deis_sn.cli import choices
 from diffusers_deis_sn.cli.app import main
-from diffusers_deis_sn.core.spacing import FINAL_SIGMAS
 from diffusers_deis_sn.learn.export import FORMATS, learned_levels, schedule_summary, schedule_text
-from diffusers_deis_sn.learn.path import VELOCITIES
 from diffusers_deis_sn.statistics import ScoreStatistics
-from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED
 from diffusers_deis_sn.statistics.origin import hash_prompts
 from records import costed_record, gaussian_record, tiny_record, write_published
 from tiny_pipelines import BUILDERS
@@ -247,20 +243,6 @@ def test_schedule_has_every_option_of_the_library(run, tmp_path):
     assert code == 0
     assert [float(one) for one in text.split(",")] == pytest.approx(levels, rel=1e-6)
     assert "predictor" in error and "v = unit" in error
-
-
-@pytest.mark.parametrize(
-    ("choice", "names"),
-    [
-        (choices.Form, FORMATS),
-        (choices.Cost, COST_ORDERS),
-        (choices.Probed, PROBED),
-        (choices.Velocity, VELOCITIES),
-        (choices.End, FINAL_SIGMAS),
-    ],
-)
-def test_choices_are_the_names_of_the_library(choice, names):
-    assert [one.value for one in choice] == list(names)
 
 
 def test_schedule_refuses_bad_input_in_one_line(run, tmp_path):

@@ -1,18 +1,21 @@
-"""Statistics beside a scheduler's config: there, known to be absent, or not known, which is another thing."""
+"""Where statistics are: what a name stands for, and beside a config there, known to be absent, or not known."""
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from diffusers_deis_sn.errors import StatisticsAccessError, StatisticsNotFoundError, StatisticsUnreachableError
-from diffusers_deis_sn.hub.source import SIDE_FILE, Located, find, side_file
+from diffusers_deis_sn.hub.source import PLACES, SIDE_FILE, Located, find, side_file
 from diffusers_deis_sn.statistics import ScoreStatistics
 from fake_hub import TOKEN
 from records import tiny_record
 from refusals import refused
 
+FILE = "score_statistics.safetensors"
+RECORD, OTHER = tiny_record(), tiny_record().with_origin(seed=1)
 CONFIG = {"scheduler/scheduler_config.json": b"{}"}
 BESIDE = {**CONFIG, f"scheduler/{SIDE_FILE}": tiny_record().to_bytes()}
 
@@ -86,3 +89,55 @@ def test_what_is_refused_or_not_there_at_all_is_said(hub):
     assert side_file("user/gated", "scheduler", token=TOKEN) is not None
     refused(StatisticsNotFoundError, ["user/none"], side_file, "user/none", "scheduler")
     refused(StatisticsNotFoundError, ["revision 'v9'"], side_file, "user/gated", "scheduler", revision="v9")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_repository_is_searched_like_a_folder(hub, place):
+    hub.add_repo("user/repo", {place: RECORD.to_bytes()})
+    assert ScoreStatistics.load("user/repo") == RECORD
+
+
+def test_a_revision_is_a_branch_a_tag_or_a_commit(hub):
+    repo = hub.add_repo("user/repo", {FILE: RECORD.to_bytes()})
+    old = repo.head
+    repo.refs["v1"] = old
+    repo.commit({FILE: OTHER.to_bytes()})
+    assert ScoreStatistics.load("user/repo") == OTHER
+    assert ScoreStatistics.load("user/repo@v1") == ScoreStatistics.load("user/repo", revision="v1") == RECORD
+    assert ScoreStatistics.load(f"user/repo@{old}", revision="main") == RECORD, "what the name says wins"
+
+
+def test_a_folder_of_a_repository_is_part_of_the_name_or_a_keyword(hub):
+    hub.add_repo("user/repo", {f"sd/v1/{FILE}": RECORD.to_bytes(), f"sd/{FILE}": OTHER.to_bytes()})
+    for name, options in (
+        ("user/repo/sd/v1", {}),
+        ("user/repo/sd/v1@main", {}),
+        ("user/repo", {"subfolder": "sd/v1"}),
+        ("user/repo/sd@main", {"subfolder": "v1"}),
+    ):
+        assert ScoreStatistics.load(name, **options) == RECORD
+    assert ScoreStatistics.load("user/repo/sd") == OTHER
+
+
+def test_a_keyword_names_a_folder_of_a_local_folder_too(tmp_path):
+    RECORD.save(tmp_path / "sd" / "v1")
+    assert ScoreStatistics.load(tmp_path, subfolder="sd/v1") == RECORD
+
+
+def test_what_is_here_is_not_asked_for(hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    RECORD.save("user/repo")
+    assert ScoreStatistics.load("user/repo") == RECORD
+    refused(StatisticsNotFoundError, ["no such file or folder"], ScoreStatistics.load, Path("user/other"))
+    refused(StatisticsNotFoundError, ["no such file or folder"], ScoreStatistics.load, "user/repo/other.safetensors")
+    assert hub.requests == []
+
+
+def test_what_was_found_has_a_name_that_stays_true(hub, tmp_path):
+    repo = hub.add_repo("user/repo", {f"sd/{FILE}": RECORD.to_bytes()})
+    found = find("user/repo/sd")
+    assert found.name == f"user/repo/sd@{repo.head}"
+    repo.commit({f"sd/{FILE}": OTHER.to_bytes()})
+    assert ScoreStatistics.load(found.name) == RECORD
+    path = RECORD.save(tmp_path / "mine")
+    assert find(tmp_path / "mine").name == str(path)

@@ -1,0 +1,33 @@
+"""Numbers that make no measurement, refused before anything is loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from diffusers_deis_sn.collect.arguments import check_numbers, check_tolerance
+from diffusers_deis_sn.errors import CalibrationError
+from refusals import refused
+
+LEAST: dict[str, Any] = {"num_samples": 2, "num_inference_steps": 2, "batch_size": 1, "seed": 0, "trials": 0}
+
+
+def test_the_least_of_every_number_is_taken():
+    check_numbers(**LEAST)
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_one_less_and_what_is_no_whole_number_are_refused_by_name(name):
+    for value in (LEAST[name] - 1, LEAST[name] + 0.5, float(LEAST[name]), True, None, "8"):
+        refused(CalibrationError, [f"`{name}`", str(LEAST[name]), repr(value)], check_numbers, **LEAST | {name: value})
+
+
+def test_a_tolerance_of_all_samples_is_one():
+    check_tolerance(0)
+    check_tolerance(0.99)
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.0, float("nan"), True, None, "0.1"])
+def test_what_is_no_relative_error_is_refused(value):
+    refused(CalibrationError, ["`tolerance`", repr(value)], check_tolerance, value)

@@ -10,7 +10,6 @@ import sys
 import threading
 from typing import Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
@@ -19,7 +18,7 @@ from diffusers.utils import DummyObject
 from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
-from diffusers_deis_sn.errors import StepError, TimestepsError
+from diffusers_deis_sn.errors import TimestepsError
 from oracles import SD_BETAS
 from records import costed_record
 
@@ -127,26 +126,6 @@ def test_an_option_changed_later_is_kept():
     assert [back.options[name] for name in names] == ["v_prediction", 4, "ipndm"]
 
 
-def test_a_process_may_be_chosen_against_the_config():
-    flow = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, shift_terminal=0.1, use_dynamic_shifting=True)
-    edm = EDMEulerScheduler()
-    assert DEISSNScheduler.from_config(flow.config, use_flow_sigmas=False).noise.path == "vp"
-    assert DEISSNScheduler.from_config(flow.config, process="edm").noise.path == "ve"
-    options = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
-    assert DEISSNScheduler.from_config(edm.config, **options).noise.path == "flow"
-    assert DEISSNScheduler.from_config(edm.config, process="vp").noise.path == "vp"
-    shifted = DEISSNScheduler.from_config(flow.config, shift=7.0)
-    assert shifted.config.flow_shift == 7.0
-    assert diffusers.FlowMatchEulerDiscreteScheduler.from_config(shifted.config).config.shift == 7.0
-
-
-def test_statistics_of_a_scheduler_that_lives_are_at_hand_however_many_came_after():
-    scheduler = DEISSNScheduler.from_config(SD_BETAS, stats=STATS.with_origin(seed=-1))
-    for seed in range(70):
-        DEISSNScheduler.from_config(SD_BETAS, stats=STATS.with_origin(seed=seed))
-    assert DEISSNScheduler.from_config(scheduler.config).statistics == scheduler.statistics
-
-
 def test_numbers_of_numpy_do_not_break_the_file(tmp_path):
     scheduler = DEISSNScheduler(corrector_gain=np.float32(0.5), guidance_scale=np.float64(2.0))
     assert through_json(scheduler, tmp_path)["_deis_sn"]["corrector_gain"] == 0.5
@@ -213,54 +192,6 @@ def test_one_copy_for_each_thread_is_enough():
     for thread in threads:
         thread.join()
     assert all(torch.equal(*pair) for pair in zip(alone, together, strict=True))
-
-
-# -------------------------------------------------------------------------------------------- two runs on one scheduler
-
-
-@pytest.mark.parametrize("steps", [(6, 6), (6, 9)])
-@pytest.mark.parametrize("before", [0, 1, 3])
-@pytest.mark.parametrize("between", [0, 1, 2])
-@pytest.mark.parametrize("ours", OURS)
-def test_a_run_that_another_one_has_ended_is_an_error_and_no_picture(ours, steps, before, between):
-    """Whoever plans last goes on alone; the other is told at its next step, however far both had come."""
-    scheduler = ours.from_config(SD_BETAS, stats=STATS)
-    expected = run(copy.deepcopy(scheduler), steps[1])
-    x = torch.ones(1, 3, 4)
-    scheduler.set_timesteps(steps[0])
-    mine = scheduler.timesteps
-    for t in mine[:before]:
-        x = scheduler.step(torch.zeros_like(x), t, x).prev_sample
-    scheduler.set_timesteps(steps[1])
-    y = torch.linspace(-1.0, 1.0, 12).reshape(1, 3, 4)
-    for n, t in enumerate(scheduler.timesteps):
-        if n == between and (before or between or steps[0] != steps[1]):
-            with pytest.raises(StepError, match="share one scheduler"):
-                scheduler.step(torch.zeros_like(x), mine[before], x)
-        y = scheduler.step(torch.sin(3.0 * y + float(t) / 500.0), t, y).prev_sample
-    assert torch.equal(y, expected)
-
-
-def test_one_list_of_times_may_be_walked_through_for_every_run_of_its_kind():
-    scheduler = DEISSNScheduler.from_config(SD_BETAS, stats=STATS)
-    expected = run(scheduler)
-    times = scheduler.timesteps
-    for _ in range(3):
-        scheduler.set_timesteps(6)
-        y = torch.linspace(-1.0, 1.0, 12).reshape(1, 3, 4)
-        for t in times:
-            y = scheduler.step(torch.sin(3.0 * y + float(t) / 500.0), t, y).prev_sample
-        assert torch.equal(y, expected)
-
-
-def test_a_time_is_known_by_where_it_lies():
-    """So turns are seen on an accelerator too, without reading from it; tests/test_gpu.py does so there."""
-    scheduler = DEISSNScheduler(**SD_BETAS)
-    scheduler.set_timesteps(6)
-    assert [scheduler._cursor.place(t) for t in scheduler.timesteps] == list(range(6))
-    assert [scheduler._cursor.place(t) for t in scheduler.timesteps[2:]] == [2, 3, 4, 5]
-    assert scheduler._cursor.place(scheduler.timesteps[3].expand(4)) == 3
-    assert scheduler._cursor.place(scheduler.timesteps[3].clone()) is None and scheduler._cursor.place(3) is None
 
 
 # ------------------------------------------------------------------------------------------------------- beyond the end

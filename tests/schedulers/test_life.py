@@ -1,0 +1,50 @@
+"""From the config of any scheduler to one of ours: the process, what was not used, and names of other classes."""
+
+from __future__ import annotations
+
+import diffusers
+import pytest
+from diffusers import EDMEulerScheduler
+
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from oracles import SD_BETAS
+from records import costed_record
+
+OURS = [DEISSNScheduler, ScoreOptimalScheduler]
+
+
+def test_a_process_may_be_chosen_against_the_config():
+    flow = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, shift_terminal=0.1, use_dynamic_shifting=True)
+    edm = EDMEulerScheduler()
+    assert DEISSNScheduler.from_config(flow.config, use_flow_sigmas=False).noise.path == "vp"
+    assert DEISSNScheduler.from_config(flow.config, process="edm").noise.path == "ve"
+    options = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+    assert DEISSNScheduler.from_config(edm.config, **options).noise.path == "flow"
+    assert DEISSNScheduler.from_config(edm.config, process="vp").noise.path == "vp"
+    shifted = DEISSNScheduler.from_config(flow.config, shift=7.0)
+    assert shifted.config.flow_shift == 7.0
+    assert diffusers.FlowMatchEulerDiscreteScheduler.from_config(shifted.config).config.shift == 7.0
+
+
+@pytest.mark.parametrize("ours", OURS)
+def test_options_that_no_class_knows_are_handed_back(ours):
+    scheduler, unused = ours.from_config(SD_BETAS, return_unused_kwargs=True, colour="red")
+    assert unused["colour"] == "red" and isinstance(scheduler, ours)
+
+
+@pytest.mark.parametrize("ours", OURS)
+def test_a_folder_in_the_place_of_a_config_is_loaded_as_diffusers_had_it_once(ours, tmp_path):
+    stats = costed_record(ours(**SD_BETAS).noise)
+    ours.from_config(SD_BETAS, stats=stats).save_pretrained(tmp_path)
+    assert ours.from_config(tmp_path).statistics == ours.from_config(str(tmp_path)).statistics == stats
+    assert ours.from_config(tmp_path, stats=False).statistics is None
+
+
+@pytest.mark.parametrize("ours", OURS)
+def test_statistics_of_a_config_are_kept_unless_others_or_none_are_given(ours):
+    stats = costed_record(ours(**SD_BETAS).noise)
+    other = stats.with_origin(seed=1)
+    config = ours.from_config(SD_BETAS, stats=stats).config
+    assert ours.from_config(config).statistics == stats
+    assert ours.from_config(config, stats=other).statistics == other
+    assert ours.from_config(config, stats=False).statistics is None

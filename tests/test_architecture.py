@@ -56,13 +56,6 @@ def test_no_circle_of_files() -> None:
     TopologicalSorter(imported).prepare()  # raises CycleError with the files of a circle
 
 
-def test_every_module_of_the_core_and_of_learn_has_tests_of_its_name() -> None:
-    for room in ("core", "learn"):
-        modules = {file.stem for file in (ROOT / "src/diffusers_deis_sn" / room).glob("[a-z]*.py")}
-        tests = {file.stem.removeprefix("test_") for file in (ROOT / "tests" / room).glob("test_*.py")}
-        assert modules <= tests, modules - tests
-
-
 def test_an_import_against_the_flow_is_caught(tmp_path: Path) -> None:
     package = tmp_path / "diffusers_deis_sn"
     shutil.copytree(ROOT / "src" / "diffusers_deis_sn", package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.sigma import SigmaSchedule
-from diffusers_deis_sn.core.solvers import Corrector, named_solver
+from diffusers_deis_sn.core.solvers import Multistep, RungeKutta
 from diffusers_deis_sn.core.update import combine
 from oracles import Gaussian, Mixture
 
@@ -85,23 +85,22 @@ def error(flow: Flow, levels: np.ndarray, known: int = 0, r: Normaliser = FLAT, 
         levels: Where the steps begin, and the end.
         known: See above.
         r: The normaliser.
-        **solver: solver, order, interpolation, integrand, corrector_order, as a scheduler has them.
+        **solver: Fields of `Multistep`; or `solver`, the name of a Runge-Kutta method.
     """
-    options = {"lower_order_final": False, "name": solver.get("solver", "multistep")} | solver
-    corrector = Corrector(options.pop("corrector_order", 0))
-    options.pop("solver", None)
-    table = named_solver(**options, corrector=corrector).table(NOISE, r, levels)
+    name = solver.pop("solver", None)
+    method = RungeKutta(name) if name else Multistep(**{"lower_order_final": False} | solver)
+    table = method.table(NOISE, r, levels)
     truth = flow.exact((*levels[: known + 1].tolist(), float(levels[-1])))
     x, outputs = flow.start, []
     for n, level in enumerate(table.levels[:-1].tolist()):
         x = truth[n] if n <= known else x
         noise = flow.epsilon_at(x, level)
-        outputs = [x - level * noise if solver.get("integrand") == "data" else noise, *outputs][: table.order]
+        outputs = [x - level * noise if method.of == "data" else noise, *outputs][: table.order]
         x = combine(x, table.transfers[n], outputs, table.rows[len(outputs) - 1][n])
     return (x - truth[-1]).abs().max().item()
 
 
-def measured_order(flow: Flow, steps: int, variable: str = "log_rho", **options: Any) -> float:
+def measured_order(flow: Flow, steps: int, uniform_in: str = "log_rho", **options: Any) -> float:
     """log2 of how much twice as many steps gain."""
-    errors = [error(flow, uniform(n, variable), **options) for n in (steps, 2 * steps)]
+    errors = [error(flow, uniform(n, uniform_in), **options) for n in (steps, 2 * steps)]
     return float(np.log2(errors[0] / errors[1]))

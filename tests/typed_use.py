@@ -8,20 +8,21 @@ from __future__ import annotations
 from typing import Any
 
 import diffusers_deis_sn
-from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
-from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn import DEISSNScheduler, EqualCost, Multistep, Power, ScoreOptimalScheduler, ScoreStatistics
 
 
 def right(pipe: Any, statistics: ScoreStatistics) -> DEISSNScheduler:
-    pipe.scheduler = ScoreOptimalScheduler.from_config(pipe.scheduler.config, stats=statistics, cost="corrector")
+    pipe.scheduler = ScoreOptimalScheduler.from_config(
+        pipe.scheduler.config, stats=statistics, grid=EqualCost("corrector")
+    )
     pipe.scheduler = DEISSNScheduler.for_pipeline(pipe, solver_order=3)
     scheduler = DEISSNScheduler(beta_schedule="scaled_linear", grid=Power("t", 1.5), stats="user/repo")
     scheduler.set_timesteps(8)
-    return DEISSNScheduler.from_config(scheduler.config, corrector_order=0, revision="main")
+    return DEISSNScheduler.from_config(scheduler.config, solver=Multistep(2), revision="main")
 
 
 def wrong(config: dict[str, Any]) -> None:
-    DEISSNScheduler.from_config(config, corector_order=0)  # type: ignore[call-arg]
+    DEISSNScheduler.from_config(config, solver_ordr=2)  # type: ignore[call-arg]
     DEISSNScheduler.from_config(config, solver_order="three")  # type: ignore[arg-type]
     DEISSNScheduler(timestep_spaceing="karras")  # type: ignore[call-arg]
     ScoreOptimalScheduler(grid="karras")  # type: ignore[arg-type]

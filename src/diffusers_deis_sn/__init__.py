@@ -3,7 +3,8 @@
     pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats="folder-or-hub-name")
 
 `DEISSNScheduler` is the scheduler, `ScoreOptimalScheduler` the same on a time grid learned from the model's scores;
-`calibrate` measures a model's `ScoreStatistics` on any pipeline. The errors that they raise are here too.
+`calibrate` measures a model's `ScoreStatistics` on any pipeline. The values that their options take are here too,
+`Multistep(3, corrector=Corrector(3))`, `Power("t", 2)` and `EqualCost()`, and the errors that they raise.
 
 Importing this package is next to nothing: Diffusers and PyTorch are imported with the first name that needs them.
 """
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
     from diffusers_deis_sn.collect.run import calibrate
+    from diffusers_deis_sn.core.grids import Power
+    from diffusers_deis_sn.core.solvers import Corrector, Multistep
+    from diffusers_deis_sn.learn.grid import EqualCost
     from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
     from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
     from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -47,6 +51,10 @@ _HOMES = {
     "ScoreOptimalScheduler": "diffusers_deis_sn.schedulers.score_optimal",
     "ScoreStatistics": "diffusers_deis_sn.statistics.record",
     "calibrate": "diffusers_deis_sn.collect.run",
+    "Corrector": "diffusers_deis_sn.core.solvers",
+    "EqualCost": "diffusers_deis_sn.learn.grid",
+    "Multistep": "diffusers_deis_sn.core.solvers",
+    "Power": "diffusers_deis_sn.core.grids",
     # Diffusers looks it up in the top-level package of a scheduler when it reloads a saved pipeline.
     "SchedulerMixin": "diffusers.schedulers.scheduling_utils",
 }
@@ -77,10 +85,14 @@ __all__ = [
     "CalibrationError",
     "CoefficientError",
     "ConfigurationError",
+    "Corrector",
     "DEISSNScheduler",
     "DeisSnError",
+    "EqualCost",
     "MissingCostError",
+    "Multistep",
     "NoiseScheduleError",
+    "Power",
     "PublishError",
     "ScheduleError",
     "SchedulerMixin",

@@ -16,7 +16,9 @@ from torch import Tensor
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.collect.bends import IN_TAU, OF_TAU, Bends, solver_cost
 from diffusers_deis_sn.collect.run import calibrate, recording
+from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
+from diffusers_deis_sn.learn.grid import EqualCost
 from exact_pipelines import ExactPipeline, gaussian_network
 from oracles import SD_BETAS, digits_mixture, sample, start_noise
 
@@ -199,12 +201,14 @@ def gaussian_with_all() -> ScoreStatistics:
 def test_the_scheduler_prefers_it():
     runs, record = {}, gaussian_with_all()
     for cost in (None, "solver", "corrector"):
-        scheduler = ScoreOptimalScheduler(**SD_BETAS, stats=record, cost=cost)
+        scheduler = ScoreOptimalScheduler(**SD_BETAS, stats=record, grid=EqualCost(cost))
         scheduler.set_timesteps(8)
         runs[cost] = scheduler._plan.levels
         assert scheduler.path.order == {"corrector": 2}.get(cost, 6)
     assert runs[None] == runs["solver"] != runs["corrector"]
-    other = ScoreOptimalScheduler(**SD_BETAS, stats=record, velocity="unit")  # a wish about the paper's costs
+    other = ScoreOptimalScheduler(
+        **SD_BETAS, stats=record, grid=EqualCost(velocity="unit")
+    )  # a wish about the paper's costs
     assert other.path.order == 2
 
 
@@ -214,7 +218,7 @@ def test_its_grid_beats_trailing_times_on_the_exact_mixture():
     exact = mixture.flow(starts, SD.top)
 
     def error(ours: type, steps: int) -> float:
-        scheduler = ours(**SD_BETAS, stats=digits(), corrector_order=0)
+        scheduler = ours(**SD_BETAS, stats=digits(), solver=Multistep(2))
         distance = sample(scheduler, mixture.epsilon, starts, steps) - exact
         return float(distance.square().mean(1).log().mean().mul(0.5).exp())
 

@@ -17,8 +17,10 @@ from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStati
 from diffusers_deis_sn.collect.probing import _at_entered
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.run import calibrate, recording
+from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from oracles import SD_BETAS, gaussian_corrector_length
 from records import gaussian_costs
@@ -640,9 +642,9 @@ def test_a_record_makes_the_times_that_the_exact_costs_make(gaussian, tmp_path):
     """From a file, through the scheduler: one deviation in all intervals leaves equal shares equal."""
     exact = gaussian.with_costs(**gaussian_costs(gaussian.log_snr))
     for cost, apart in (("corrector", 2e-3), ("predictor", 1e-2)):
-        scheduler = ScoreOptimalScheduler(cost=cost, stats=gaussian.save(tmp_path))
+        scheduler = ScoreOptimalScheduler(grid=EqualCost(cost), stats=gaussian.save(tmp_path))
         scheduler.set_timesteps(12)
-        path = ScoreOptimalScheduler(cost=cost, stats=exact).path
+        path = ScoreOptimalScheduler(grid=EqualCost(cost), stats=exact).path
         shares = path.position(scheduler.noise.rho(scheduler.timesteps.double().numpy())) / path.path_length
         assert shares == pytest.approx(np.linspace(1.0, 0.0, 13)[:-1], abs=apart)
 
@@ -650,10 +652,15 @@ def test_a_record_makes_the_times_that_the_exact_costs_make(gaussian, tmp_path):
 def test_what_is_measured_does_not_depend_on_the_scheduler_that_was_there(gaussian):
     options = QUICK | {"costs": BOTH}
     expected = calibrate(ExactPipeline(size=4), **options)
-    changes = {"solver": "heun", "start_time": 0.5, "final_sigmas_type": "sigma_min", "velocity": "unit"}
+    changes = {
+        "solver": "heun",
+        "start_time": 0.5,
+        "final_sigmas_type": "sigma_min",
+        "grid": EqualCost(velocity="unit"),
+    }
     for there in (
         ScoreOptimalScheduler(stats=gaussian, whole_timesteps=True, **changes),
-        ScoreOptimalScheduler(normalise=False, integrand="data", cost="predictor"),
+        ScoreOptimalScheduler(normalise=False, solver=Multistep(of="data"), grid=EqualCost("predictor")),
         DEISSNScheduler(stats=gaussian, use_exponential_sigmas=True),
     ):
         pipe = ExactPipeline(there, size=4)

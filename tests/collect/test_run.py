@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.run import calibrate, recording
+from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
@@ -99,8 +100,7 @@ def test_what_is_measured_does_not_depend_on_the_scheduler_that_was_there(tmp_pa
     pipe.scheduler = DEISSNScheduler.from_config(
         pipe.scheduler.config,
         stats=expected.save(tmp_path),
-        solver_order=1,
-        interpolation="log_rho",
+        solver=Multistep(1, "log_rho"),
         use_karras_sigmas=False,
     )
     assert calibrate(pipe, **QUICK) == expected

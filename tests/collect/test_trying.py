@@ -18,8 +18,12 @@ from diffusers_deis_sn.collect import run as running
 from diffusers_deis_sn.collect.calls import plan_calls
 from diffusers_deis_sn.collect.run import TRIAL_CALLS, calibrate
 from diffusers_deis_sn.collect.trying import CALLS, FINE_CALLS, LOST, MENU, Trier, distances, finest_band
+from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
-from diffusers_deis_sn.schedulers._own_config import default_options
+from diffusers_deis_sn.learn.grid import EqualCost
+from diffusers_deis_sn.schedulers._factors import options_of
+from diffusers_deis_sn.schedulers._own_config import OF_GRIDS
 from diffusers_deis_sn.statistics.trials import Method, Trials
 from exact_pipelines import ExactPipeline, gaussian_network, starts_of
 from oracles import SD_BETAS, digits_mixture, sample
@@ -53,7 +57,7 @@ def gaussian_pipeline(scheduler: Any = None) -> ExactPipeline:
 def by_hand(recipe: Method, stats: ScoreStatistics) -> Any:
     """A scheduler with the options of a recipe, as a user would write them."""
     ours = ScoreOptimalScheduler if recipe.learned else DEISSNScheduler
-    options = {name: value for name, value in recipe.options().items() if name in default_options(ours)}
+    options = {k: v for k, v in options_of(recipe, stats).items() if not (recipe.learned and k in OF_GRIDS)}
     return ours(**SD_BETAS, stats=stats, recipe="fixed", **options)
 
 
@@ -137,12 +141,12 @@ def test_nor_does_the_scheduler_that_was_there(short_menu):
     theirs = DPMSolverMultistepScheduler.from_config(
         pipe.scheduler.config, use_karras_sigmas=True, solver_order=3, lower_order_final=False
     )
-    mine = {"corrector_order": 1, "interpolation": "log_rho", "end_time": 1e-3, "guidance_scale": 20.0}
+    mine = {"solver": Multistep(2, "log_rho", corrector=Corrector(1)), "end_time": 1e-3, "guidance_scale": 20.0}
     for scheduler in (
         theirs,
-        DEISSNScheduler.from_config(pipe.scheduler.config, **mine, timestep_spacing="power_t"),
+        DEISSNScheduler.from_config(pipe.scheduler.config, **mine, grid=Power("t", 2.0)),
         DEISSNScheduler.from_config(pipe.scheduler.config, solver="heun"),
-        ScoreOptimalScheduler.from_config(pipe.scheduler.config, cost="predictor", velocity="unit", normalise=False),
+        ScoreOptimalScheduler.from_config(pipe.scheduler.config, grid=EqualCost("predictor", "unit"), normalise=False),
     ):
         pipe.scheduler = scheduler
         assert calibrate(pipe, **QUICK).trials == expected
@@ -211,7 +215,7 @@ def test_a_recipe_that_loses_its_samples_is_noted_and_never_chosen(short_menu):
 
         def network(self, x: Tensor, t: Tensor) -> Tensor:
             output = super().network(x, t)
-            broken = self.scheduler.num_inference_steps == 4 and self.scheduler.options["integrand"] == "noise"
+            broken = self.scheduler.num_inference_steps == 4 and self.scheduler.recipe.solver.of == "noise"
             return output * torch.inf if broken else output
 
     trials = calibrate(Fragile(gaussian_network(SD, 0.5), (1, 4, 4)), **QUICK).trials

@@ -99,7 +99,8 @@ def test_a_strangers_grid_survives_a_file_and_another_class(ours, tmp_path):
     scheduler.save_pretrained(tmp_path)
     by_way_of_euler = ours.from_config(EulerDiscreteScheduler.from_config(scheduler.config).config)
     other = DEISSNScheduler if ours is ScoreOptimalScheduler else ScoreOptimalScheduler
-    for again in (ours.from_pretrained(tmp_path), by_way_of_euler, other.from_config(scheduler.config)):
+    by_way_of_the_other = ours.from_config(other.from_config(scheduler.config).config)  # which has a grid of its own
+    for again in (ours.from_pretrained(tmp_path), by_way_of_euler, by_way_of_the_other):
         assert again.options["grid"] == cosine == again.recipe.grid.base
         for one in (scheduler, again):
             one.set_timesteps(7)
@@ -116,8 +117,11 @@ def test_a_strangers_solver_survives_a_file(tmp_path):
 
 @BOTH
 def test_a_name_that_nobody_registered_is_refused_with_the_remedy(ours):
-    config = dict(ours(**SD_BETAS, grid=Power("t", 3.0)).config)
-    config["_deis_sn"] = {**config["_deis_sn"], "grid": {"kind": "os.system"}}
+    config, entry = (
+        dict(ours(**SD_BETAS, grid=Power("t", 3.0)).config),
+        {DEISSNScheduler: "grid"}.get(ours, "learned_grid"),
+    )
+    config["_deis_sn"] = {**config["_deis_sn"], entry: {"kind": "os.system"}}
     refused(ConfigurationError, ["'os.system'", "registered", "Import the module"], ours.from_config, config)
 
 

@@ -14,6 +14,7 @@ import torch
 from diffusers_deis_sn.core.coefficients import INTEGRANDS
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
+from diffusers_deis_sn.core.solvers import Corrector
 from flows import FLAT, ONE_BUMP, TWO_BUMPS, error, measured_order, uniform
 from oracles import Mixture
 
@@ -43,7 +44,7 @@ def test_two_bumps_are_a_mixture():
 @pytest.mark.parametrize("interpolation", ["t", "log_rho"])
 @pytest.mark.parametrize("integrand", INTEGRANDS)
 def test_predictor_p_and_corrector_q_have_order_min_p_plus_one_q(integrand, interpolation, q, p):
-    options = {"order": p, "corrector_order": q, "interpolation": interpolation, "integrand": integrand}
+    options = {"order": p, "corrector": Corrector(q), "variable": interpolation, "of": integrand}
     # Where both orders are the same, the next term of the error is not yet negligible.
     tolerance = 0.4 if p == q else 0.2
     measured = measured_order(TWO_BUMPS, 80, known=4, **options)
@@ -53,7 +54,7 @@ def test_predictor_p_and_corrector_q_have_order_min_p_plus_one_q(integrand, inte
 @pytest.mark.parametrize("p", ORDERS)
 @pytest.mark.parametrize("integrand", INTEGRANDS)
 def test_polynomials_in_rho_have_the_order_of_their_outputs(integrand, p):
-    options = {"order": p, "interpolation": "rho", "integrand": integrand}
+    options = {"order": p, "variable": "rho", "of": integrand}
     assert measured_order(TWO_BUMPS, 80, known=4, **options) == pytest.approx(p, abs=0.25)
 
 
@@ -61,7 +62,7 @@ def test_polynomials_in_rho_have_the_order_of_their_outputs(integrand, p):
 @pytest.mark.parametrize("q", (0, *ORDERS))
 def test_so_they_have_on_the_closed_form(q, p):
     """At least: errors of a Gaussian may cancel."""
-    assert measured_order(ONE_BUMP, 80, known=4, order=p, corrector_order=q) > expected_order(p, q) - 0.12
+    assert measured_order(ONE_BUMP, 80, known=4, order=p, corrector=Corrector(q)) > expected_order(p, q) - 0.12
 
 
 @pytest.mark.parametrize("p", ORDERS)
@@ -69,15 +70,17 @@ def test_so_they_have_on_the_closed_form(q, p):
 @pytest.mark.parametrize("interpolation", ["t", "log_rho"])
 def test_normalisation_keeps_the_order(interpolation, corrected, p):
     q = min(p + 1, 4) if corrected else 0
-    options = {"order": p, "corrector_order": q, "interpolation": interpolation, "r": SMOOTH_R}
+    options = {"order": p, "corrector": Corrector(q), "variable": interpolation, "r": SMOOTH_R}
     tolerance = 0.5 if p == q else 0.3
     assert measured_order(TWO_BUMPS, 80, known=4, **options) == pytest.approx(expected_order(p, q), abs=tolerance)
 
 
 @pytest.mark.parametrize("integrand", INTEGRANDS)
 def test_a_corrector_makes_two_outputs_better(integrand):
-    options = {"order": 2, "interpolation": "log_rho", "integrand": integrand}
-    plain, corrected = (error(TWO_BUMPS, uniform(40, "log_rho"), known=4, corrector_order=q, **options) for q in (0, 3))
+    options = {"order": 2, "variable": "log_rho", "of": integrand}
+    plain, corrected = (
+        error(TWO_BUMPS, uniform(40, "log_rho"), known=4, corrector=Corrector(q), **options) for q in (0, 3)
+    )
     assert corrected < 0.25 * plain
 
 
@@ -87,21 +90,21 @@ def test_a_corrector_makes_two_outputs_better(integrand):
 @pytest.mark.parametrize("p", ORDERS)
 @pytest.mark.parametrize(("integrand", "variable"), [("noise", "rho"), ("data", "1 / rho")], ids=INTEGRANDS)
 def test_ipndm_has_its_order_where_steps_are_equal(integrand, variable, p):
-    options = {"solver": "ipndm", "order": p, "integrand": integrand}
+    options = {"equal_steps": True, "order": p, "of": integrand}
     assert measured_order(TWO_BUMPS, 160, variable, known=4, **options) == pytest.approx(p, abs=0.25)
 
 
 @pytest.mark.parametrize("p", [1, 2, 3])
 @pytest.mark.parametrize("q", [2, 3, 4])
 def test_corrected_ipndm_likewise(q, p):
-    options = {"solver": "ipndm", "order": p, "corrector_order": q}
+    options = {"equal_steps": True, "order": p, "corrector": Corrector(q)}
     measured = measured_order(TWO_BUMPS, 160, "rho", known=4, **options)
     assert measured == pytest.approx(expected_order(p, q), abs=0.25)
 
 
 @pytest.mark.parametrize("p", [2, 3, 4])
 def test_elsewhere_ipndm_is_of_order_two_at_most(p):
-    options = {"solver": "ipndm", "order": p}
+    options = {"equal_steps": True, "order": p}
     assert measured_order(TWO_BUMPS, 80, "log_rho", known=4, **options) == pytest.approx(2.0, abs=0.15)
 
 
@@ -113,7 +116,7 @@ def normalised_steps(steps: int) -> np.ndarray:
 
 @pytest.mark.parametrize("p", ORDERS)
 def test_with_normalisation_equal_steps_are_equal_integrals_of_r(p):
-    options = {"solver": "ipndm", "order": p, "r": SMOOTH_R, "known": 4}
+    options = {"equal_steps": True, "order": p, "r": SMOOTH_R, "known": 4}
     errors = [error(TWO_BUMPS, normalised_steps(steps), **options) for steps in (160, 320)]
     assert np.log2(errors[0] / errors[1]) == pytest.approx(p, abs=0.3)
 

@@ -41,18 +41,11 @@ RUNS: dict[str, tuple[Recipe, dict[str, Any]]] = {
     "plain": (Recipe(VP, Trailing(), Multistep(2)), {}),
     "data form": (
         Recipe(VP, Power("t", 1.5), Multistep(3, of="data", corrector=Corrector(3))),
-        {
-            "timestep_spacing": "power_t",
-            "grid_exponent": 1.5,
-            "solver_order": 3,
-            "integrand": "data",
-            "corrector_order": 3,
-            "corrector_gain": 1e9,
-        },
+        {"grid": Power("t", 1.5), "solver": Multistep(3, of="data", corrector=Corrector(3))},
     ),
     "Karras, rounded": (
         Recipe(VP, Whole(Power("sigma", 7.0)), Multistep(2, "log_rho")),
-        {"use_karras_sigmas": True, "whole_timesteps": True, "interpolation": "log_rho"},
+        {"use_karras_sigmas": True, "whole_timesteps": True, "solver": Multistep(2, "log_rho")},
     ),
     "Runge-Kutta": (Recipe(VP, Linspace(), RungeKutta("kutta3")), {"timestep_spacing": "linspace", "solver": "kutta3"}),
     "velocities": (
@@ -67,7 +60,7 @@ RUNS: dict[str, tuple[Recipe, dict[str, Any]]] = {
     ),
     "EDM": (
         Recipe(EDM, Power("sigma", 7.0), Multistep(2, corrector=Corrector(2, 0.1))),
-        {"process": "edm", "use_karras_sigmas": True, "corrector_order": 2},
+        {"process": "edm", "use_karras_sigmas": True, "solver": Multistep(2, corrector=Corrector(2, 0.1))},
     ),
     "shifted flow": (
         Recipe(FLOW, Shifted(Trailing(), 3.0), Multistep(2), prediction="flow_prediction"),

@@ -16,7 +16,8 @@ from diffusers_deis_sn.core.codec import encode, register
 from diffusers_deis_sn.core.grids import Power, Shifted
 from diffusers_deis_sn.core.solvers import Multistep, RungeKutta
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
-from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, default_options
+from diffusers_deis_sn.learn.grid import EqualCost
+from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from oracles import SD_BETAS
 from refusals import refused
@@ -90,10 +91,11 @@ def test_a_solver_says_what_it_integrates_and_how_often_it_calls(wrong):
     refused(ConfigurationError, words, DEISSNScheduler, solver=wrong)
 
 
-@pytest.mark.parametrize("option", [{"interpolation": "rho"}, {"integrand": "data"}, {"corrector_order": 2}])
-def test_options_of_named_solvers_do_not_apply_to_a_value(option):
-    words = [f"`{next(iter(option))}`", "Multistep", "Say it in the value"]
-    refused(ConfigurationError, words, DEISSNScheduler, solver=Multistep(3), **option)
+def test_options_of_named_solvers_do_not_apply_to_a_value():
+    mine, order = (DEISSNScheduler(**SD_BETAS, solver=Multistep(3), **o) for o in ({}, {"solver_order": 4}))
+    for scheduler in (mine, order):
+        scheduler.set_timesteps(6)
+    assert mine.recipe.solver == order.recipe.solver == Multistep(3)
 
 
 @BOTH
@@ -105,16 +107,16 @@ def test_what_is_chosen_afterwards_lays_an_own_grid_or_solver_aside(ours):
     mine.register_to_config(solver_order=3)
     assert mine.options["solver"] == "multistep" and mine.options["grid"] == Strange("good")
     if ours is DEISSNScheduler:
-        for other in ({"use_karras_sigmas": True}, {"timestep_spacing": "power_t"}):
+        for other in ({"use_karras_sigmas": True}, {"timestep_spacing": "linspace"}):
             assert ours.from_config(mine.config, **other).options["grid"] is None
-        mine.register_to_config(timestep_spacing="power_rho")
-        assert mine.options["grid"] is None and mine.spacing == "power_rho"
+        mine.register_to_config(timestep_spacing="linspace")
+        assert mine.options["grid"] is None and mine.spacing == "linspace"
 
 
-def test_an_own_grid_is_shifted_as_named_ones_are_unless_it_says_its_own():
+def test_a_grid_is_shifted_as_named_ones_are_unless_it_says_its_own():
     flow = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "use_dynamic_shifting": True}
-    named = DEISSNScheduler(**flow, timestep_spacing="power_t", grid_exponent=2.0)
-    mine, fixed = DEISSNScheduler(**flow, grid=Power("t", 2.0)), DEISSNScheduler(**flow, grid=Shifted(Power("t", 2.0)))
+    named = DEISSNScheduler(**flow, recipe="fixed")  # "trailing", which is uniform in tau
+    mine, fixed = DEISSNScheduler(**flow, grid=Power("t", 1.0)), DEISSNScheduler(**flow, grid=Shifted(Power("t", 1.0)))
     for mu in (0.0, 1.5):
         for scheduler in (named, mine, fixed):
             scheduler.set_timesteps(5, mu=mu)
@@ -126,8 +128,8 @@ def test_calls_between_whole_times_are_refused_whoever_makes_them():
     refused(ConfigurationError, ["whole_timesteps=True", "RungeKutta", "between"], scheduler.set_timesteps, 4)
 
 
-def test_the_learned_grid_by_name_needs_statistics():
-    scheduler = DEISSNScheduler(**SD_BETAS, timestep_spacing="learned")
+def test_the_learned_grid_needs_statistics_where_it_is_asked_for():
+    scheduler = DEISSNScheduler(**SD_BETAS, grid=EqualCost())
     refused(ConfigurationError, ["statistics with costs", "deis-sn calibrate"], scheduler.set_timesteps, 5)
 
 
@@ -135,17 +137,14 @@ def test_a_recording_has_its_own_grid_and_solver_whatever_the_config_says():
     config = DEISSNScheduler(**SD_BETAS, grid=Power("t", 3.0), solver=RungeKutta("heun"), whole_timesteps=True).config
     recorder = RecordingScheduler.measuring(dict(config), StatisticsOrigin())
     assert recorder.options | MEASURING_OPTIONS == recorder.options
-    assert {*RECIPE_OPTIONS, "whole_timesteps"} & default_options(DEISSNScheduler).keys() <= {
-        *MEASURING_OPTIONS,
-        "corrector_gain",
-    }
+    assert {*RECIPE_OPTIONS, "whole_timesteps"} <= {*MEASURING_OPTIONS, "normalise"}  # without statistics that is idle
 
 
 @BOTH
 def test_a_class_is_no_value_and_an_own_factor_is_no_tried_method(ours):
     refused(ConfigurationError, ["`grid`", "MyGrid()"], ours, grid=Strange)
     refused(ConfigurationError, ["`solver`", "MySolver()"], ours, solver=Other)
-    refused(ConfigurationError, ["'measured'", "own"], ours, grid=Power("t", 3.0), recipe="measured")
+    refused(ConfigurationError, ["'measured'", "own"], ours, grid=Strange("good"), recipe="measured")
 
 
 def test_an_own_grid_may_have_any_ends():

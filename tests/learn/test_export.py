@@ -28,6 +28,7 @@ from diffusers_deis_sn.learn.export import (
     schedule_summary,
     schedule_text,
 )
+from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.learn.measured import path_of, whole_call_times
 from diffusers_deis_sn.learn.path import VELOCITIES, SchedulePath
 from diffusers_deis_sn.statistics.cost import COST_ORDERS
@@ -209,7 +210,7 @@ def test_the_scheduler_of_this_package_learns_the_same_run(steps, cost, final):
     times = np.append(0.0, np.arange(4.0, 1000.0, 5.0))
     record = statistics_of(SD, times, np.full(201, 0.8), guidance_scale=1.0)
     record = record.with_costs(**gaussian_costs(record.log_snr))
-    scheduler = ScoreOptimalScheduler(**SD_BETAS, cost=cost, final_sigmas_type=final, stats=record)
+    scheduler = ScoreOptimalScheduler(**SD_BETAS, grid=EqualCost(cost), final_sigmas_type=final, stats=record)
     scheduler.set_timesteps(steps)
     lists = read(schedule_text(record, steps, cost=cost, final=final))
     assert lists["sigmas"] == pytest.approx(scheduler.sigmas.tolist(), rel=1e-6)
@@ -234,7 +235,7 @@ def test_the_scheduler_of_this_package_learns_the_same_run(steps, cost, final):
 def test_the_scheduler_runs_the_levels_that_are_printed(record, config, cost, spread, steps):
     """Whatever the process, with a part spread evenly and without, and where a run starts from noise alone."""
     record = solver_cost(record)
-    scheduler = ScoreOptimalScheduler.from_config(config, cost=cost, spread=spread, stats=record)
+    scheduler = ScoreOptimalScheduler.from_config(config, grid=EqualCost(cost, spread=spread), stats=record)
     scheduler.set_timesteps(steps)
     lists = read(schedule_text(record, steps, cost=cost, spread=spread))
     printed = lists["sigmas"] if lists["sigmas"][-1] == 0.0 else [*lists["sigmas"], 0.0]

@@ -10,7 +10,7 @@ from diffusers_deis_sn.core.grids import Ends
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ScheduleError
-from diffusers_deis_sn.learn.grid import PATH_TOP, Learned
+from diffusers_deis_sn.learn.grid import PATH_TOP, EqualCost, Learned
 from diffusers_deis_sn.learn.path import SchedulePath
 from oracles import SD_BETAS
 from records import costed_record
@@ -28,13 +28,13 @@ def on_the_path(levels: np.ndarray, grid: Learned) -> np.ndarray:
 @pytest.mark.parametrize("cost", ["corrector", "predictor"])
 @pytest.mark.parametrize("steps", [2, 5, 17])
 def test_steps_have_equal_length(cost, steps):
-    grid = Learned.of(STATS, SD, cost)
+    grid = EqualCost(cost).of(STATS, SD)
     lengths = -np.diff(grid.path.position(on_the_path(grid.levels(SD, steps, Ends()), grid)))
     assert lengths == pytest.approx(grid.path.path_length / steps, rel=1e-6)
 
 
 def test_to_clean_data_the_last_step_goes_on_from_the_end_of_the_path():
-    grid = Learned.of(STATS, SD, "corrector")
+    grid = EqualCost("corrector").of(STATS, SD)
     end = float(SD.progress(grid.path.levels[0]))
     levels, there = grid.levels(SD, 6, Ends()), grid.levels(SD, 6, Ends(end=end))
     assert levels[-1] == 0.0 and there[-1] > 0.0 and levels[:-1] == pytest.approx(there[:-1], rel=1e-9)
@@ -46,7 +46,7 @@ def test_no_step_is_longer_than_the_share_allows(share):
 
     Up to what interpolating between measured levels adds.
     """
-    grid, steps = Learned.of(STATS, SD, "corrector", spread=share), 7
+    grid, steps = EqualCost("corrector", spread=share).of(STATS, SD), 7
     half = np.sqrt(SD.progress(on_the_path(grid.levels(SD, steps, Ends()), grid)))
     widest = np.max(-np.diff(half)) / ((half[0] - half[-1]) / steps)
     assert widest <= 1.0 / share * 1.02 and (share < 1.0 or widest == pytest.approx(1.0, rel=0.02))
@@ -71,7 +71,7 @@ def test_a_flow_enters_the_path_with_its_first_step():
 
 @pytest.mark.parametrize("before", [1, 4, 9])
 def test_a_run_that_begins_later_begins_at_the_share_that_is_left(before):
-    grid = Learned.of(STATS, SD, "corrector")
+    grid = EqualCost("corrector").of(STATS, SD)
     levels = grid.later(SD, 10, Ends(), before)
     assert SD.progress(levels[before]) == pytest.approx(1.0 - before / 10, rel=1e-9) and len(levels) == 11
     rest = -np.diff(grid.path.position(on_the_path(levels, grid)[before:]))
@@ -87,5 +87,5 @@ def test_costs_of_part_of_the_process_are_no_grid_of_all():
 
 
 def test_a_recipe_takes_it_as_any_grid():
-    plan = Recipe(SD, Learned.of(STATS, SD, "predictor")).plan(6)
+    plan = Recipe(SD, EqualCost("predictor").of(STATS, SD)).plan(6)
     assert len(plan) == 6 and plan.levels[-1] == 0.0

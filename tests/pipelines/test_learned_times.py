@@ -13,6 +13,7 @@ from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import StepError
+from diffusers_deis_sn.learn.grid import EqualCost
 from oracles import SD_BETAS
 from records import costed_record
 from tiny_pipelines import PROMPT
@@ -95,7 +96,7 @@ def test_times_given_to_the_pipeline_win(given):
 
 
 def test_a_saved_pipeline_comes_back_with_its_times(tmp_path):
-    studio = Learned("sd", cost="predictor")
+    studio = Learned("sd", grid=EqualCost("predictor"))
     before = studio.run(3)
     studio.room.pipe.save_pretrained(tmp_path)
     again = type(studio.room.pipe).from_pretrained(tmp_path)

@@ -13,6 +13,7 @@ import torch
 from diffusers import DEISMultistepScheduler, DiffusionPipeline, DPMSolverMultistepScheduler
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics, calibrate
+from diffusers_deis_sn.core.grids import Power
 from tiny_pipelines import BUILDERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +54,7 @@ def test_a_saved_pipeline_comes_back_with_its_statistics(family: str, tmp_path: 
     prompts = ["x", "y"] if "prompt" in arguments else None
     extra = {key: value for key, value in arguments.items() if key in ("image", "strength", "height", "width")}
     statistics = calibrate(pipe, prompts, num_samples=2, num_inference_steps=8, trials=0, progress=False, **extra)
-    pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats=statistics, timestep_spacing="power_t")
+    pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats=statistics, grid=Power("t", 2.0))
     before = call(pipe, arguments, 4)
     pipe.save_pretrained(tmp_path)
     again = type(pipe).from_pretrained(tmp_path)

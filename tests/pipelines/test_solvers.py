@@ -11,6 +11,7 @@ from diffusers import DPMSolverMultistepScheduler, EDMDPMSolverMultistepSchedule
 
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
+from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from tiny_pipelines import BUILDERS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
@@ -18,13 +19,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # 
 FAMILY: dict[str, dict[str, Any]] = {
     **{name: {"solver": name} for name in TABLEAUX},
     "ipndm": {"solver": "ipndm", "solver_order": 3},
-    "ipndm corrected": {"solver": "ipndm", "solver_order": 2, "corrector_order": 3},
-    "corrected": {"solver_order": 2, "corrector_order": 2},
-    "order 4 in log rho": {"solver_order": 4, "interpolation": "log_rho", "corrector_order": 0},
-    "data": {"integrand": "data", "interpolation": "log_rho"},
-    "data in t": {"integrand": "data", "solver_order": 3},
-    "data corrected": {"integrand": "data", "corrector_order": 2},
-    "data ipndm": {"integrand": "data", "solver": "ipndm"},
+    "ipndm corrected": {"solver": Multistep(2, corrector=Corrector(3), equal_steps=True)},
+    "corrected": {"solver": Multistep(2, corrector=Corrector(2, 0.1))},
+    "order 4 in log rho": {"solver": Multistep(4, "log_rho")},
+    "data": {"solver": Multistep(2, "log_rho", "data")},
+    "data in t": {"solver": Multistep(3, of="data")},
+    "data corrected": {"solver": Multistep(of="data", corrector=Corrector(2))},
+    "data ipndm": {"solver": Multistep(of="data", equal_steps=True)},
 }
 FEW, MANY = 2, 12
 
@@ -128,5 +129,5 @@ def test_an_edm_config_tends_to_the_picture_of_diffusers(name, edm_studio, edm_p
 
 def test_with_one_output_the_picture_is_that_of_euler(edm_studio):
     theirs = edm_studio.latents(EDMEulerScheduler.from_config(edm_studio.config), 6)
-    ours = edm_studio.latents(DEISSNScheduler.from_config(edm_studio.config, solver_order=1, corrector_order=0), 6)
+    ours = edm_studio.latents(DEISSNScheduler.from_config(edm_studio.config, solver=Multistep(1)), 6)
     assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * theirs.abs().max().item())

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
+from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.errors import PublishError
 from diffusers_deis_sn.publish.package import package
 from refusals import refused
@@ -107,7 +109,7 @@ def test_without_our_package_the_shared_form_is_plain_deis_and_the_other_says_wh
 
 
 @pytest.mark.parametrize("cls", OURS)
-@pytest.mark.parametrize("options", [{}, {"solver_order": 3, "interpolation": "rho"}])
+@pytest.mark.parametrize("options", [{}, {"solver": Multistep(3, "rho")}])
 def test_our_scheduler_comes_back_from_the_shared_form(saved, cls, options):
     folder = saved(cls, **options)
     before = cls.from_pretrained(folder, subfolder="scheduler")
@@ -123,7 +125,7 @@ def test_our_scheduler_comes_back_from_the_shared_form(saved, cls, options):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"solver_order": 4}, {"timestep_spacing": "power_t"}, {"solver": "kutta3"}, {"use_karras_sigmas": True}],
+    [{}, {"solver_order": 4}, {"grid": Power("t", 2.0)}, {"solver": "kutta3"}, {"use_karras_sigmas": True}],
 )
 def test_diffusers_takes_the_shared_config_without_a_word(saved, options, diffusers_log):
     from diffusers import DEISMultistepScheduler

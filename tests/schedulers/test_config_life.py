@@ -18,6 +18,8 @@ from diffusers.utils import DummyObject
 from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
+from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.errors import TimestepsError
 from oracles import SD_BETAS
 from records import costed_record
@@ -31,8 +33,11 @@ OURS = [DEISSNScheduler, ScoreOptimalScheduler]
 WISHES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "a solver": {"solver": "heun", "clip_normalizer_steps": 2.0},
-    "numbers": {"corrector_order": 3, "corrector_gain": 0.5, "guidance_scale": 2.0, "solver_order": 4},
-    "a chain": {"solver": "ipndm", "solver_order": 3, "interpolation": "rho", "lower_order_final": False},
+    "numbers": {"guidance_scale": 2.0, "solver_order": 4},
+    "a chain": {"solver": "ipndm", "solver_order": 3, "lower_order_final": False},
+    "a solver of numbers": {"solver": Multistep(4, corrector=Corrector(3, 0.25)), "guidance_scale": 2.0},
+    "a chain as a value": {"solver": Multistep(3, "rho", lower_order_final=False, equal_steps=True)},
+    "a grid": {"grid": Power("sigma", 5.0), "start_time": 0.9},
 }
 DIFFUSERS_OWN = {  # what schedulers of Diffusers put into configs; no name of ours among them
     name for cls in KARRAS_FAMILY for name in cls.__init__.__wrapped__.__code__.co_varnames
@@ -56,7 +61,17 @@ def run(scheduler: Any, steps: int = 6, x: Tensor | None = None) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "as_file"), [("defaults", False), ("a solver", True), ("numbers", False), ("a chain", True)]
+    ("wishes", "as_file"),
+    [
+        ("defaults", False),
+        ("a solver", True),
+        ("numbers", False),
+        ("a chain", True),
+        ("a solver of numbers", False),
+        ("a chain as a value", True),
+        ("a grid", False),
+        ("a grid", True),
+    ],
 )
 @pytest.mark.parametrize(
     "theirs", [cls for cls in KARRAS_FAMILY if cls is not EDMEulerScheduler], ids=lambda cls: cls.__name__
@@ -89,8 +104,10 @@ def test_the_file_is_plain_json_with_one_key_of_ours(ours, wishes, tmp_path):
     scheduler = ours.from_config(EulerDiscreteScheduler(**SD_BETAS).config, stats=STATS, **wishes)
     content = through_json(scheduler, tmp_path)
     assert content.keys() - DIFFUSERS_OWN == {"_class_name", "_diffusers_version", "_deis_sn"}
-    wished = {name: value for name, value in wishes.items() if name not in DIFFUSERS_OWN or value == 4}
-    assert content["_deis_sn"].keys() - {"process", "stats"} == wished.keys()
+    wished = {name for name, value in wishes.items() if name not in DIFFUSERS_OWN or value == 4}
+    if ours is ScoreOptimalScheduler and "grid" in wished:  # each of the two keeps one of its own
+        wished = wished - {"grid"} | {"learned_grid"}
+    assert content["_deis_sn"].keys() - {"process", "stats"} == wished
 
 
 @pytest.mark.parametrize("ours", OURS)
@@ -98,7 +115,7 @@ def test_the_file_is_plain_json_with_one_key_of_ours(ours, wishes, tmp_path):
     "options",
     [
         *WISHES.values(),
-        {"process": "edm", "sigma_data": 0.4, "interpolation": "rho"},
+        {"process": "edm", "sigma_data": 0.4, "solver": Multistep(variable="rho")},
         {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0, "shift_terminal": 0.1},
     ],
     ids=str,
@@ -113,9 +130,9 @@ def test_a_scheduler_made_from_a_whole_config_is_the_same(ours, options):
 
 
 def test_grids_survive_that_too():
-    scheduler = DEISSNScheduler(**SD_BETAS, timestep_spacing="power_rho", grid_exponent=5.0)
+    scheduler = DEISSNScheduler(**SD_BETAS, grid=Power("sigma", 5.0))
     again = DEISSNScheduler(**scheduler.config)
-    assert (again.spacing, again.options["grid_exponent"]) == ("power_rho", 5.0)
+    assert (again.spacing, again.options["grid"]) == ("Power", Power("sigma", 5.0))
 
 
 def test_an_option_changed_later_is_kept():
@@ -127,8 +144,10 @@ def test_an_option_changed_later_is_kept():
 
 
 def test_numbers_of_numpy_do_not_break_the_file(tmp_path):
-    scheduler = DEISSNScheduler(corrector_gain=np.float32(0.5), guidance_scale=np.float64(2.0))
-    assert through_json(scheduler, tmp_path)["_deis_sn"]["corrector_gain"] == 0.5
+    solver = Multistep(corrector=Corrector(3, np.float32(0.5)))
+    scheduler = DEISSNScheduler(solver=solver, guidance_scale=np.float64(2.0))
+    private = through_json(scheduler, tmp_path)["_deis_sn"]
+    assert private["solver"]["corrector"]["gain"] == 0.5 and private["guidance_scale"] == 2.0
 
 
 def test_no_path_of_this_machine_gets_into_a_config(tmp_path):

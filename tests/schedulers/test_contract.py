@@ -9,6 +9,7 @@ import logging
 import pickle
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import numpy as np
@@ -30,8 +31,10 @@ from hypothesis import strategies as st
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.coefficients import INTERPOLATIONS
+from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
-from diffusers_deis_sn.core.spacing import FINAL_SIGMAS, INTEGER_SPACINGS, SPACINGS
+from diffusers_deis_sn.core.solvers import Corrector, Multistep
+from diffusers_deis_sn.core.spacing import FINAL_SIGMAS, FREE_EXPONENT, INTEGER_SPACINGS, SPACINGS, named_grid
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
 from diffusers_deis_sn.hub.download import HubOptions
@@ -70,6 +73,8 @@ SDXL = {  # that of Stable Diffusion XL
     "trained_betas": None,
     "use_karras_sigmas": False,
 }
+# Every grid that has a name, as options: those with an exponent are values.
+GRIDS = {spacing: {"grid": named_grid(spacing)} if spacing in FREE_EXPONENT else named(spacing) for spacing in SPACINGS}
 FOREIGN = (
     "DDIMScheduler",
     "DDPMScheduler",
@@ -127,11 +132,10 @@ def test_attributes_that_pipelines_read():
 
 
 def test_an_option_is_known_wherever_options_are_listed():
-    """To the constructors, to the options that runs are made of, and to type checkers."""
-    known = set().union(
-        *(inspect.signature(kind.__init__).parameters for kind in (DEISSNScheduler, ScoreOptimalScheduler))
-    )
-    known -= {"self", "stats"}
+    """To the constructors, which have one signature, to the options that runs are made of, and to type checkers."""
+    one, other = (inspect.signature(kind.__init__) for kind in (DEISSNScheduler, ScoreOptimalScheduler))
+    assert one == other
+    known = set(one.parameters) - {"self", "stats"}
     typed = set(FromConfig.__annotations__)
     assert {one.name for one in fields(Options)} == known - {"variance_type"}  # which runs have no use for
     of_statistics = {"base_model", "index", "subfolder", "revision", *(one.name for one in fields(HubOptions))}
@@ -153,7 +157,7 @@ def test_training_code_finds_the_whole_process(config):
 @pytest.mark.parametrize("final", FINAL_SIGMAS)
 @pytest.mark.parametrize("steps", [1, 2, 7, 20])
 def test_n_steps_are_n_calls(spacing, final, steps):
-    scheduler = DEISSNScheduler(**SD_BETAS, **named(spacing), final_sigmas_type=final, recipe="fixed")
+    scheduler = DEISSNScheduler(**SD_BETAS, **GRIDS[spacing], final_sigmas_type=final, recipe="fixed")
     scheduler.set_timesteps(steps)
     assert len(scheduler.timesteps) == scheduler.num_inference_steps == steps and len(scheduler.sigmas) == steps + 1
     assert torch.all(scheduler.timesteps[1:] < scheduler.timesteps[:-1])
@@ -168,7 +172,7 @@ def test_n_steps_are_n_calls(spacing, final, steps):
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("steps", [1, 5, 40])
 def test_any_grid_at_whole_times_where_a_network_takes_no_others(spacing, steps):
-    own, whole = (DEISSNScheduler(**SD_BETAS, **named(spacing), whole_timesteps=one) for one in (False, True))
+    own, whole = (DEISSNScheduler(**SD_BETAS, **GRIDS[spacing], whole_timesteps=one) for one in (False, True))
     for scheduler in (own, whole):
         scheduler.set_timesteps(steps)
     assert whole.timesteps.dtype == torch.int64 and torch.all(whole.timesteps[1:] < whole.timesteps[:-1])
@@ -177,7 +181,7 @@ def test_any_grid_at_whole_times_where_a_network_takes_no_others(spacing, steps)
 
 
 def test_what_a_run_uses_can_be_printed():
-    scheduler = DEISSNScheduler(**SD_BETAS, stats=stats(), timestep_spacing="power_t", integrand="noise")
+    scheduler = DEISSNScheduler(**SD_BETAS, stats=stats(), grid=Power("t", 2.0))
     scheduler.set_timesteps(6)
     told = str(scheduler.recipe)
     for part in ("Multistep(corrector=Corrector(order=4", "Power()", "epsilon", "vp, 1000 times", "divided by r(t)"):
@@ -365,7 +369,7 @@ def test_a_known_config_gives_the_good_few_step_setting(config):
     theirs = getattr(diffusers, config["_class_name"]).from_config(config)
     for source in (config, theirs.config):
         scheduler = DEISSNScheduler.from_config(source, recipe="fixed")
-        assert (scheduler.config.solver_order, scheduler.options["interpolation"]) == (2, "t")
+        assert (scheduler.config.solver_order, scheduler.recipe.solver) == (2, Multistep(2, variable="t"))
         assert scheduler.spacing == "trailing"
         assert (scheduler.config.final_sigmas_type, scheduler.config.lower_order_final) == ("zero", True)
         scheduler.set_timesteps(10)
@@ -413,10 +417,11 @@ def test_a_scheduler_with_statistics_is_swapped_without_a_word(name, diffusers_l
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("as_file", [False, True])
 def test_an_explicit_grid_survives_the_way_there_and_back(spacing, as_file):
-    ours = DEISSNScheduler.from_config(SD15, **named(spacing))
+    ours = DEISSNScheduler.from_config(SD15, **GRIDS[spacing])
     other = EulerDiscreteScheduler.from_config(through_json(ours) if as_file else ours.config)
     again = DEISSNScheduler.from_config(through_json(other) if as_file else other.config)
-    assert ours.spacing == again.spacing == spacing
+    assert ours.spacing == again.spacing == ("Power" if spacing in FREE_EXPONENT else spacing)
+    assert ours.options["grid"] == again.options["grid"] == GRIDS[spacing].get("grid")
 
 
 def test_an_explicit_grid_survives_a_copy():
@@ -467,7 +472,7 @@ def test_a_pipeline_may_replace_the_config():
 
 @pytest.mark.parametrize("with_stats", [False, True])
 def test_save_and_load(tmp_path, with_stats):
-    options = {"solver_order": 4, "timestep_spacing": "power_t", "num_train_timesteps": 40}
+    options = {"solver_order": 4, "grid": Power("t", 2.0), "num_train_timesteps": 40}
     options["trained_betas"] = np.linspace(0.01, 0.3, 40).tolist()
     options["stats"] = stats(**options) if with_stats else None
     original = DEISSNScheduler(**options)
@@ -548,7 +553,7 @@ def test_statistics_change_the_run_from_the_next_plan_on():
 def test_the_cutoff_holds_r_flat_near_clean_data():
     ends = []
     for cutoff in (0, 40, 999):
-        scheduler = DEISSNScheduler(**SD_BETAS, stats=stats(), clip_normalizer_steps=cutoff, corrector_order=0)
+        scheduler = DEISSNScheduler(**SD_BETAS, stats=stats(), clip_normalizer_steps=cutoff, solver=Multistep(2))
         scheduler.set_timesteps(10)
         ends.append(run(scheduler, start_noise(2)))
     plain = DEISSNScheduler(**SD_BETAS, recipe="fixed")
@@ -596,12 +601,15 @@ def test_nothing_is_said_with_statistics(caplog, diffusers_log):
 def test_every_setting_is_finite_and_keeps_the_dtype(
     spacing, order, interpolation, prediction_type, dtype, steps, final, normalised, thresholding
 ):
+    solver: dict[str, Any] = {"solver_order": order}  # by its name, of polynomials in t
+    if interpolation != "t":
+        corrector = Corrector(4, gain=0.1) if normalised else Corrector()
+        solver = {"solver": Multistep(order, interpolation, corrector=corrector)}
     scheduler = DEISSNScheduler(
         **SD_BETAS,
-        solver_order=order,
-        interpolation=interpolation,
+        **solver,
         prediction_type=prediction_type,
-        **named(spacing),
+        **GRIDS[spacing],
         final_sigmas_type=final,
         thresholding=thresholding,
         stats=stats().with_origin(prediction_type=prediction_type) if normalised else None,
@@ -648,8 +656,8 @@ def test_half_precision_is_summed_in_float32(prediction_type, dtype):
         {"solver_order": 4, "use_exponential_sigmas": True},
         {"prediction_type": "v_prediction"},
         {"prediction_type": "sample", "thresholding": True},
-        {"corrector_order": 4},
-        {"integrand": "data", "corrector_order": 3},
+        {"solver": Multistep(corrector=Corrector(4, gain=0.1))},
+        {"solver": Multistep(of="data", corrector=Corrector(3))},
         {"solver": "kutta3"},
         {"process": "edm"},
     ],
@@ -666,7 +674,9 @@ def test_the_tracer_sees_a_scheduler_that_waits():
     assert trace(diffusers.DDIMScheduler(**SD_BETAS), 4).blocking("step")
 
 
-@pytest.mark.parametrize("options", [{}, {"corrector_order": 4}, {"solver": "kutta3"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"solver": Multistep(corrector=Corrector(4, gain=0.1))}, {"solver": "kutta3"}], ids=str
+)
 def test_a_step_is_a_handful_of_kernels(options):
     report = trace(DEISSNScheduler(**SD_BETAS, **options), 12, begin_index=0)
     assert max(report.kernels_per_step) <= 6, report  # one product, three sums, the copy of the output
@@ -693,18 +703,18 @@ def test_pndm_is_a_swap_away():
     assert PNDMScheduler.from_config(ours.config).config.skip_prk_steps is True
 
 
-@pytest.mark.parametrize("spacing", ["power_t", "power_rho"])
-def test_a_grid_of_our_own_does_not_break_the_swap_back(spacing: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("grid", [Power("t", 2.0), Power("sigma", 7.0)], ids=str)
+def test_a_grid_of_our_own_does_not_break_the_swap_back(grid: Power, tmp_path: Path) -> None:
     original = EulerDiscreteScheduler(**SD_BETAS, timestep_spacing="leading")
-    ours = DEISSNScheduler.from_config(original.config, **named(spacing))
+    ours = DEISSNScheduler.from_config(original.config, grid=grid)
     ours.save_pretrained(tmp_path)
     for scheduler in (ours, DEISSNScheduler.from_pretrained(tmp_path)):
-        assert scheduler.spacing == spacing
+        assert scheduler.spacing == "Power" and scheduler.options["grid"] == grid
         back = EulerDiscreteScheduler.from_config(scheduler.config)
         back.set_timesteps(6)
         original.set_timesteps(6)
         assert torch.equal(back.timesteps, original.timesteps)
-        assert DEISSNScheduler.from_config(back.config).spacing == spacing
+        assert DEISSNScheduler.from_config(back.config).options["grid"] == grid
 
 
 @pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16])

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.solvers import Corrector, Multistep
+from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.schedulers._factors import (
+    GAIN,
     LEAST_GUIDANCE,
+    NO_LIMIT,
     TRUSTED,
     UNKNOWN_GUIDANCE,
+    followed,
     gain_limit,
+    options_of,
     scale_of,
     tried_method,
 )
@@ -53,14 +60,60 @@ def test_methods_are_trusted_up_to_a_quarter_more_guidance():
 
 
 def test_the_limit_falls_with_guidance_as_its_inverse_but_not_below_the_least():
-    limits = [gain_limit(options(guidance_scale=scale), None) for scale in (0.0, LEAST_GUIDANCE, 4.0, 8.0)]
+    limits = [gain_limit(GAIN, scale, None) for scale in (0.0, LEAST_GUIDANCE, 4.0, 8.0)]
     assert limits[0] == limits[1] == 2.0 * limits[2] == 4.0 * limits[3] > 0.0
 
 
 def test_guidance_is_that_of_the_call_or_of_the_statistics_or_a_safe_guess():
-    assert gain_limit(options(), STATS) == gain_limit(options(guidance_scale=4.0), None)
-    assert gain_limit(options(), None) == gain_limit(options(guidance_scale=UNKNOWN_GUIDANCE), None)
-    assert gain_limit(options(guidance_scale=8.0), STATS, tried=True) == gain_limit(options(), STATS)
+    assert gain_limit(GAIN, None, STATS) == gain_limit(GAIN, 4.0, None)
+    assert gain_limit(GAIN, None, None) == gain_limit(GAIN, UNKNOWN_GUIDANCE, None)
+    assert gain_limit(GAIN, 8.0, STATS) == gain_limit(GAIN, 8.0, None) != gain_limit(GAIN, None, STATS)
+    tried = followed(options(guidance_scale=8.0), ONE, STATS).solver
+    assert tried.corrector.gain == gain_limit(ONE.corrector_gain, None, STATS) == ONE.corrector_gain / 4.0
+
+
+FLAGS = {f"use_{one}_sigmas": False for one in ("karras", "exponential", "beta")}
+COMMON: dict[str, Any] = FLAGS | {"end_time": None, "timestep_spacing": "trailing", "normalise": True}
+
+
+def test_a_method_is_a_solver_and_a_grid_as_values_and_where_runs_start_and_end():
+    ends = {"start_time": 0.9, "final_sigmas_type": "sigma_min"}
+    assert options_of(replace(ONE, **ends), STATS) == COMMON | ends | {
+        "solver": Multistep(2, corrector=Corrector(4, 0.375 / 4.0)),
+        "grid": Power("t", 1.0),
+    }
+    limitless = Multistep(3, of="data", corrector=Corrector(2, NO_LIMIT / 4.0))
+    assert options_of(Method("data", 3, 2), STATS)["solver"] == limitless
+    assert options_of(Method("data", 3, 2), None)["solver"].corrector.gain == NO_LIMIT / UNKNOWN_GUIDANCE
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        (Method(timestep_spacing="power_t"), {"grid": Power("t", 2.0)}),
+        (Method(timestep_spacing="power_rho"), {"grid": Power("sigma", 7.0)}),
+        (Method(timestep_spacing="power_rho", grid_exponent=5.0), {"grid": Power("sigma", 5.0)}),
+        (Method(timestep_spacing="learned"), {"grid": EqualCost(spread=0.0)}),
+        (Method(timestep_spacing="learned", spread=0.25), {"grid": EqualCost(spread=0.25)}),
+        (Method(timestep_spacing="leading"), {"grid": None, "timestep_spacing": "leading"}),
+        (Method(timestep_spacing="beta"), {"grid": None, "use_beta_sigmas": True}),
+    ],
+    ids=str,
+)
+def test_the_grid_of_a_method_is_a_value_or_one_that_diffusers_has_a_name_for(method, expected):
+    told = options_of(method, None)
+    grids = {"grid", "timestep_spacing", *FLAGS}
+    assert {name: told[name] for name in grids} == FLAGS | {"timestep_spacing": "trailing"} | expected
+
+
+@pytest.mark.parametrize("method", [ONE, TWO])
+def test_a_method_that_is_followed_leaves_all_other_options_alone(method):
+    given = options(clip_normalizer_steps=3.0, guidance_scale=2.0, solver_order=4, recipe="measured")
+    assert followed(given, None, STATS) is given
+    used, said = followed(given, method, STATS), options_of(method, STATS)
+    for one in fields(given):
+        expected = said.get(one.name, getattr(given, one.name))
+        assert getattr(used, one.name) == expected
 
 
 def test_the_scale_is_that_of_the_statistics_and_flat_without_them():

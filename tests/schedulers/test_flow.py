@@ -21,11 +21,13 @@ from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.core.flow import FlowSchedule
+from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.statistics import StatisticsOrigin
 from oracles import SD_BETAS, named, rms
 
 FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
-FREE = {"lower_order_final": False, "corrector_gain": 1e9}
+GAIN = 0.75 / 2.0  # that of the default at guidance one
 MEAN, STD = 0.7, 0.3
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
@@ -136,26 +138,31 @@ def test_times_beside_sigmas_are_what_the_network_is_called_with():
 # ------------------------------------------------------------------------------------------- against the closed form
 
 
+def free(order: int, variable: str = "t", of: str = "noise", corrector: int = 0) -> dict[str, Any]:
+    """A solver that neither lowers its order nor scales a correction down."""
+    return {"solver": Multistep(order, variable, of, Corrector(corrector), lower_order_final=False)}
+
+
 @pytest.mark.parametrize(
     ("options", "order"),
     [
-        ({"solver_order": 1}, 1),
-        ({"solver_order": 2}, 2),
-        ({"solver_order": 3}, 3),
-        ({"solver_order": 2, "interpolation": "rho"}, 2),
-        ({"solver_order": 2, "corrector_order": 3}, 2.6),
-        ({"solver_order": 3, "corrector_order": 3}, 3),
-        ({"solver_order": 1, "corrector_order": 1}, 1),
-        ({"solver_order": 1, "corrector_order": 2}, 2),
-        ({"solver_order": 2, "integrand": "data"}, 1.75),
-        ({"solver": "ipndm", "solver_order": 1}, 1),
+        ({"solver_order": 1, "lower_order_final": False}, 1),
+        ({"solver_order": 2, "lower_order_final": False}, 2),
+        ({"solver_order": 3, "lower_order_final": False}, 3),
+        (free(2, "rho"), 2),
+        (free(2, corrector=3), 2.6),
+        (free(3, corrector=3), 3),
+        (free(1, corrector=1), 1),
+        (free(1, corrector=2), 2),
+        (free(2, of="data"), 1.75),
+        ({"solver": "ipndm", "solver_order": 1, "lower_order_final": False}, 1),
     ],
     ids=str,
 )
 def test_the_order_of_convergence_from_noise_alone(options, order):
     network, x = GaussianFlow(), noise(64)
     truth = network.exact(x)
-    errors = [rms(run(DEISSNScheduler(**FLOW, **options, **FREE), network, x, n), truth) for n in (20, 40, 80)]
+    errors = [rms(run(DEISSNScheduler(**FLOW, **options), network, x, n), truth) for n in (20, 40, 80)]
     rates = np.log2(np.array(errors[:-1]) / errors[1:])
     assert np.all(rates > order - 0.15), (errors, rates)
 
@@ -186,7 +193,7 @@ def flow_statistics(std: float = STD, times: int = 101) -> ScoreStatistics:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"stats": flow_statistics()}, {"solver_order": 4, "corrector_order": 4}], ids=str
+    "options", [{}, {"stats": flow_statistics()}, {"solver": Multistep(4, corrector=Corrector(4, GAIN))}], ids=str
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("steps", [1, 2, 3, 8])
@@ -206,14 +213,23 @@ def test_views_of_one_flow_give_one_path(view, integrand):
     x, sigmas = noise(16), [0.97, 0.7, 0.4, 0.2, 0.05]
     ends = []
     for prediction in ("flow_prediction", view):
-        scheduler = DEISSNScheduler(use_flow_sigmas=True, prediction_type=prediction, integrand=integrand)
+        scheduler = DEISSNScheduler(use_flow_sigmas=True, prediction_type=prediction, solver=Multistep(of=integrand))
         ends.append(run(scheduler, GaussianFlow(view=prediction), x, sigmas=sigmas))
     assert torch.allclose(*ends, atol=1e-12)
 
 
-@pytest.mark.parametrize("spacing", ["trailing", "power_t", "power_rho", "karras", "exponential", "beta"])
-def test_named_grids_fall_from_noise_alone(spacing):
-    scheduler = DEISSNScheduler(**FLOW, **named(spacing))
+@pytest.mark.parametrize(
+    "grid",
+    [
+        named("trailing"),
+        {"grid": Power("t", 2.0)},
+        {"grid": Power("sigma", 7.0)},
+        *(named(one) for one in ("karras", "exponential", "beta")),
+    ],
+    ids=str,
+)
+def test_named_grids_fall_from_noise_alone(grid):
+    scheduler = DEISSNScheduler(**FLOW, **grid)
     scheduler.set_timesteps(9)
     assert scheduler.sigmas[0] == 1.0 and scheduler.sigmas[-1] == 0.0 and scheduler.sigmas[-2] >= 0.001 * (1 - 1e-6)
     assert torch.all(scheduler.sigmas.diff() < 0.0) and len(scheduler.timesteps) == 9
@@ -307,9 +323,9 @@ def test_statistics_of_a_flow_do_not_serve_betas_nor_the_other_way_round():
     "options",
     [
         {"solver_order": 1},
-        {"solver_order": 3, "interpolation": "rho"},
-        {"solver_order": 3, "interpolation": "log_rho"},
-        {"solver_order": 2, "corrector_order": 3, "interpolation": "log_rho", "guidance_scale": 1.0},
+        {"solver": Multistep(3, "rho")},
+        {"solver": Multistep(3, "log_rho")},
+        {"solver": Multistep(2, "log_rho", corrector=Corrector(3, GAIN))},
         {"solver": "heun"},
     ],
     ids=str,

@@ -13,9 +13,11 @@ from diffusers import (
 )
 
 from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from oracles import SD_BETAS, statistics_of
 
-OWN = {"timestep_spacing": "power_t", "grid_exponent": 1.5}
+OWN = {"grid": Power("t", 1.5)}
 
 
 def test_a_grid_of_ours_comes_back_through_another_class_with_its_exponent():
@@ -48,7 +50,7 @@ def test_a_flag_wins_over_the_grid_of_an_edm_config():
 @pytest.mark.parametrize("solver", ["euler", "heun", "rk4"])
 def test_runge_kutta_does_not_inherit_an_order_or_a_corrector(solver):
     theirs = DPMSolverMultistepScheduler(**SD_BETAS, solver_order=3)
-    once = DEISSNScheduler.from_config(theirs.config, corrector_order=3)
+    once = DEISSNScheduler.from_config(theirs.config, solver=Multistep(3, corrector=Corrector(3)))
     for config in (theirs.config, once.config):
         scheduler = DEISSNScheduler.from_config(config, solver=solver)
         fresh = DEISSNScheduler(**SD_BETAS, solver=solver)
@@ -60,7 +62,8 @@ def test_runge_kutta_does_not_inherit_an_order_or_a_corrector(solver):
 def test_the_corrector_of_sasolver_is_not_ours():
     config = SASolverScheduler(**SD_BETAS, predictor_order=3, corrector_order=3).config
     assert DEISSNScheduler.from_config(config).recipe.solver.corrector.order == 0
-    assert DEISSNScheduler.from_config(config, corrector_order=2).recipe.solver.corrector.order == 2
+    given = Multistep(corrector=Corrector(2))
+    assert DEISSNScheduler.from_config(config, solver=given).recipe.solver == given
 
 
 @pytest.mark.parametrize("kind", [EulerDiscreteScheduler, UniPCMultistepScheduler])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from diffusers import DDIMScheduler, HeunDiscreteScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
+from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import StepError
 from flows import TWO_BUMPS, uniform
@@ -29,20 +32,27 @@ from oracles import (
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
 
+GAIN = 0.75 / 2.0  # that of the default at guidance one
+
+
+def corrected(order: int, newest: int, variable: str = "t", of: str = "noise", **said: Any) -> dict[str, Any]:
+    return {"solver": Multistep(order, variable, of, Corrector(newest, GAIN), **said)}
+
+
 NORMALISED: dict[str, dict[str, Any]] = {
     **{name: {"solver": name} for name in TABLEAUX},
     **{f"ipndm {order}": {"solver": "ipndm", "solver_order": order} for order in (2, 4)},
-    "ipndm corrected": {"solver": "ipndm", "solver_order": 3, "corrector_order": 4},
-    **{f"corrected {p} {q}": {"solver_order": p, "corrector_order": q} for p, q in ((1, 2), (2, 3), (3, 3), (4, 4))},
-    "corrected in log rho": {"solver_order": 2, "corrector_order": 2, "interpolation": "log_rho"},
+    "ipndm corrected": corrected(3, 4, equal_steps=True),
+    **{f"corrected {p} {q}": corrected(p, q) for p, q in ((1, 2), (2, 3), (3, 3), (4, 4))},
+    "corrected in log rho": corrected(2, 2, "log_rho"),
 }
 DATA: dict[str, dict[str, Any]] = {
-    "data": {"integrand": "data", "interpolation": "log_rho"},
-    "data in t": {"integrand": "data", "solver_order": 3},
-    "data corrected": {"integrand": "data", "corrector_order": 2, "interpolation": "log_rho"},
-    "data ipndm": {"integrand": "data", "solver": "ipndm"},
+    "data": {"solver": Multistep(2, "log_rho", "data")},
+    "data in t": {"solver": Multistep(3, of="data")},
+    "data corrected": corrected(2, 2, "log_rho", "data"),
+    "data ipndm": {"solver": Multistep(of="data", equal_steps=True)},
 }
-FAMILY = {name: {"corrector_order": 0} | options for name, options in (NORMALISED | DATA).items()}
+FAMILY = NORMALISED | DATA
 
 
 def member(name: str, **options: Any) -> DEISSNScheduler:
@@ -56,7 +66,7 @@ BELL = Gaussian(vp_schedule(**SD_BETAS))
 
 def distance(stats, steps: int, **options: Any) -> float:
     """RMS distance to the exact flow after a run down to the cleanest training time."""
-    options = {"final_sigmas_type": "sigma_min", "timestep_spacing": "power_t", **options}
+    options = {"final_sigmas_type": "sigma_min", "grid": Power("t", 2.0), **options}
     scheduler = DEISSNScheduler(**SD_BETAS, stats=stats, **options)
     scheduler.set_timesteps(steps)
     start = x = start_noise(32)
@@ -82,6 +92,13 @@ def test_with_the_exact_r_gaussian_data_are_solved_exactly(name, steps, exact_r)
 # ----------------------------------------------------------------------------------------------- order, as a scheduler
 
 
+def of_one_order(options: dict[str, Any]) -> dict[str, Any]:
+    """The same, with all its outputs in the last steps too."""
+    if isinstance(options["solver"], Multistep):
+        return options | {"solver": replace(options["solver"], lower_order_final=False)}
+    return options | {"lower_order_final": False}
+
+
 @pytest.mark.parametrize(
     ("name", "variable", "steps", "order"),
     [
@@ -102,7 +119,7 @@ def test_orders_of_runs(name, variable, steps, order):
         levels = uniform(number, variable)
         process = {"process": "ve", "sigma_min": 0.01, "sigma_max": 5.0, "use_karras_sigmas": True}
         end = float(TWO_BUMPS.noise.progress(levels[-1]))
-        scheduler = DEISSNScheduler(**process, **FAMILY[name], end_time=end, lower_order_final=False)
+        scheduler = DEISSNScheduler(**process, **of_one_order(FAMILY[name]), end_time=end)
         scheduler.set_timesteps(sigmas=levels[:-1])
         known = 4 if scheduler.order == 1 else 0
         truth = TWO_BUMPS.exact((*levels[: known + 1].tolist(), float(levels[-1])))
@@ -127,7 +144,7 @@ def test_error_falls_with_steps_on_the_mixture_of_digits(name, digits):
     mixture, measured, x, truth = digits
     stats, errors = measured if name in NORMALISED else None, []
     for steps in (5, 20):
-        scheduler, sample = member(name, stats=stats, timestep_spacing="power_t"), x
+        scheduler, sample = member(name, stats=stats, grid=Power("t", 2.0)), x
         scheduler.set_timesteps(steps)
         for t, level in zip(scheduler.timesteps, called_levels(scheduler), strict=True):
             sample = scheduler.step(mixture.epsilon_at(sample, level), t, sample).prev_sample
@@ -187,11 +204,13 @@ def test_so_it_is_as_shipped_within_float32_rounding():
 
 @pytest.mark.parametrize("normalised", [False, True], ids=["flat", "normalised"])
 @pytest.mark.parametrize("final", ["zero", "sigma_min"])
-@pytest.mark.parametrize("other", ["multistep", "ipndm"])
+@pytest.mark.parametrize(
+    "other", [{"solver": Multistep(1)}, {"solver": "ipndm", "solver_order": 1}], ids=["multistep", "ipndm"]
+)
 def test_euler_is_one_output(other, final, normalised, exact_r):
     stats = exact_r if normalised else None
     options = {"stats": stats, "final_sigmas_type": final, "use_karras_sigmas": True}
-    one = DEISSNScheduler(**SD_BETAS, solver=other, solver_order=1, corrector_order=0, **options)
+    one = DEISSNScheduler(**SD_BETAS, **other, **options)
     ends = []
     for scheduler in (DEISSNScheduler(**SD_BETAS, solver="euler", **options), one):
         scheduler.set_timesteps(8)
@@ -202,11 +221,11 @@ def test_euler_is_one_output(other, final, normalised, exact_r):
     assert torch.allclose(ends[0], ends[1], rtol=1e-10, atol=1e-11)
 
 
-@pytest.mark.parametrize("form", [{"solver": "euler"}, {"integrand": "data", "solver_order": 1}], ids=["euler", "data"])
+@pytest.mark.parametrize("form", [{"solver": "euler"}, {"solver": Multistep(1, of="data")}], ids=["euler", "data"])
 @pytest.mark.parametrize("prediction_type", PREDICTION_TYPES["vp"])
 def test_euler_and_one_output_of_data_are_ddim(prediction_type, form):
     options = {**SD_BETAS, "prediction_type": prediction_type, "timestep_spacing": "trailing"}
-    theirs, ours = DDIMScheduler(**options, clip_sample=False), DEISSNScheduler(**options, corrector_order=0, **form)
+    theirs, ours = DDIMScheduler(**options, clip_sample=False), DEISSNScheduler(**options, **form)
     for scheduler in (theirs, ours):
         scheduler.set_timesteps(20)
     assert theirs.timesteps.tolist() == ours.timesteps.tolist()

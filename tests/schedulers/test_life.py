@@ -7,8 +7,10 @@ import pytest
 from diffusers import EDMEulerScheduler
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from diffusers_deis_sn.errors import ConfigurationError
 from oracles import SD_BETAS
 from records import costed_record
+from refusals import refused
 
 OURS = [DEISSNScheduler, ScoreOptimalScheduler]
 
@@ -48,3 +50,12 @@ def test_statistics_of_a_config_are_kept_unless_others_or_none_are_given(ours):
     assert ours.from_config(config).statistics == stats
     assert ours.from_config(config, stats=other).statistics == other
     assert ours.from_config(config, stats=False).statistics is None
+
+
+@pytest.mark.parametrize("ours", OURS)
+@pytest.mark.parametrize(
+    ("name", "meant"), [("stat", "stats"), ("statistics", None), ("solver_ordr", "solver_order"), ("colour", None)]
+)
+def test_an_option_that_nobody_knows_is_refused_with_the_nearest_name(ours, name, meant):
+    words = [f"{ours.__name__}.from_config", name, *([f"did you mean {meant}?"] if meant else [])]
+    refused(ConfigurationError, words, ours.from_config, SD_BETAS, **{name: 1})

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.core.solvers import Corrector, Multistep, Solver
 from oracles import SD_BETAS, digits_mixture, measured_statistics, rms, sample, start_noise
 
 MIXTURE = digits_mixture()
 NOISE = start_noise(16, seed=2)
+UNCORRECTED = Multistep()
 
 
 @cache
@@ -29,9 +31,8 @@ def reference():
 
 
 @cache
-def error(steps: int, normalised: bool, corrector_order: int | None = 0, **options) -> float:
-    options["corrector_order"] = corrector_order
-    scheduler = DEISSNScheduler(**SD_BETAS, stats=statistics() if normalised else None, **options)
+def error(steps: int, normalised: bool, solver: str | Solver = UNCORRECTED) -> float:
+    scheduler = DEISSNScheduler(**SD_BETAS, solver=solver, stats=statistics() if normalised else None)
     return rms(sample(scheduler, MIXTURE.epsilon, NOISE, steps), reference())
 
 
@@ -48,8 +49,8 @@ def test_the_samples_are_digits():
 @pytest.mark.parametrize("lower_order_final", [False, True])
 @pytest.mark.parametrize(("steps", "gain"), [(10, 0.25), (20, 0.5)])
 def test_normalisation_beats_plain_deis(steps, gain, lower_order_final):
-    plain = error(steps, False, lower_order_final=lower_order_final)
-    assert error(steps, True, lower_order_final=lower_order_final) < (1.0 - gain) * plain
+    solver = Multistep(lower_order_final=lower_order_final)
+    assert error(steps, True, solver) < (1.0 - gain) * error(steps, False, solver)
 
 
 def test_the_default_setting_is_good_in_few_steps():
@@ -59,22 +60,22 @@ def test_the_default_setting_is_good_in_few_steps():
 @pytest.mark.parametrize("normalised", [False, True])
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_error_falls_with_steps(normalised, order):
-    errors = [error(steps, normalised, solver_order=order) for steps in (5, 10, 20)]
+    errors = [error(steps, normalised, Multistep(order)) for steps in (5, 10, 20)]
     assert errors == sorted(errors, reverse=True)  # not so for order 4, which overshoots on the steep last step
     assert errors[-1] < 0.6 * errors[0]
 
 
 def test_more_than_one_output_pays():
-    assert max(error(10, True, solver_order=order) for order in (2, 3)) < 0.5 * error(10, True, solver_order=1)
+    assert max(error(10, True, Multistep(order)) for order in (2, 3)) < 0.5 * error(10, True, Multistep(1))
 
 
 @pytest.mark.parametrize(("steps", "share"), [(5, 1.1), (8, 1.1), (10, 1.1), (15, 0.95), (20, 0.8)])
 def test_the_corrector_pays_from_15_steps_on_and_costs_nothing_before(steps, share):
     """With the limit on its gain that is right here, which is twice the default's."""
-    plain = error(steps, True, corrector_order=0)
-    assert error(steps, True, corrector_order=None, corrector_gain=1.5) < share * plain
+    corrected = Multistep(corrector=Corrector(4, gain=1.5 / 2.0))
+    assert error(steps, True, corrected) < share * error(steps, True)
 
 
 def test_the_limit_of_the_default_costs_little_where_none_so_low_is_needed():
-    shares = [error(n, True, corrector_order=None) / error(n, True) for n in (5, 8, 10, 12, 15, 20, 30)]
+    shares = [error(n, True, "multistep") / error(n, True) for n in (5, 8, 10, 12, 15, 20, 30)]
     assert max(shares) < 1.35 and np.exp(np.mean(np.log(shares))) < 1.05

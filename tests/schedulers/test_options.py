@@ -10,8 +10,9 @@ import pytest
 from diffusers import DPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
+from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.process import NoiseSchedule
-from diffusers_deis_sn.core.runge_kutta import TABLEAUX
+from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.errors import ConfigurationError, NoiseScheduleError, StepError
 from oracles import SD_BETAS, start_noise, statistics_of
 from records import gaussian_record
@@ -20,27 +21,32 @@ from refusals import refused
 EDM = {"process": "edm", "use_karras_sigmas": True}
 VE = {"process": "ve", "use_karras_sigmas": True}
 
+
+def solver(**said: Any) -> dict[str, Any]:
+    """A multistep solver as a file has it: what is at fault is said where it is made a value."""
+    return {"solver": {"kind": "multistep", **said}}
+
+
+def corrector(order: Any) -> dict[str, Any]:
+    return solver(corrector={"kind": "corrector", "order": order})
+
+
+def power(exponent: Any) -> dict[str, Any]:
+    return {"grid": {"kind": "power", "exponent": exponent}}
+
+
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown solver": ({"solver": "dopri5"}, ["`solver`", "multistep, ipndm", "rk4", "'dopri5'"]),
     "ipndm 5": ({"solver": "ipndm", "solver_order": 5}, ["`solver_order`", "1 to 4", "got 5"]),
     "kutta3 of order 4": ({"solver": "kutta3", "solver_order": 4}, ["'kutta3' has order 3", "=4", "solver_order=3"]),
     "heun of order 3": ({"solver": "heun", "solver_order": 3}, ["'heun' has order 2", "=3", "solver_order=2"]),
-    "corrector 5": ({"corrector_order": 5}, ["`corrector_order`", "0 to 4", "got 5"]),
-    "corrector -1": ({"corrector_order": -1}, ["`corrector_order`", "0 to 4", "got -1"]),
-    "corrector True": ({"corrector_order": True}, ["`corrector_order`", "got True"]),
-    "corrector 2.0": ({"corrector_order": 2.0}, ["`corrector_order`", "got 2.0"]),
-    "unknown integrand": ({"integrand": "velocity"}, ["`integrand`", "noise, data", "'velocity'"]),
-    **{
-        f"{name} corrected": (
-            {"solver": name, "corrector_order": 2},
-            ["`corrector_order`", "got 2", repr(name), "Use corrector_order=0"],
-        )
-        for name in TABLEAUX
-    },
-    **{
-        f"{name} of data": ({"solver": name, "integrand": "data"}, ["integrand='data'", repr(name), "Use integrand"])
-        for name in TABLEAUX
-    },
+    "multistep 5": (solver(order=5), ["`order`", "1 to 4", "got 5"]),
+    "corrector 5": (corrector(5), ["`order`", "0 to 4", "got 5"]),
+    "corrector -1": (corrector(-1), ["`order`", "0 to 4", "got -1"]),
+    "corrector True": (corrector(True), ["`order`", "got True"]),
+    "corrector 2.0": (corrector(2.0), ["`order`", "got 2.0"]),
+    "unknown integrand": (solver(of="velocity"), ["`of`", "noise, data", "'velocity'"]),
+    "unknown variable": (solver(variable="sqrt"), ["`variable`", "t, rho, log_rho", "'sqrt'"]),
     "sigma_data of vp": ({"sigma_data": 0.5}, ["`sigma_data`", "'edm'", "0.5", "'vp'", "Leave it out"]),
     "sigma_max of vp": ({"sigma_max": 80.0}, ["`sigma_max`", "'ve'", "80.0", "'vp'", "Leave it out"]),
     "sigma_min of vp": ({"sigma_min": 0.002}, ["`sigma_min`", "0.002", "'vp'", "Leave it out"]),
@@ -63,16 +69,12 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         for spacing in ("leading", "linspace")
         for process in ("edm", "ve")
     },
-    "exponent of karras": (
-        {"use_karras_sigmas": True, "grid_exponent": 5},
-        ["`grid_exponent`", "power_rho", "got 5", "'karras'", "Leave it out"],
-    ),
-    "exponent 0": ({"timestep_spacing": "power_t", "grid_exponent": 0}, ["`grid_exponent`", "positive", "got 0"]),
-    "exponent True": ({"timestep_spacing": "power_t", "grid_exponent": True}, ["`grid_exponent`", "got True"]),
-    "exponent as text": ({"timestep_spacing": "power_t", "grid_exponent": "2"}, ["`grid_exponent`", "got '2'"]),
-    "start 0": ({"timestep_spacing": "power_t", "start_time": 0.0}, ["`start_time`", "above 0", "got 0.0"]),
-    "start 1.5": ({"timestep_spacing": "power_t", "start_time": 1.5}, ["`start_time`", "up to 1", "got 1.5"]),
-    "start as text": ({"timestep_spacing": "power_t", "start_time": "T"}, ["`start_time`", "got 'T'"]),
+    "exponent 0": (power(0), ["exponent", "positive", "got 0"]),
+    "exponent True": (power(True), ["exponent", "got True"]),
+    "exponent as text": (power("2"), ["exponent", "got '2'"]),
+    "start 0": ({"grid": Power("t", 2.0), "start_time": 0.0}, ["`start_time`", "above 0", "got 0.0"]),
+    "start 1.5": ({"grid": Power("t", 2.0), "start_time": 1.5}, ["`start_time`", "up to 1", "got 1.5"]),
+    "start as text": ({"grid": Power("t", 2.0), "start_time": "T"}, ["`start_time`", "got 'T'"]),
     "end at start": (
         {"use_karras_sigmas": True, "start_time": 0.4, "end_time": 0.4},
         ["`end_time`", "start_time=0.4", "got 0.4"],
@@ -82,7 +84,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     **{
         f"{name} of {spacing}": (
             {"timestep_spacing": spacing, name: 0.5},
-            [f"`{name}`", repr(spacing), "power_t", "grid_exponent=1"],
+            [f"`{name}`", repr(spacing), "grid=Power('t', 1)"],
         )
         for name in ("start_time", "end_time")
         for spacing in ("leading", "linspace", "trailing")
@@ -101,7 +103,7 @@ def test_what_does_not_go_together_is_refused_when_a_scheduler_is_made(name):
 def test_a_config_edited_to_that_is_refused_before_any_step(name):
     """Pipelines and users edit configs; the run that was planned before stays as it is."""
     options, words = CASES[name]
-    scheduler, x = DEISSNScheduler(**SD_BETAS, corrector_order=0), start_noise(1)
+    scheduler, x = DEISSNScheduler(**SD_BETAS, solver=Multistep()), start_noise(1)
     scheduler.set_timesteps(3)
     scheduler.register_to_config(**options)
     refused(ConfigurationError, words, scheduler.set_timesteps, 4)
@@ -112,7 +114,8 @@ def test_a_config_edited_to_that_is_refused_before_any_step(name):
 
 # ---------------------------------------------------------------------------------------------------------- statistics
 
-DATA_WORDS = ["integrand='data'", "predicted data", "`mean_abs_data`", "integrand='noise'", "stats=False"]
+DATA_WORDS = ["Multistep(of='data')", "predicted data", "`mean_abs_data`", "of='noise'", "stats=False"]
+DATA = Multistep(of="data")
 
 
 def without_data(noise: NoiseSchedule) -> ScoreStatistics:
@@ -122,13 +125,13 @@ def without_data(noise: NoiseSchedule) -> ScoreStatistics:
 
 def test_statistics_without_the_scale_of_data_are_refused_for_the_data_form():
     stats = without_data(DEISSNScheduler(**SD_BETAS).noise)
-    refused(ConfigurationError, DATA_WORDS, DEISSNScheduler, **SD_BETAS, integrand="data", stats=stats)
-    data = DEISSNScheduler(**SD_BETAS, integrand="data")
+    refused(ConfigurationError, DATA_WORDS, DEISSNScheduler, **SD_BETAS, solver=DATA, stats=stats)
+    data = DEISSNScheduler(**SD_BETAS, solver=DATA)
     refused(ConfigurationError, DATA_WORDS, data.set_stats, stats)
     assert data.statistics is None
     data.set_timesteps(3)
     noise = DEISSNScheduler(**SD_BETAS, stats=stats)
-    noise.register_to_config(integrand="data")
+    noise.register_to_config(solver=DATA)
     refused(ConfigurationError, DATA_WORDS, noise.set_timesteps, 3)
     refused(ConfigurationError, DATA_WORDS, DEISSNScheduler.from_config, data.config, stats=stats)
 
@@ -137,8 +140,8 @@ def test_statistics_that_a_config_remembers_can_be_left_out_for_the_data_form(tm
     stats = without_data(DEISSNScheduler(**SD_BETAS).noise)
     stats.save(tmp_path)
     config = DEISSNScheduler(**SD_BETAS, stats=str(tmp_path)).config
-    refused(ConfigurationError, DATA_WORDS, DEISSNScheduler.from_config, config, integrand="data")
-    left = DEISSNScheduler.from_config(config, integrand="data", stats=False)
+    refused(ConfigurationError, DATA_WORDS, DEISSNScheduler.from_config, config, solver=DATA)
+    left = DEISSNScheduler.from_config(config, solver=DATA, stats=False)
     left.set_timesteps(3)
     assert left.statistics is None
 
@@ -148,7 +151,7 @@ def test_flat_statistics_do_no_harm_to_the_data_form():
     flat = replace(statistics_of(noise, np.array([0.0, 500.0]), np.full(2, 0.8)), mean_abs_data=np.full(2, 0.3))
     ends = []
     for stats in (flat, None):
-        each = DEISSNScheduler(**SD_BETAS, integrand="data", corrector_order=0, stats=stats)
+        each = DEISSNScheduler(**SD_BETAS, solver=DATA, stats=stats)
         each.set_timesteps(4)
         x = start_noise(1)
         for t in each.timesteps:

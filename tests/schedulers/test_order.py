@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from diffusers_deis_sn import DEISSNScheduler
-from diffusers_deis_sn.core.coefficients import INTERPOLATIONS
+from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
+from diffusers_deis_sn.core.coefficients import INTERPOLATIONS, MAX_ORDER
+from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
 from oracles import SD_BETAS, Gaussian, called_levels, named, rms, start_noise, statistics_of
 
 START, END = 1.0, 0.05
+GAIN = 0.75 / 2.0  # that of the default at guidance one
 
 
 def smooth_betas() -> list[float]:
@@ -28,10 +32,8 @@ def error(order: int, interpolation: str, steps: int, exact_history: bool) -> fl
     scheduler = DEISSNScheduler(
         num_train_timesteps=202,
         trained_betas=smooth_betas(),
-        solver_order=order,
-        interpolation=interpolation,
+        solver=Multistep(order, interpolation, lower_order_final=False),
         final_sigmas_type="sigma_min",
-        lower_order_final=False,
     )
     levels = np.geomspace(START, END, steps + 1)
     scheduler.set_timesteps(sigmas=levels[:-1])
@@ -65,12 +67,27 @@ def test_a_run_that_starts_itself_tends_to_order_two(order, interpolation):
 
 DATA = Gaussian(vp_schedule(**SD_BETAS))
 CENTRED = Gaussian(DATA.noise, mean=0.0)
+POWER = {"grid": Power("t", 2.0)}
 
 
-def distance(stats, steps: int, order: int, interpolation: str = "t", data: Gaussian = DATA, **options) -> float:
-    """RMS distance to the exact flow after a run down to the cleanest training time."""
-    options = {"final_sigmas_type": "sigma_min", "timestep_spacing": "power_t", "lower_order_final": False, **options}
-    scheduler = DEISSNScheduler(**SD_BETAS, solver_order=order, interpolation=interpolation, stats=stats, **options)
+def distance(
+    stats: ScoreStatistics | None,
+    steps: int,
+    order: int,
+    interpolation: str = "t",
+    data: Gaussian = DATA,
+    of: str = "noise",
+    corrector: Corrector | None = None,
+    grid: dict[str, Any] = POWER,
+) -> float:
+    """RMS distance to the exact flow after a run down to the cleanest training time.
+
+    The corrector is that of the default if None: there is one for the noise form with statistics.
+    """
+    if corrector is None:
+        corrector = Corrector(MAX_ORDER, GAIN) if stats is not None and of == "noise" else Corrector()
+    solver = Multistep(order, interpolation, of, corrector, lower_order_final=False)
+    scheduler = DEISSNScheduler(**SD_BETAS, solver=solver, final_sigmas_type="sigma_min", stats=stats, **grid)
     scheduler.set_timesteps(steps)
     levels = [*called_levels(scheduler), data.noise.bottom]
     start = x = start_noise(32)
@@ -99,12 +116,14 @@ def test_with_the_exact_r_gaussian_data_are_solved_exactly(interpolation, order,
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 @pytest.mark.parametrize(
-    ("steps", "spacing"), [(1, "trailing"), (5, "power_t"), (7, "exponential"), (10, "karras"), (12, "trailing")]
+    ("steps", "grid"),
+    [(1, named("trailing")), (5, POWER), (7, named("exponential")), (10, named("karras")), (12, named("trailing"))],
+    ids=str,
 )
 @pytest.mark.parametrize("corrector_order", [0, 3])
-def test_with_the_exact_nu_so_are_centred_data_in_the_data_form(corrector_order, steps, spacing, order, interpolation):
+def test_with_the_exact_nu_so_are_centred_data_in_the_data_form(corrector_order, steps, grid, order, interpolation):
     """x_0 = nu(t) times what does not change along the flow, and nu is integrated exactly."""
-    options = {"integrand": "data", **named(spacing), "corrector_order": corrector_order}
+    options = {"of": "data", "corrector": Corrector(corrector_order, GAIN), "grid": grid}
     normalised = distance(exact_r(8), steps, order, interpolation, CENTRED, **options)
     assert normalised < 2e-5
     assert normalised < 0.03 * distance(None, steps, order, interpolation, CENTRED, **options)
@@ -113,14 +132,14 @@ def test_with_the_exact_nu_so_are_centred_data_in_the_data_form(corrector_order,
 def test_only_ratios_of_nu_matter():
     record = exact_r(1)
     scaled = replace(record, mean_abs_data=0.01 * record.mean_abs_data)
-    one, other = (distance(stats, 6, 3, data=CENTRED, integrand="data") for stats in (record, scaled))
+    one, other = (distance(stats, 6, 3, data=CENTRED, of="data") for stats in (record, scaled))
     assert one == pytest.approx(other, rel=1e-6)
 
 
 def test_the_data_form_is_not_divided_by_what_belongs_to_noise():
     record = exact_r(8)
     other = replace(record, mean_abs=0.5 + 0.0 * record.mean_abs, mean_square=None, mean_square_error=None)
-    assert distance(other, 6, 2, data=CENTRED, integrand="data") < 2e-5
+    assert distance(other, 6, 2, data=CENTRED, of="data") < 2e-5
 
 
 def test_what_is_left_is_the_table_of_r():

@@ -9,6 +9,9 @@ from diffusers import EulerDiscreteScheduler
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.codec import PRIVATE
+from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.solvers import Corrector, Multistep
+from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.schedulers._own_config import (
     OWN_OPTIONS,
     RECIPE_OPTIONS,
@@ -50,6 +53,34 @@ def test_the_options_of_a_config_are_the_defaults_but_for_what_it_says(ours):
 @pytest.mark.parametrize("ours", OURS)
 def test_no_option_of_ours_is_in_the_public_config(ours):
     assert not OWN_OPTIONS & ours(solver="heun", guidance_scale=3.0).config.keys()
+
+
+def test_grids_and_solvers_lie_there_as_plain_data_without_their_defaults():
+    given: dict[str, Any] = {"grid": Power("sigma", 7.0), "solver": Multistep(3, corrector=Corrector(4, gain=0.5))}
+    said = {"kind": "multistep", "order": 3, "corrector": {"kind": "corrector", "order": 4, "gain": 0.5}}
+    power = {"kind": "power", "variable": "sigma", "exponent": 7.0}
+    config = DEISSNScheduler(**given).config
+    assert entries(config) == {"process": "vp", "grid": power, "solver": said}
+    assert entries(ScoreOptimalScheduler(**given).config) == {"process": "vp", "learned_grid": power, "solver": said}
+    assert configured(config, DEISSNScheduler) == default_options(DEISSNScheduler) | {"grid": power, "solver": said}
+
+
+@pytest.mark.parametrize(
+    ("between", "by_hand"), [(EulerDiscreteScheduler, False), *((one, hand) for one in OURS for hand in (False, True))]
+)
+def test_each_of_the_two_keeps_a_grid_of_its_own(between, by_hand):
+    def made(kind: Any, config: Any) -> Any:
+        return kind(**config) if by_hand else kind.from_config(config)
+
+    named = DEISSNScheduler(**SD_BETAS, grid=Power("sigma", 5.0))
+    learned = ScoreOptimalScheduler.from_config(named.config, grid=EqualCost("predictor"))
+    middle = between.from_config(learned.config)
+    assert made(DEISSNScheduler, middle.config).options["grid"] == Power("sigma", 5.0)
+    assert made(ScoreOptimalScheduler, middle.config).options["grid"] == EqualCost("predictor")
+    assert made(ScoreOptimalScheduler, made(DEISSNScheduler, middle.config).config).options == learned.options
+    plain = DEISSNScheduler.from_config(middle.config, use_karras_sigmas=True)  # which lays aside its own alone
+    assert plain.spacing == "karras"
+    assert ScoreOptimalScheduler.from_config(plain.config).options["grid"] == EqualCost("predictor")
 
 
 @pytest.mark.parametrize("ours", OURS)

@@ -18,12 +18,16 @@ from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.collect.trying import MENU
+from diffusers_deis_sn.core.codec import decode
 from diffusers_deis_sn.core.flow import FlowSchedule
-from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.grids import Beta, Power
+from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.spacing import spaced_levels
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, StepError
-from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
+from diffusers_deis_sn.learn.grid import EqualCost
+from diffusers_deis_sn.schedulers import _factors
+from diffusers_deis_sn.schedulers._own_config import OF_GRIDS, RECIPE_OPTIONS, configured, default_options
 from diffusers_deis_sn.statistics.trials import Method, Trials, unmeasured
 from oracles import SD_BETAS
 from records import costed_record, edm_record
@@ -60,8 +64,11 @@ def tried(ours: type, **options: Any) -> Any:
 
 def by_hand(ours: type, recipe: Method, **options: Any) -> Any:
     """A scheduler that has the options of a recipe in its config."""
-    given = {name: value for name, value in recipe.options().items() if name in default_options(ours)}
-    return ours(**SD_BETAS, **{"stats": STATS} | given | options, recipe="fixed")
+    options = {"stats": STATS} | options
+    given = _factors.options_of(recipe, options["stats"])
+    if ours is ScoreOptimalScheduler:  # named grids are none of its options
+        given = {name: value for name, value in given.items() if name not in OF_GRIDS}
+    return ours(**SD_BETAS, **given | options, recipe="fixed")
 
 
 def run_by_hand(ours: type, recipe: Method, steps: int, **options: Any) -> Tensor:
@@ -73,8 +80,10 @@ def run_by_hand(ours: type, recipe: Method, steps: int, **options: Any) -> Tenso
 
 
 def options_of(scheduler: Any) -> dict[str, Any]:
-    """Those of the config, whatever is followed."""
-    return configured(scheduler.config, type(scheduler))
+    """Those of the config, whatever is followed; grid and solver as values."""
+    said = configured(scheduler.config, type(scheduler))
+    grid, solver = decode(said["grid"]), decode(said["solver"])
+    return said | {"grid": scheduler.default_grid if grid is None else grid, "solver": solver}
 
 
 def recipe_of(scheduler: Any, steps: int = 4) -> Method | None:
@@ -99,9 +108,7 @@ def test_the_recipe_is_the_best_for_the_number_of_steps(ours, steps, place):
     scheduler, expected = tried(ours), RECIPES[ours][place]
     assert scheduler.method is None and scheduler.options == ours(**SD_BETAS).options  # before a run
     assert recipe_of(scheduler, steps) == expected == STATS.trials.best(steps, learned=ours is ScoreOptimalScheduler)
-    assert scheduler.options == options_of(scheduler) | {
-        name: value for name, value in expected.options().items() if name in options_of(scheduler)
-    }
+    assert scheduler.options == options_of(scheduler) | _factors.options_of(expected, STATS)
 
 
 @pytest.mark.parametrize("recipe", MENU, ids=str)
@@ -134,7 +141,7 @@ def test_without_statistics_what_is_safest_is_followed(ours):
     for steps, exponent in ((4, 1.5), (7, 2.0)):
         recipe = recipe_of(scheduler, steps)
         assert recipe == unmeasured(steps) == Method("data", 2, 2, None, "power_t", exponent)
-        options = {name: value for name, value in recipe.options().items() if name in default_options(DEISSNScheduler)}
+        options = _factors.options_of(recipe, None)
         times = SD.time(SD.whole(spaced_levels(SD, steps, "power_t", "zero", exponent=exponent))[:-1]).round()
         by_options = DEISSNScheduler(**SD_BETAS, **options, recipe="fixed")
         assert torch.equal(run(scheduler, steps), run(by_options, None, timesteps=times))
@@ -178,53 +185,53 @@ def test_models_of_other_processes_follow_theirs(process):
 
 # ---------------------------------------------------------------------------------------------- what turns them off, on
 
-CHOICES: dict[str, Any] = {
-    "solver": "ipndm",
-    "grid": Power("t", 3.0),
-    "solver_order": 3,
-    "interpolation": "rho",
-    "integrand": "data",
-    "corrector_order": 1,
-    "corrector_gain": 0.5,
-    "lower_order_final": False,
-    "timestep_spacing": "power_rho",
-    "grid_exponent": 3.0,
-    "start_time": 0.9,
-    "end_time": 1e-3,
-    "final_sigmas_type": "sigma_min",
-    "use_karras_sigmas": True,
-    "use_exponential_sigmas": True,
-    "use_beta_sigmas": True,
-    "cost": "predictor",
-    "velocity": "unit",
-    "spread": 0.5,
-    "normalise": False,
-}
-NEEDS_A_GRID = {name: {"timestep_spacing": "power_t"} for name in ("grid_exponent", "start_time", "end_time")}
+CHOICES: list[tuple[str, Any]] = [
+    ("solver", "ipndm"),
+    ("solver", Multistep()),
+    ("solver", Multistep(variable="rho")),
+    ("solver", Multistep(of="data")),
+    ("solver", Multistep(corrector=Corrector(1))),
+    ("solver", Multistep(corrector=Corrector(4, 0.25))),
+    ("grid", Power("t", 3.0)),
+    ("grid", Power("sigma", 7.0)),
+    ("grid", EqualCost("predictor")),
+    ("grid", EqualCost(velocity="unit")),
+    ("grid", EqualCost(spread=0.5)),
+    ("solver_order", 3),
+    ("lower_order_final", False),
+    ("timestep_spacing", "leading"),
+    ("start_time", 0.9),
+    ("end_time", 1e-3),
+    ("final_sigmas_type", "sigma_min"),
+    ("use_karras_sigmas", True),
+    ("use_exponential_sigmas", True),
+    ("use_beta_sigmas", True),
+    ("normalise", False),
+]
+NEEDS_A_GRID = {name: {"grid": Power("t", 2.0)} for name in ("start_time", "end_time")}
 
 
 def test_there_is_a_choice_of_every_option_of_recipes():
-    assert set(CHOICES) == set(RECIPE_OPTIONS)
+    assert {name for name, _ in CHOICES} == set(RECIPE_OPTIONS)
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize(("name", "value"), CHOICES, ids=str)
 @BOTH
-def test_an_option_that_is_chosen_turns_recipes_off(ours, name):
-    defaults = default_options(ours)
-    if name not in defaults:
+def test_an_option_that_is_chosen_turns_recipes_off(ours, name, value):
+    if ours is ScoreOptimalScheduler and name in OF_GRIDS:
         pytest.skip("an option of the other scheduler")
     needs = NEEDS_A_GRID.get(name, {}) if ours is DEISSNScheduler else {}
-    choice = {name: CHOICES[name]} | needs
+    choice, defaults = {name: value} | needs, default_options(ours)
     config = ours(**SD_BETAS).config
     for scheduler in (tried(ours, **choice), ours.from_config(config, stats=STATS, **choice)):
-        assert recipe_of(scheduler) is None and scheduler.options[name] == CHOICES[name]
+        assert recipe_of(scheduler) is None and scheduler.options[name] == value
         assert recipe_of(ours.from_config(scheduler.config)) is None
-    if ours is DEISSNScheduler or not name.startswith("use_"):
-        same = ours.from_config(config, stats=STATS, **{name: defaults[name]})
-        assert recipe_of(same) is None and same.options == ours(**SD_BETAS, recipe="fixed").options
+    same = ours.from_config(config, stats=STATS, **{name: defaults[name]})
+    assert recipe_of(same) is None and same.options == ours(**SD_BETAS, recipe="fixed").options
     again = ours.from_config(scheduler.config, recipe="measured")
     assert recipe_of(again) == RECIPES[ours][0]
-    assert again.options[name] == RECIPES[ours][0].options()[name]  # and not what the config says
+    told = _factors.options_of(RECIPES[ours][0], STATS)
+    assert {one: again.options[one] for one in told} == told  # and not what the config says
 
 
 @pytest.mark.parametrize(
@@ -240,12 +247,15 @@ def test_options_that_recipes_leave_alone_do_not(ours, options):
 @BOTH
 def test_the_option_decides_itself(ours):
     assert recipe_of(tried(ours, recipe="fixed")) is None
-    assert recipe_of(tried(ours, recipe="measured", solver_order=3, corrector_order=0)) == RECIPES[ours][0]
+    assert recipe_of(tried(ours, recipe="measured", solver_order=3, lower_order_final=False)) == RECIPES[ours][0]
     assert recipe_of(ours.from_config(tried(ours, recipe="fixed").config, recipe="measured")) == RECIPES[ours][0]
     assert recipe_of(ours.from_config(tried(ours).config, recipe="fixed")) is None
     assert recipe_of(ours.from_config(tried(ours, recipe="fixed").config, recipe=None)) == RECIPES[ours][0]
     with pytest.raises(ConfigurationError, match="`recipe` must be one of measured, fixed or None, got 'best'"):
         tried(ours, recipe="best")
+    for own in ({"solver": Multistep()}, {"grid": Beta()}):
+        with pytest.raises(ConfigurationError, match="recipe='measured' follows methods that were tried"):
+            tried(ours, recipe="measured", **own)
 
 
 FOREIGN: dict[str, Any] = {
@@ -277,7 +287,7 @@ def test_karras_of_edm_is_no_choice():
     original = diffusers.EDMDPMSolverMultistepScheduler(solver_order=3)
     assert recipe_of(DEISSNScheduler.from_config(original.config, stats=with_trials(stats, FEW))) == FEW
     fixed = DEISSNScheduler.from_config(original.config, stats=with_trials(stats, FEW), recipe="fixed")
-    assert recipe_of(fixed) is None and fixed.spacing == "power_rho"
+    assert recipe_of(fixed) is None and fixed.options["grid"] == Power("sigma", 7.0)
 
 
 @pytest.mark.parametrize(
@@ -308,9 +318,9 @@ def test_far_more_guidance_than_they_were_tried_with_turns_them_off(ours, guidan
 def test_the_limit_on_the_gain_is_divided_by_the_guidance_and_by_two_at_least(ours, guidance, measured, expected):
     plain = costed_record(SD).with_origin(guidance_scale=measured)
     scheduler = ours(**SD_BETAS, stats=plain, guidance_scale=guidance)
-    assert scheduler.options["corrector_gain"] == 0.75
     assert scheduler.recipe.solver.corrector.gain == pytest.approx(expected)
-    assert ours(**SD_BETAS, corrector_gain=1.5, guidance_scale=3.0).recipe.solver.corrector.gain == 0.5
+    own = Multistep(corrector=Corrector(4, gain=1.5))  # which says its limit itself
+    assert ours(**SD_BETAS, stats=plain, solver=own, guidance_scale=guidance).recipe.solver.corrector.gain == 1.5
 
 
 def test_the_limit_of_a_recipe_is_divided_likewise():
@@ -475,9 +485,11 @@ LIVES: dict[str, Callable[[Any, Any], Any]] = {
 }
 FIRST: dict[str, Callable[[type], Any]] = {
     "default": lambda ours: tried(ours),
-    "chosen": lambda ours: tried(ours, solver_order=3, corrector_gain=0.5),
+    "chosen": lambda ours: tried(ours, solver_order=3),
+    "a solver": lambda ours: tried(ours, solver=Multistep(3, corrector=Corrector(4, 0.125))),
+    "a grid": lambda ours: tried(ours, grid=EqualCost(velocity="unit", spread=0.5)),
     "fixed": lambda ours: tried(ours, recipe="fixed"),
-    "measured": lambda ours: tried(ours, recipe="measured", corrector_order=1),
+    "measured": lambda ours: tried(ours, recipe="measured", solver_order=1),
     "of DPM++": lambda ours: ours.from_config(FOREIGN["DPM++ Karras"].config, stats=STATS),
     "of leading times": lambda ours: ours.from_config(FOREIGN["leading"].config, stats=STATS),
     "a default that was chosen": lambda ours: ours.from_config(FOREIGN["PNDM"].config, stats=STATS, solver_order=2),
@@ -495,7 +507,18 @@ def test_the_choice_survives(ours, first, life, tmp_path):
     assert again.method == scheduler.method and again.options == scheduler.options
 
 
-@pytest.mark.parametrize("options", [{}, {"solver_order": 3}, {"recipe": "fixed"}, {"recipe": "measured"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"solver_order": 3},
+        {"solver": Multistep(3)},
+        {"grid": Power("t", 1.5)},
+        {"recipe": "fixed"},
+        {"recipe": "measured"},
+    ],
+    ids=str,
+)
 @BOTH
 def test_so_it_does_where_copies_are_made_by_hand(ours, options):
     """`Scheduler(**scheduler.config)`, as some code makes them."""
@@ -630,7 +653,7 @@ def equal_steps(number: int) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"use_karras_sigmas": True}, {"flow_shift": 3.0}, {"timestep_spacing": "power_t"}], ids=str
+    "options", [{}, {"use_karras_sigmas": True}, {"flow_shift": 3.0}, {"grid": Power("t", 2.0)}], ids=str
 )
 @pytest.mark.parametrize("form", [list, np.array, torch.tensor, lambda one: np.array(one, dtype=np.float32)])
 def test_equal_steps_of_sigma_choose_nothing_but_their_number(options, form):

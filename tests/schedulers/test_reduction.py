@@ -9,6 +9,7 @@ from diffusers import DDIMScheduler, DEISMultistepScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
+from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.core.spacing import INTEGER_SPACINGS, spaced_levels
 from diffusers_deis_sn.core.vp import vp_schedule
 from oracles import DDPM_BETAS, SD_BETAS, ends_of_views, start_noise, statistics_of
@@ -41,14 +42,11 @@ def test_log_rho_with_flat_statistics_is_the_deis_of_diffusers(prediction_type, 
     theirs = DEISMultistepScheduler(**SD_BETAS, solver_order=order, prediction_type=prediction_type)
     ours = DEISSNScheduler(
         **SD_BETAS,
-        solver_order=order,
+        solver=Multistep(order, "log_rho", lower_order_final=lower),  # Diffusers lowers it below 15 steps only
         prediction_type=prediction_type,
-        interpolation="log_rho",
         timestep_spacing="linspace",
         final_sigmas_type="sigma_min",
-        lower_order_final=lower,  # Diffusers lowers the order below 15 steps only
         stats=flat(vp_schedule(**SD_BETAS), prediction_type),
-        corrector_order=0,
     )
     for scheduler in (theirs, ours):
         scheduler.set_timesteps(steps)
@@ -60,8 +58,8 @@ def test_log_rho_with_flat_statistics_is_the_deis_of_diffusers(prediction_type, 
 
 def test_so_it_is_as_shipped_within_float32_rounding():
     theirs = DEISMultistepScheduler(**DDPM_BETAS, solver_order=2)
-    options = {"interpolation": "log_rho", "timestep_spacing": "linspace", "final_sigmas_type": "sigma_min"}
-    ours = DEISSNScheduler(**DDPM_BETAS, solver_order=2, **options)
+    options = {"timestep_spacing": "linspace", "final_sigmas_type": "sigma_min"}
+    ours = DEISSNScheduler(**DDPM_BETAS, solver=Multistep(2, "log_rho"), **options)
     for scheduler in (theirs, ours):
         scheduler.set_timesteps(12)
     assert torch.allclose(walk(theirs, start_noise(3).float())[-1], walk(ours, start_noise(3).float())[-1], atol=2e-4)
@@ -73,7 +71,7 @@ def test_so_it_is_as_shipped_within_float32_rounding():
 def test_one_output_is_ddim(prediction_type, interpolation, betas):
     options = {**betas, "prediction_type": prediction_type, "timestep_spacing": "trailing"}
     theirs = DDIMScheduler(**options, clip_sample=False)
-    ours = DEISSNScheduler(**options, solver_order=1, interpolation=interpolation)
+    ours = DEISSNScheduler(**options, solver=Multistep(1, interpolation))
     for scheduler in (theirs, ours):
         scheduler.set_timesteps(20)
     assert theirs.timesteps.tolist() == ours.timesteps.tolist()

@@ -26,7 +26,9 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
+from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
+from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import (
     ConfigurationError,
@@ -38,6 +40,7 @@ from diffusers_deis_sn.errors import (
     StepError,
     TimestepsError,
 )
+from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.statistics.cost import LocalCost
 from oracles import DDPM_BETAS, SD_BETAS, called_levels, gaussian_corrector_length, start_noise, statistics_of
 from records import costed_record, edm_record, gaussian_costs, gaussian_record
@@ -48,21 +51,23 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # 
 
 SD = vp_schedule(**SD_BETAS)
 STATS = costed_record(SD)
-DATA_WORDS = ["integrand='data'", "predicted data", "`mean_abs_data`", "stats=False"]
+DATA_WORDS = ["Multistep(of='data')", "predicted data", "`mean_abs_data`", "stats=False"]
 SCALE = 0.3  # standard deviation of the data of `STATS`
 
 FAMILY: dict[str, dict[str, Any]] = {
     "multistep": {},
-    "order 4 in log rho": {"solver_order": 4, "interpolation": "log_rho"},
-    "order 3 in rho": {"solver_order": 3, "interpolation": "rho", "lower_order_final": False},
-    "corrected": {"solver_order": 2, "corrector_order": 3},
+    "order 4": {"solver_order": 4},
+    "order 3 to the end": {"solver_order": 3, "lower_order_final": False},
+    "order 4 in log rho": {"solver": Multistep(4, "log_rho", corrector=Corrector(4, 0.375))},
+    "order 3 in rho": {"solver": Multistep(3, "rho", corrector=Corrector(4, 0.375), lower_order_final=False)},
+    "corrected": {"solver": Multistep(2, corrector=Corrector(3, 0.375))},
     "ipndm": {"solver": "ipndm", "solver_order": 4},
     **{name: {"solver": name} for name in TABLEAUX},
 }
 DATA: dict[str, dict[str, Any]] = {
-    "data": {"integrand": "data", "interpolation": "log_rho"},
-    "data corrected": {"integrand": "data", "corrector_order": 2},
-    "data ipndm": {"integrand": "data", "solver": "ipndm"},
+    "data": {"solver": Multistep(variable="log_rho", of="data")},
+    "data corrected": {"solver": Multistep(of="data", corrector=Corrector(2))},
+    "data ipndm": {"solver": Multistep(of="data", equal_steps=True)},
 }
 
 
@@ -121,7 +126,7 @@ NODES = {
 @pytest.mark.parametrize("cost", NODES)
 def test_ten_steps_of_an_edm_model(cost):
     """Printed to three decimals; 800 intervals are within 0.2 percent, the first order error of the test above."""
-    scheduler = ScoreOptimalScheduler(process="edm", cost=cost, final_sigmas_type="sigma_min")
+    scheduler = ScoreOptimalScheduler(process="edm", grid=EqualCost(cost), final_sigmas_type="sigma_min")
     scheduler.set_stats(edm_record(times=801))
     scheduler.set_timesteps(10)
     np.testing.assert_allclose(called_levels(scheduler)[:0:-1], NODES[cost], rtol=3e-3)
@@ -138,7 +143,7 @@ DENSITIES = {  # of length, without the velocity: (4 sigma^2 / V^3)^(1/2), and (
 @pytest.mark.parametrize("velocity", VELOCITIES)
 @pytest.mark.parametrize("cost", DENSITIES)
 def test_every_cost_and_velocity_makes_steps_of_equal_length(cost, velocity):
-    scheduler = learned(cost=cost, velocity=velocity, stats=costed_record(SD, SCALE, 400))
+    scheduler = learned(grid=EqualCost(cost, velocity), stats=costed_record(SD, SCALE, 400))
     scheduler.set_timesteps(8)
     levels = [*called_levels(scheduler), float(np.exp(-0.5 * scheduler.statistics.log_snr[0]))]
 
@@ -154,8 +159,8 @@ def test_every_cost_and_velocity_makes_steps_of_equal_length(cost, velocity):
 def test_costs_and_velocities_differ():
     """Or the test above would say little."""
     grids = []
-    for options in ({}, {"cost": "predictor"}, {"velocity": "unit"}, {"velocity": "vp_sigma"}):
-        scheduler = learned(**options)
+    for grid in (None, EqualCost("predictor"), EqualCost(velocity="unit"), EqualCost(velocity="vp_sigma")):
+        scheduler = learned(grid=grid)
         scheduler.set_timesteps(5)
         grids.append(called_levels(scheduler)[2])
     assert len({round(float(np.log(level)), 1) for level in grids}) == 4
@@ -202,7 +207,7 @@ def test_normalising_is_optional_and_leaves_the_times_alone():
 @pytest.mark.parametrize("cost", ["corrector", "predictor"])
 @pytest.mark.parametrize("final", ["zero", "sigma_min"])
 def test_n_steps_are_n_calls_at_falling_times(cost, final):
-    scheduler = learned(cost=cost, final_sigmas_type=final)
+    scheduler = learned(grid=EqualCost(cost), final_sigmas_type=final)
     for steps in (*range(1, 51), 999, 1000 if final == "zero" else 999):
         scheduler.set_timesteps(steps)
         assert len(scheduler.timesteps) == scheduler.num_inference_steps == steps
@@ -281,7 +286,9 @@ def short(**options: Any) -> ScoreOptimalScheduler:
 @pytest.mark.parametrize("cost", ["corrector", "predictor"])
 @pytest.mark.parametrize("final", ["zero", "sigma_min"])
 def test_whole_times_are_distinct_for_every_number_of_steps(cost, final):
-    scheduler, exact = (short(cost=cost, final_sigmas_type=final, whole_timesteps=whole) for whole in (True, False))
+    scheduler, exact = (
+        short(grid=EqualCost(cost), final_sigmas_type=final, whole_timesteps=whole) for whole in (True, False)
+    )
     for steps in range(1, 61 if final == "zero" else 60):
         scheduler.set_timesteps(steps)
         exact.set_timesteps(steps)
@@ -443,7 +450,7 @@ def test_planning_anew_is_the_run_of_a_scheduler_told_these_levels():
 
 @pytest.mark.parametrize("cost", ["corrector", "predictor"])
 def test_whole_times_begin_at_the_share_too(cost):
-    scheduler = short(whole_timesteps=True, cost=cost)
+    scheduler = short(whole_timesteps=True, grid=EqualCost(cost))
     for steps in (5, 31, 60):
         for begin in (*range(1, steps - 1, 4), steps - 1):
             view = begun(scheduler, steps, begin)
@@ -521,7 +528,7 @@ def test_noising_before_any_plan_and_at_impossible_begins():
 
 
 def test_save_and_load_with_the_statistics_beside_the_config(tmp_path):
-    original = learned(cost="predictor", velocity="unit", normalise=False, whole_timesteps=True, solver_order=3)
+    original = learned(grid=EqualCost("predictor", "unit"), normalise=False, whole_timesteps=True, solver_order=3)
     original.save_pretrained(tmp_path)
     files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert files == ["scheduler_config.json", "score_statistics/score_statistics.safetensors"]
@@ -547,7 +554,7 @@ OTHERS = [DPMSolverMultistepScheduler, UniPCMultistepScheduler, DEISSNScheduler,
 @pytest.mark.parametrize("other", OTHERS, ids=lambda cls: cls.__name__)
 def test_there_and_back_nothing_is_lost(other, as_file, tmp_path):
     file = STATS.save(tmp_path)
-    options = {"cost": "predictor", "velocity": "vp_sigma", "normalise": False, "whole_timesteps": True}
+    options = {"grid": EqualCost("predictor", "vp_sigma"), "normalise": False, "whole_timesteps": True}
     options |= {"solver": "ipndm", "solver_order": 3, "prediction_type": "epsilon"}
     ours = ScoreOptimalScheduler.from_config(SD15, stats=file, **options)
     theirs = other.from_config(through_json(ours) if as_file else ours.config)
@@ -611,14 +618,14 @@ def test_named_grids_of_other_configs_are_kept_and_not_used(config, in_memory):
         (UniPCMultistepScheduler(**SD_BETAS), "trailing"),
         (EulerDiscreteScheduler(**SD_BETAS, timestep_spacing="leading", use_karras_sigmas=True), "karras"),
         (DEISSNScheduler(**SD_BETAS, timestep_spacing="linspace"), "linspace"),
-        (DEISSNScheduler(**SD_BETAS, timestep_spacing="power_rho"), "power_rho"),
-        (DEISSNScheduler.from_config(SDXL, timestep_spacing="power_t"), "power_t"),
-        (DEISSNScheduler(**SD_BETAS, timestep_spacing="power_rho", grid_exponent=5.0), "power_rho"),
-        (EDMEulerScheduler(), "power_rho"),
+        (DEISSNScheduler(**SD_BETAS, grid=Power("sigma", 7.0)), Power("sigma", 7.0)),
+        (DEISSNScheduler.from_config(SDXL, grid=Power("t", 2.0)), Power("t", 2.0)),
+        (DEISSNScheduler(**SD_BETAS, grid=Power("sigma", 5.0)), Power("sigma", 5.0)),
+        (EDMEulerScheduler(), Power("sigma", 7.0)),
         (EDMDPMSolverMultistepScheduler(sigma_schedule="exponential"), "exponential"),
-        (EDMEulerScheduler(rho=5.0), "power_rho"),
+        (EDMEulerScheduler(rho=5.0), Power("sigma", 5.0)),
     ],
-    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+    ids=lambda value: str(value) if isinstance(value, str | Power) else type(value).__name__,
 )
 def test_the_named_grid_on_the_other_side_is_as_without_us(before, grid, as_file):
     """From any config to `DEISSNScheduler`, by way of this one or not."""
@@ -630,8 +637,8 @@ def test_the_named_grid_on_the_other_side_is_as_without_us(before, grid, as_file
     ours = ScoreOptimalScheduler.from_config(config_of(before))
     ours = ScoreOptimalScheduler.from_config(config_of(ours))  # and a copy of it
     detour = DEISSNScheduler.from_config(config_of(ours), recipe="fixed")
-    assert detour.spacing == direct.spacing == grid
-    assert detour.options["grid_exponent"] == direct.options["grid_exponent"]
+    assert detour.spacing == direct.spacing == ("Power" if isinstance(grid, Power) else grid)
+    assert detour.options["grid"] == direct.options["grid"] == (grid if isinstance(grid, Power) else None)
     for scheduler in (direct, detour):
         scheduler.set_timesteps(6)
     assert torch.equal(direct.timesteps, detour.timesteps)
@@ -676,11 +683,7 @@ def test_no_constructor_argument_breaks_other_schedulers():
     parameters = inspect.signature(ScoreOptimalScheduler.__init__).parameters
     assert not {"algorithm_type", "solver_type"} & set(parameters)
     assert not [p for p in parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
-    other = inspect.signature(DEISSNScheduler.__init__).parameters
-    shared = [name for name in parameters if name in other]
-    assert {name: parameters[name].default for name in shared} == {name: other[name].default for name in shared}
-    named = {"timestep_spacing", "grid_exponent", "steps_offset"}
-    assert set(other) - set(parameters) == named | {f"use_{grid}_sigmas" for grid in ("karras", "exponential", "beta")}
+    assert parameters == inspect.signature(DEISSNScheduler.__init__).parameters
 
 
 def test_saved_pipelines_find_the_class():
@@ -723,7 +726,7 @@ def test_samples_keep_their_dtype(dtype):
     "options",
     [
         {},
-        {"normalise": False, "integrand": "data"},
+        {"normalise": False, "solver": Multistep(of="data")},
         {"solver": "kutta3"},
         {"whole_timesteps": True},
         {"solver_order": 4},
@@ -779,9 +782,9 @@ def test_a_pipeline_may_replace_the_config():
     scheduler.set_timesteps(6)
     changed = {**scheduler.config, "steps_offset": 1, "clip_sample": False}
     scheduler._internal_dict = diffusers.configuration_utils.FrozenDict(changed)
-    scheduler.register_to_config(cost="predictor", solver="heun")
+    scheduler.register_to_config(grid=EqualCost("predictor"), solver="heun")
     scheduler.set_timesteps(6)
-    expected = learned(cost="predictor", solver="heun")
+    expected = learned(grid=EqualCost("predictor"), solver="heun")
     expected.set_timesteps(6)
     assert torch.equal(scheduler.timesteps, expected.timesteps) and scheduler.order == 2
     scheduler.register_to_config(beta_end=0.02)
@@ -817,12 +820,20 @@ def test_nothing_is_said_with_statistics(caplog, diffusers_log):
 
 # ------------------------------------------------------------------------------------------------------- bad input
 
+WITHOUT_DATA = replace(STATS, mean_abs_data=None, mean_abs_data_error=None)
+
+
+def equal_cost(**said: Any) -> dict[str, Any]:
+    """The grid as a file has it: what is at fault is said where it is made a value."""
+    return {"grid": {"kind": "equal_cost", **said}}
+
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"cost": "forward"}, ["`cost`", "corrector, predictor", "'forward'"]),
-        ({"cost": True}, ["`cost`", "True"]),
+        (equal_cost(cost="forward"), ["`cost`", "corrector, predictor", "'forward'"]),
+        (equal_cost(cost=True), ["`cost`", "True"]),
+        (equal_cost(spread=1.5), ["`spread`", "0 to 1", "1.5"]),
         ({"normalise": "yes"}, ["`normalise`", "True or False", "'yes'"]),
         ({"normalise": 1}, ["`normalise`", "1"]),
         ({"whole_timesteps": 1}, ["`whole_timesteps`", "1"]),
@@ -830,7 +841,7 @@ def test_nothing_is_said_with_statistics(caplog, diffusers_log):
         ({"final_sigmas_type": "half"}, ["`final_sigmas_type`", "'half'"]),
         ({"start_time": 0.0}, ["`start_time`", "0.0"]),
         ({"start_time": 0.5, "end_time": 0.6}, ["`end_time`", "0.6"]),
-        ({"integrand": "data", "stats": replace(STATS, mean_abs_data=None, mean_abs_data_error=None)}, DATA_WORDS),
+        ({"solver": Multistep(of="data"), "stats": WITHOUT_DATA}, DATA_WORDS),
         ({"solver_order": 7}, ["`solver_order`", "7"]),
         ({"process": "flow"}, ["`process`", "'flow'"]),
     ],
@@ -841,7 +852,7 @@ def test_bad_options_are_refused_at_once(options, words):
 
 
 def test_an_unknown_velocity_is_refused_at_once():
-    refused(ScheduleError, ["`velocity`", "sigma, vp_sigma, unit", "'fast'"], learned, velocity="fast")
+    refused(ScheduleError, ["`velocity`", "sigma, vp_sigma, unit", "'fast'"], learned, **equal_cost(velocity="fast"))
 
 
 @pytest.mark.parametrize(
@@ -849,8 +860,8 @@ def test_an_unknown_velocity_is_refused_at_once():
     [
         {"timestep_spacing": "trailing"},
         {"use_karras_sigmas": True},
+        {"use_exponential_sigmas": True},
         {"use_beta_sigmas": True},
-        {"grid_exponent": 3.0},
         {"steps_offset": 1},
     ],
     ids=str,
@@ -859,6 +870,12 @@ def test_named_grids_are_refused_where_they_are_asked_for(option):
     ((name, value),) = option.items()
     words = ["learns its time grid", f"{name}={value!r}", "DEISSNScheduler", "`timesteps=`"]
     refused(ConfigurationError, words, ScoreOptimalScheduler.from_config, SD15, **option)
+    refused(ConfigurationError, words, ScoreOptimalScheduler, **SD_BETAS, **option)
+    scheduler = fresh(5)
+    refused(ConfigurationError, words, scheduler.register_to_config, **option)
+    assert scheduler.options == learned().options
+    scheduler.set_timesteps(5)
+    assert torch.equal(scheduler.timesteps, fresh(5).timesteps)
 
 
 def test_options_of_from_config_may_be_arrays_and_switched_off():
@@ -876,16 +893,16 @@ def test_statistics_without_costs_are_refused_with_the_command_that_measures_the
     words = ["'solver' cost", "have none", "`deis-sn calibrate MODEL -o FOLDER"]
     refused(MissingCostError, words, set_stats, gaussian_record(SD))
     words = ["'corrector' cost", "have none", "`deis-sn calibrate MODEL --cost corrector"]
-    refused(MissingCostError, words, set_stats, gaussian_record(SD), cost="corrector")
+    refused(MissingCostError, words, set_stats, gaussian_record(SD), grid=EqualCost("corrector"))
     only = gaussian_record(SD).with_costs(corrector=STATS.cost("corrector"))
     set_stats(only)
-    refused(MissingCostError, ["have corrector", "--cost predictor"], set_stats, only, cost="predictor")
+    refused(MissingCostError, ["have corrector", "--cost predictor"], set_stats, only, grid=EqualCost("predictor"))
     refused(MissingCostError, ["'solver' cost"], learned, stats=gaussian_record(SD))
 
 
 def test_a_cost_chosen_later_that_is_not_there_is_an_error_of_the_next_plan():
     scheduler = learned(stats=gaussian_record(SD).with_costs(corrector=STATS.cost("corrector")))
-    scheduler.register_to_config(cost="predictor")
+    scheduler.register_to_config(grid=EqualCost("predictor"))
     refused(MissingCostError, ["--cost predictor"], scheduler.set_timesteps, 5)
 
 
@@ -921,9 +938,9 @@ def test_refused_statistics_leave_the_old_ones():
 
 
 def test_data_forms_take_the_grid_of_statistics_and_their_scale_of_data_unless_told_not_to():
-    without = replace(STATS, mean_abs_data=None, mean_abs_data_error=None)
-    refused(ConfigurationError, DATA_WORDS, set_stats, without, integrand="data", normalise=True)
-    plain, scaled = (learned(integrand="data", normalise=normalise) for normalise in (False, True))
+    data = Multistep(of="data")
+    refused(ConfigurationError, DATA_WORDS, set_stats, WITHOUT_DATA, solver=data, normalise=True)
+    plain, scaled = (learned(solver=data, normalise=normalise) for normalise in (False, True))
     for scheduler in (plain, scaled):
         scheduler.set_timesteps(5)
         assert torch.equal(scheduler.timesteps, fresh(5).timesteps)

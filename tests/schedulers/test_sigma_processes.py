@@ -11,7 +11,9 @@ from diffusers import EDMDPMSolverMultistepScheduler, EDMEulerScheduler
 from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.sigma import SigmaSchedule
+from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
 from oracles import Gaussian, called_levels, named, rms, start_noise, statistics_of
 from records import gaussian_record
@@ -80,7 +82,7 @@ def test_times_levels_and_scales_are_theirs(steps, name, theirs):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_one_output_is_euler(name):
     theirs = EDMEulerScheduler(**CONFIGS[name])
-    ours = from_theirs(theirs, solver_order=1, corrector_order=0)
+    ours = from_theirs(theirs, solver=Multistep(1))
     for scheduler in (theirs, ours):
         scheduler.set_timesteps(9)
     levels = called_levels(ours)
@@ -96,7 +98,7 @@ def test_one_output_is_euler(name):
 @pytest.mark.parametrize("sigma_data", [0.5, 1.3])
 @pytest.mark.parametrize(
     ("options", "order"),
-    [({"solver": "heun"}, 2), ({"solver_order": 2, "corrector_order": 0}, 2), ({"integrand": "data"}, 2)],
+    [({"solver": "heun"}, 2), ({"solver": Multistep(2)}, 2), ({"solver": Multistep(of="data")}, 2)],
     ids=["heun", "noise", "data"],
 )
 def test_runs_converge_to_the_exact_flow(options, order, sigma_data, prediction_type):
@@ -132,7 +134,7 @@ def test_the_way_there_and_back(saved, name, theirs, tmp_path):
     loaded = DEISSNScheduler.from_pretrained(tmp_path / "ours")
     for scheduler in (ours, again, loaded):
         assert (scheduler.options["process"], scheduler.spacing) == ("edm", ours.spacing)
-        assert scheduler.options["grid_exponent"] == ours.options["grid_exponent"]
+        assert scheduler.options["grid"] == ours.options["grid"]
         assert scheduler.noise.fingerprint == ours.noise.fingerprint
         after = theirs.from_config(scheduler.config)
         for key in (key for key in theirs().config if not key.startswith("_")):
@@ -141,12 +143,13 @@ def test_the_way_there_and_back(saved, name, theirs, tmp_path):
 
 def test_a_grid_that_is_asked_for_wins_over_theirs():
     """Also where theirs has an exponent, which other grids do not know."""
-    for spacing in ("karras", "power_t", "exponential", "trailing"):
-        ours = from_theirs(EDMEulerScheduler(rho=5.0), **named(spacing))
-        assert (ours.spacing, ours.options["grid_exponent"], ours.options["process"]) == (spacing, None, "edm")
+    power = Power("t", 2.0)
+    for spacing, grid in (("karras", None), ("Power", power), ("exponential", None), ("trailing", None)):
+        ours = from_theirs(EDMEulerScheduler(rho=5.0), **(named(spacing) if grid is None else {"grid": grid}))
+        assert (ours.spacing, ours.options["grid"], ours.options["process"]) == (spacing, grid, "edm")
         ours.set_timesteps(4)
     kept = DEISSNScheduler.from_config(from_theirs(EDMEulerScheduler(rho=5.0)).config, solver="heun")
-    assert (kept.spacing, kept.options["grid_exponent"], kept.options["solver"]) == ("power_rho", 5.0, "heun")
+    assert (kept.spacing, kept.options["grid"], kept.options["solver"]) == ("Power", Power("sigma", 5.0), "heun")
 
 
 def test_a_scheduler_with_other_labels_is_not_taken_for_theirs():
@@ -219,7 +222,9 @@ def test_scaling_needs_a_plan_and_a_level():
 BELL = Gaussian(SigmaSchedule(0.02, 40.0, label="sigma"))
 
 
-@pytest.mark.parametrize("options", [{"solver": "kutta3"}, {"solver_order": 3}, {"integrand": "data"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"solver": "kutta3"}, {"solver_order": 3}, {"solver": Multistep(of="data")}], ids=str
+)
 def test_views_of_a_raw_network_give_one_path_to_the_exact_flow(options):
     ends = []
     for prediction_type in ("epsilon", "sample"):

@@ -7,7 +7,7 @@ import torch
 from diffusers import DEISMultistepScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
-from diffusers_deis_sn.core.spacing import FINAL_SIGMAS, SPACINGS
+from diffusers_deis_sn.core.spacing import FINAL_SIGMAS, FREE_EXPONENT, SPACINGS, named_grid
 from oracles import SD_BETAS, digits_mixture, measured_statistics, named, rms, sample, start_noise
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
@@ -37,7 +37,8 @@ def test_the_last_call_is_wasted_there_and_not_here(kind):
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("final", FINAL_SIGMAS)
 def test_every_step_moves_the_sample_by_the_fall_of_the_noise(spacing, final):
-    scheduler = DEISSNScheduler(**SD_BETAS, **named(spacing), final_sigmas_type=final)
+    grid = {"grid": named_grid(spacing)} if spacing in FREE_EXPONENT else named(spacing)
+    scheduler = DEISSNScheduler(**SD_BETAS, **grid, final_sigmas_type=final)
     moved = movements(scheduler, 8)
     assert moved == pytest.approx((scheduler.sigmas[:-1] - scheduler.sigmas[1:]).tolist(), rel=1e-4)
     assert min(moved) > 1e-3

@@ -16,6 +16,7 @@ from diffusers.utils import DummyObject
 from torch import Tensor
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from diffusers_deis_sn.core.solvers import Multistep
 from oracles import DDPM_BETAS
 from records import costed_record
 
@@ -152,7 +153,7 @@ def test_attributes_config_values_and_unknown_names_are_told_apart(make):
 # ------------------------------------------------------------------------------------------------------ of DEIS's tests
 
 # Diffusers' DEIS, as options of ours.
-THEIRS = {"interpolation": "log_rho", "timestep_spacing": "linspace", "final_sigmas_type": "sigma_min"}
+THEIRS = {"solver": Multistep(2, "log_rho"), "timestep_spacing": "linspace", "final_sigmas_type": "sigma_min"}
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
@@ -194,7 +195,7 @@ def test_as_many_steps_as_training_times(training_times):
 @pytest.mark.parametrize("bound", [None, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "sample"])
 def test_past_outputs_may_be_overwritten_after_planning(make, order, bound, prediction_type, tmp_path):
-    options = {"solver_order": order, "prediction_type": prediction_type, "stats": None, "corrector_order": 0}
+    options = {"solver": Multistep(order), "prediction_type": prediction_type, "stats": None}
     options |= {"thresholding": True, "sample_max_value": bound} if bound else {}
     scheduler = make(**options)
     scheduler.save_config(tmp_path)

@@ -10,6 +10,7 @@ import numpy as np
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.core.process import NoiseSchedule
+from diffusers_deis_sn.core.solvers import Multistep
 from records import costed_record, edm_record
 
 from .families import BY_NAME, Family
@@ -57,7 +58,7 @@ def ours(name: str, family: Family, **options: Any) -> Any:
 
 def with_one_output(name: str, family: Family) -> Any:
     """One of our schedulers as a solver of first order, at times that are whole numbers where Diffusers wants them."""
-    plain: dict[str, Any] = {"solver_order": 1, "corrector_order": 0}
+    plain: dict[str, Any] = {"solver": Multistep(1)}
     if name == "DEISSNScheduler":
         return ours(name, family, stats=False, **plain)
     return ours(name, family, normalise=False, whole_timesteps=family.process == "vp", **plain)

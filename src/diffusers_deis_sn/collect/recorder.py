@@ -31,23 +31,19 @@ from diffusers_deis_sn.statistics.record import ScoreStatistics
 # The fine trajectory is the same whatever scheduler the pipeline had: what is measured belongs to the model alone.
 MEASURING_OPTIONS: dict[str, Any] = {
     "solver": "multistep",
-    "corrector_order": 0,
-    "integrand": "noise",
     "solver_order": 2,  # higher orders can overshoot under strong guidance, and 200 steps need none
-    "interpolation": "t",
     "timestep_spacing": "trailing",
     "grid": None,
     "whole_timesteps": False,
     "use_karras_sigmas": False,
     "use_exponential_sigmas": False,
     "use_beta_sigmas": False,
-    "grid_exponent": None,
     "start_time": 1.0,
     "end_time": None,
     "final_sigmas_type": "zero",
     "lower_order_final": False,
 }
-SOLVER = "DEIS order {solver_order} in {interpolation}, {timestep_spacing}, by the cleanest level, to sigma zero"
+SOLVER = "DEIS order {solver_order} in t, {timestep_spacing}, by the cleanest level, to sigma zero"
 NOISED_DATA = "noised data at the times of a {timestep_spacing} run, and at the cleanest level"
 HALF_NORMAL = (2.0 / np.pi) ** 0.5  # mean magnitude of a normal number of deviation one
 HALF_PRECISION = (torch.float16, torch.bfloat16)

@@ -17,8 +17,9 @@ from diffusers_deis_sn.collect.calls import PipelineCalls
 from diffusers_deis_sn.collect.planning import TryingPlanner
 from diffusers_deis_sn.core.plan import Plan, Raw
 from diffusers_deis_sn.errors import CalibrationError, DeisSnError
+from diffusers_deis_sn.schedulers._factors import options_of
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
-from diffusers_deis_sn.schedulers._own_config import default_options
+from diffusers_deis_sn.schedulers._own_config import OF_GRIDS
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -101,9 +102,9 @@ class Trier:
             ConfigurationError: A recipe that the process does not have.
         """
         kind = kind or (LearnedScheduler if recipe.learned else FinishingScheduler)
-        known = default_options(kind)
-        options = {name: value for name, value in recipe.options().items() if name in known}
-        options |= {"recipe": "fixed", "guidance_scale": None}
+        options = options_of(recipe, self.statistics) | {"recipe": "fixed", "guidance_scale": None}
+        if recipe.learned:
+            options = {name: value for name, value in options.items() if name not in OF_GRIDS}
         scheduler = kind.from_config(dict(self.config), stats=self.statistics, **options)
         scheduler.ends, drawn = [], 0
         self.pipe.scheduler = scheduler

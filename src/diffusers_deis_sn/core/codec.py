@@ -94,14 +94,14 @@ def encode(value: Any) -> Any:
 
 
 def decode(data: Any) -> Any:
-    """The value again; what is no object with a kind as it is.
+    """The value again; what is no object with a kind as it is. Lists, as JSON has them, are tuples in its fields.
 
     Raises:
         ConfigurationError: A name that nobody registered, or a field that the class does not have.
     """
     if not isinstance(data, Mapping) or KIND not in data:
         return data
-    said = {key: decode(one) for key, one in data.items() if key != KIND}
+    said = {key: _frozen(decode(one)) for key, one in data.items() if key != KIND}
     cls = _CLASSES.get(str(data[KIND]))
     if cls is None:
         raise ConfigurationError(
@@ -115,3 +115,8 @@ def decode(data: Any) -> Any:
         return cls(**said)
     except TypeError as error:
         raise ConfigurationError(f"{data[KIND]!r} cannot be made from a config: {error}. Give it anew.") from error
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, all the way down: a frozen value is to be hashable, and equal to what was saved."""
+    return tuple(_frozen(one) for one in value) if isinstance(value, list) else value

@@ -19,7 +19,7 @@ from diffusers_deis_sn.core.vp import distinct_times
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 
 FINAL_SIGMAS = ("zero", "sigma_min")
-CONTINUUM = "'power_t', 'power_rho', 'trailing' or use_karras_sigmas=True"
+CONTINUUM = "'trailing', use_karras_sigmas=True or grid=Power('t', 2)"
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -165,7 +165,7 @@ class Power:
         if self.variable not in ("t", "sigma"):
             raise ConfigurationError(f"A power grid is one in 't' or 'sigma', got {self.variable!r}.")
         if not (is_number(self.exponent) and self.exponent > 0.0):
-            raise ConfigurationError(f"`grid_exponent` must be a positive number, got {self.exponent!r}.")
+            raise ConfigurationError(f"The exponent of a power grid must be a positive number, got {self.exponent!r}.")
 
     def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
         """See `Grid`."""
@@ -273,7 +273,7 @@ def check_unmoved(spacing: str, ends: Ends) -> None:
     if ends.moved:
         raise ConfigurationError(
             f"`start_time` and `end_time` move the ends of continuous grids, and timestep_spacing={spacing!r} has "
-            "Diffusers' whole training times. Use 'power_t' with grid_exponent=1 for uniform times."
+            "Diffusers' whole training times. Use grid=Power('t', 1) for uniform times."
         )
 
 

@@ -66,7 +66,7 @@ class Corrector:
     gain: float = np.inf
 
     def __post_init__(self) -> None:
-        _check_order("corrector_order", self.order, 0)
+        _check_order("order", self.order, 0)
         if not self.gain >= 0.0:
             raise ConfigurationError(f"The gain of a corrector is zero or more, got {self.gain!r}.")
 
@@ -97,9 +97,9 @@ class Multistep:
     calls_per_step = 1
 
     def __post_init__(self) -> None:
-        _check_name("interpolation", self.variable, INTERPOLATIONS)
-        _check_name("integrand", self.of, INTEGRANDS)
-        _check_order("solver_order", self.order, 1)
+        _check_name("variable", self.variable, INTERPOLATIONS)
+        _check_name("of", self.of, INTEGRANDS)
+        _check_order("order", self.order, 1)
 
     def table(self, process: NoiseSchedule, scale: Normaliser, levels: Array) -> CoefficientTable:
         """See `Solver`."""
@@ -148,33 +148,27 @@ class RungeKutta:
 def named_solver(
     name: str = "multistep",
     order: int = DEFAULT_ORDER,
-    interpolation: str = "t",
-    integrand: str = "noise",
     corrector: Corrector = Corrector(),
     lower_order_final: bool = True,
 ) -> Solver:
     """The solver of a name, "multistep", "ipndm" or one of `TABLEAUX`, with the options of a scheduler.
 
+    Args:
+        name: The name.
+        order: `solver_order`.
+        corrector: Of "multistep" and "ipndm"; the others call the network anew in every stage.
+        lower_order_final: As in `Multistep`.
+
     Raises:
-        ConfigurationError: An unknown name, an order the solver does not have, or options that do not go together.
+        ConfigurationError: An unknown name, or an order the solver does not have.
     """
     _check_name("solver", name, SOLVERS)
-    multistep = Multistep(order, interpolation, integrand, corrector, lower_order_final, name == "ipndm")
+    _check_order("solver_order", order, 1)
     if name not in TABLEAUX:
-        return multistep
+        return Multistep(order, "t", "noise", corrector, lower_order_final, equal_steps=name == "ipndm")
     if order not in (DEFAULT_ORDER, TABLEAUX[name].order):
         raise ConfigurationError(
             f"solver={name!r} has order {TABLEAUX[name].order}, got solver_order={order}. Use "
             f"solver_order={TABLEAUX[name].order}, or solver='multistep' or 'ipndm', which have orders 1 to 4."
-        )
-    if integrand == "data":
-        raise ConfigurationError(
-            f"integrand='data' is for multistep solvers, got solver={name!r}: Runge-Kutta steps in 1 / rho would "
-            "never reach clean data. Use integrand='noise'."
-        )
-    if corrector.order:
-        raise ConfigurationError(
-            f"`corrector_order` is for multistep solvers, got {corrector.order} for solver={name!r}, which calls the "
-            "network anew in every stage. Use corrector_order=0."
         )
     return RungeKutta(name)

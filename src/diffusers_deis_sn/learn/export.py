@@ -52,7 +52,7 @@ def learned_levels(
         velocity: v of the cost, a name of `learn.path.VELOCITIES`.
         final: Where the run ends: "sigma_min", the cleanest measured level, or "zero", where the last step goes on from
             there. The calls are the same.
-        spread: Share of the path that is spread evenly over time, see `learn.grid.Learned.of`.
+        spread: Share of the path that is spread evenly over time, see `learn.grid.EqualCost`.
 
     Raises:
         TimestepsError: No step.

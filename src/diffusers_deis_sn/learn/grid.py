@@ -1,4 +1,4 @@
-"""The time grid of equal cost, as a value."""
+"""The time grid of equal cost, as values: `EqualCost` asks for it, `Learned` is that of a model."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffusers_deis_sn.core.codec import register
 from diffusers_deis_sn.core.coefficients import starts_from_noise
-from diffusers_deis_sn.core.grids import Ends, check_steps
+from diffusers_deis_sn.core.grids import Ends, check_steps, is_number
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
-from diffusers_deis_sn.errors import ScheduleError
-from diffusers_deis_sn.learn.path import ENDS, SchedulePath
-from diffusers_deis_sn.statistics.cost import preferred_cost
+from diffusers_deis_sn.errors import ConfigurationError, ScheduleError
+from diffusers_deis_sn.learn.path import ENDS, SchedulePath, check_velocity
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, preferred_cost
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 # sigma / alpha above which a run from noise alone spends no step: the noisiest level of EDM, arXiv 2206.00364, table 1
@@ -20,9 +21,56 @@ SPREAD = 0.3  # of the solver's cost, where nobody says: chosen on the suite's c
 EVEN = 2.0  # k of the times tau^(1/k) that this share is even in
 
 
+@register("equal_cost")
+@dataclass(frozen=True)
+class EqualCost:
+    """Times of equal cost, learned from the statistics that a scheduler has.
+
+    Args:
+        cost: "solver", "corrector" or "predictor"; if None the solver's, or of statistics without it the corrector's,
+            or the predictor's.
+        velocity: v in the cost's factor v^2: "sigma" (rho, the paper's), "vp_sigma" (the noise scale of x_t) or "unit".
+        spread: Share of the path's length that is spread evenly in tau^(1/2), so that no stretch is crossed in one leap
+            because it costs little; 0.3 of the solver's cost if None, nothing of the others.
+
+    Raises:
+        ConfigurationError: An unknown cost, or no share.
+        ScheduleError: An unknown velocity.
+    """
+
+    cost: str | None = None
+    velocity: str = "sigma"
+    spread: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.cost not in (None, *COST_ORDERS):
+            raise ConfigurationError(f"`cost` must be one of {', '.join(COST_ORDERS)} or None, got {self.cost!r}.")
+        check_velocity(self.velocity)
+        if self.spread is not None and not (is_number(self.spread) and 0.0 <= self.spread <= 1.0):
+            raise ConfigurationError(f"`spread` is a share of the path, 0 to 1, or None, got {self.spread!r}.")
+
+    def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
+        """Raises ConfigurationError: only the grid of a model, `of`, has levels."""
+        raise ConfigurationError("EqualCost is learned from statistics with costs, and there are none here.")
+
+    def of(self, statistics: ScoreStatistics, process: NoiseSchedule) -> Learned:
+        """The grid of a model.
+
+        Args:
+            statistics: With costs.
+            process: Its noise schedule.
+
+        Raises:
+            MissingCostError: The cost is not there.
+            ScheduleError: Costs that are no path.
+        """
+        tau = process.progress(np.exp(statistics.log_rho))
+        return Learned(learned_path(statistics, tau, self.cost, self.velocity, self.spread))
+
+
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """Steps of equal length along a path; `Learned.of` makes it from statistics.
+    """Steps of equal length along a path; `EqualCost.of` makes it from statistics.
 
     In a run to clean data the last step goes on from the cleanest measured level, where the path ends. In a run from
     noise alone the first step enters the path, which is that below sigma / alpha = 80.
@@ -32,31 +80,6 @@ class Learned:
     """
 
     path: SchedulePath
-
-    @classmethod
-    def of(
-        cls,
-        statistics: ScoreStatistics,
-        process: NoiseSchedule,
-        cost: str | None = None,
-        velocity: str = "sigma",
-        spread: float | None = None,
-    ) -> Learned:
-        """The grid of a model.
-
-        Args:
-            statistics: With costs.
-            process: Its noise schedule.
-            cost: "solver", "corrector" or "predictor"; `preferred_cost` if None.
-            velocity: v of the cost, a name of `learn.path.VELOCITIES`.
-            spread: Share of the path that is spread evenly in tau^(1/2); `SPREAD` of the solver's cost if None, and
-                nothing of the others.
-
-        Raises:
-            MissingCostError: The cost is not there.
-            ScheduleError: Costs that are no path.
-        """
-        return cls(learned_path(statistics, process.progress(np.exp(statistics.log_rho)), cost, velocity, spread))
 
     def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
         """See `core.grids.Grid`. Raises ScheduleError for a start above the path."""
@@ -112,7 +135,7 @@ def learned_path(
     Args:
         statistics: With costs.
         tau: `progress` of the measured levels, up to a constant factor; (K,).
-        cost: See `Learned.of`, likewise the next two.
+        cost: See `EqualCost`, likewise the next two.
         velocity: v of the cost.
         spread: Share that is spread evenly.
 

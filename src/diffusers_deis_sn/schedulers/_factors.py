@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from diffusers_deis_sn.core.coefficients import MAX_ORDER
-from diffusers_deis_sn.core.grids import Grid, Shifted, Whole, is_number
+from diffusers_deis_sn.core.grids import Beta, Grid, Power, Shifted, Trailing, Whole, is_number
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
-from diffusers_deis_sn.core.solvers import Corrector, Solver, named_solver
-from diffusers_deis_sn.core.spacing import LEVEL_SPACINGS, named_grid
+from diffusers_deis_sn.core.solvers import Corrector, Multistep, Solver, named_solver
+from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, INTEGER_SPACINGS, named_grid
 from diffusers_deis_sn.errors import ConfigurationError
-from diffusers_deis_sn.learn.grid import Learned
+from diffusers_deis_sn.learn.grid import EqualCost, Learned
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.trials import LEARNED, Method, unmeasured
+from diffusers_deis_sn.statistics.trials import Method, unmeasured
 
 UNKNOWN_GUIDANCE = 7.5  # what Stable Diffusion is called with, and on the safe side for others
 LEAST_GUIDANCE = 2.0  # that a correction's gain is divided by
+GAIN = 0.75  # at guidance one: the largest factor by which a correction may pass an error on
+NO_LIMIT = 1e6  # a gain that no correction reaches
 TRUSTED = 1.25  # how much more guidance than a recipe was tried with it may be used at
 
 
@@ -46,6 +51,36 @@ def tried_method(
     return statistics.trials.best(number, learned)
 
 
+def options_of(method: Method, statistics: ScoreStatistics | None) -> dict[str, Any]:
+    """A method as options of a scheduler, those that all methods have in common among them.
+
+    It is followed with the limit that it was tried with, also where there is less guidance now.
+    """
+    named = method.timestep_spacing in (*INTEGER_SPACINGS, *FLAGGED_SPACINGS)
+    grid: Grid | None = None
+    if method.learned:
+        grid = EqualCost(spread=method.spread)
+    elif not named:
+        grid = named_grid(method.timestep_spacing, method.grid_exponent)
+    gain = NO_LIMIT if method.corrector_gain is None else method.corrector_gain
+    corrector = Corrector(method.corrector_order, gain_limit(gain, None, statistics))
+    return {
+        "solver": Multistep(method.solver_order, "t", method.integrand, corrector),
+        "grid": grid,
+        "timestep_spacing": method.timestep_spacing if method.timestep_spacing in INTEGER_SPACINGS else "trailing",
+        **{f"use_{one}_sigmas": method.timestep_spacing == one for one in FLAGGED_SPACINGS},
+        "start_time": method.start_time,
+        "end_time": None,
+        "final_sigmas_type": method.final_sigmas_type,
+        "normalise": True,
+    }
+
+
+def followed(options: Options, method: Method | None, statistics: ScoreStatistics | None) -> Options:
+    """The options with those of a method in their place."""
+    return options if method is None else replace(options, **options_of(method, statistics))
+
+
 def recipe_of(
     options: Options,
     process: NoiseSchedule,
@@ -71,7 +106,7 @@ def recipe_of(
     return Recipe(
         process,
         _grid(options, learned, shift, tried),
-        _solver(options, statistics, tried),
+        _solver(options, statistics),
         scale_of(options, statistics),
         options.ends,
         options.prediction_type,
@@ -79,36 +114,27 @@ def recipe_of(
 
 
 def _grid(options: Options, learned: Learned | None, shift: float, tried: bool) -> Grid:
-    spacing = options.spacing
-    grid: Grid
-    if options.grid is not None and not tried:
-        own, terminal = options.grid, options.shift_terminal
-        grid = own if isinstance(own, Shifted) else Shifted(own, shift, terminal)
-    elif spacing == LEARNED and learned is not None:
-        grid = learned
-    elif spacing == LEARNED:  # for the want of one, times uniform in tau
-        base = named_grid("power_t", 1.0) if options.ends.moved else named_grid("trailing")
-        grid = Shifted(base, shift, options.shift_terminal)
-    else:
-        grid = named_grid(spacing, options.grid_exponent, options.steps_offset)
-        if spacing not in LEVEL_SPACINGS and spacing != "beta":
-            grid = Shifted(grid, shift, options.shift_terminal)
+    grid = options.grid
+    if grid is None:
+        grid = named_grid(options.spacing, offset=options.steps_offset)
+    elif options.learns:  # for the want of one, times uniform in tau
+        grid = learned or (Power("t", 1.0) if options.ends.moved else Trailing())
+    if not isinstance(grid, Learned | Shifted | Beta) and not (isinstance(grid, Power) and grid.variable == "sigma"):
+        grid = Shifted(
+            grid, shift, options.shift_terminal
+        )  # levels that are laid out from one end to the other are not
     # Some networks, and some pipelines, know no other times.
     return Whole(grid) if tried or options.whole_timesteps else grid
 
 
-def _solver(options: Options, statistics: ScoreStatistics | None, tried: bool) -> Solver:
+def _solver(options: Options, statistics: ScoreStatistics | None) -> Solver:
+    """The solver; that of a name with the corrector that is safe where nothing was tried, if outputs are normalised."""
     if not isinstance(options.solver, str):
         return options.solver
-    corrector = Corrector(corrector_order(options, statistics), gain_limit(options, statistics, tried))
-    return named_solver(
-        options.solver,
-        options.solver_order,
-        options.interpolation,
-        options.integrand,
-        corrector,
-        options.lower_order_final,
-    )
+    corrector = Corrector()
+    if options.solver == "multistep" and statistics is not None and options.normalise:
+        corrector = Corrector(MAX_ORDER, gain_limit(GAIN, options.guidance_scale, statistics))
+    return named_solver(options.solver, options.solver_order, corrector, options.lower_order_final)
 
 
 def scale_of(options: Options, statistics: ScoreStatistics | None) -> Normaliser:
@@ -120,34 +146,28 @@ def scale_of(options: Options, statistics: ScoreStatistics | None) -> Normaliser
     if statistics is None or not options.normalise:
         return Normaliser.flat()
     cutoff = float(options.clip_normalizer_steps) or None
-    if options.of_integrand == "noise":
+    if options.integrand == "noise":
         return Normaliser(statistics.timesteps, statistics.mean_abs, cutoff)
     if statistics.mean_abs_data is None:
         raise ConfigurationError(
-            "integrand='data' is normalised by the mean magnitude of predicted data, and these statistics do not "
-            "hold it (`mean_abs_data`). Measure them again with `deis-sn calibrate`, or use integrand='noise' or "
+            "Multistep(of='data') is normalised by the mean magnitude of predicted data, and these statistics do not "
+            "hold it (`mean_abs_data`). Measure them again with `deis-sn calibrate`, or use of='noise' or "
             "no statistics (stats=False)."
         )
     return Normaliser(statistics.timesteps, statistics.mean_abs_data, cutoff)
 
 
-def corrector_order(options: Options, statistics: ScoreStatistics | None) -> int:
-    """Order of the corrector in use."""
-    if options.corrector_order is not None:
-        return options.corrector_order
-    normalised = statistics is not None and options.normalise and options.integrand == "noise"
-    return MAX_ORDER if normalised and options.solver == "multistep" else 0
-
-
-def gain_limit(options: Options, statistics: ScoreStatistics | None, tried: bool = False) -> float:
-    """`corrector_gain` divided by the guidance, which multiplies how far an output moves with its sample.
+def gain_limit(gain: float, guidance: float | None, statistics: ScoreStatistics | None) -> float:
+    """A gain divided by the guidance, which multiplies how far an output moves with its sample.
 
     Never by less than two: in directions of pure noise, where d eps / d y = 1 / rho in any network, a chain of
     large steps passes errors on, the correction with one sign and the next extrapolation with the other.
+
+    Args:
+        gain: At guidance one.
+        guidance: That of the runs; that of the statistics if None, and `UNKNOWN_GUIDANCE` where nobody says.
+        statistics: Of the model, or None.
     """
-    # A method is followed with the limit that it was tried with, also where there is less guidance now.
-    guidance = None if tried else options.guidance_scale
     if guidance is None and statistics is not None:
         guidance = statistics.origin.guidance_scale
-    guidance = UNKNOWN_GUIDANCE if guidance is None else guidance
-    return float(options.corrector_gain) / max(LEAST_GUIDANCE, guidance)
+    return gain / max(LEAST_GUIDANCE, UNKNOWN_GUIDANCE if guidance is None else guidance)

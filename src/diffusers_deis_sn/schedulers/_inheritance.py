@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffusers_deis_sn.core.codec import PRIVATE
+from diffusers_deis_sn.core.codec import KIND, PRIVATE
+from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.core.solvers import DEFAULT_ORDER
 from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, INTEGER_SPACINGS
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.schedulers._contract import logger
 from diffusers_deis_sn.schedulers._options import SIGMA_OPTIONS
-from diffusers_deis_sn.schedulers._own_config import DEFAULTED, OF_GRIDS, OF_SOLVERS, RECIPE_OPTIONS, default_options
+from diffusers_deis_sn.schedulers._own_config import (
+    DEFAULTED,
+    OF_GRIDS,
+    OF_SOLVERS,
+    RECIPE_OPTIONS,
+    by_class,
+    default_options,
+    names_grid,
+)
 
 FOREIGN_CLASSES = (
     "CosineDPM",
@@ -28,8 +37,8 @@ FLOW_OPTIONS = ("use_flow_sigmas", "prediction_type", "flow_shift", "shift_termi
 
 
 def inherited_options(
-    cls: type, config: dict[str, Any], private: dict[str, Any], chosen: dict[str, Any]
-) -> dict[str, Any]:
+    cls: Any, config: dict[str, Any], private: dict[str, Any], chosen: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options for a scheduler of the class `cls` that stand in a config in another form, and those it left behind.
 
     Args:
@@ -39,7 +48,7 @@ def inherited_options(
         chosen: Options given by the caller, which win over everything.
 
     Returns:
-        Options by name, also some that only the other of the two classes has.
+        Options by name, and entries of the private key that are those of the other class.
 
     Raises:
         ConfigurationError: The config is that of a process that is not supported: images would be noise.
@@ -48,6 +57,7 @@ def inherited_options(
     options = dict(private)
     if "process" not in private:
         options = edm_options(config) | continuous_options(config) | flow_options(config) | private
+    options, others = by_class(cls, options)
     _choose_process(options, config, chosen)
     aside = chosen.get("recipe") == "measured" or not OF_SOLVERS.isdisjoint(chosen)
     if aside and "solver" not in chosen and isinstance(options.get("solver"), dict):
@@ -56,11 +66,9 @@ def inherited_options(
     if isinstance(solver, str) and solver in TABLEAUX:
         if config.get("solver_order") not in (None, TABLEAUX[solver].order):
             options["solver_order"] = DEFAULT_ORDER
-        if "solver" in chosen:
-            options.pop("corrector_order", None)
     _choose_grid(cls, options, config, chosen)
     _choose_recipe(cls, options, config, chosen)
-    return options
+    return options, others
 
 
 def _choose_process(options: dict[str, Any], config: dict[str, Any], chosen: dict[str, Any]) -> None:
@@ -81,23 +89,21 @@ def _choose_process(options: dict[str, Any], config: dict[str, Any], chosen: dic
         options.pop(name, None)
 
 
-def _choose_grid(cls: type, options: dict[str, Any], config: dict[str, Any], chosen: dict[str, Any]) -> None:
+def _choose_grid(cls: Any, options: dict[str, Any], config: dict[str, Any], chosen: dict[str, Any]) -> None:
     """Leave behind what belongs to a grid that the caller of `from_config` has now chosen another for."""
     spacing, measured = chosen.get("timestep_spacing"), chosen.get("recipe") == "measured"
-    if "grid" not in chosen and (measured or not OF_GRIDS.isdisjoint(chosen)):
+    if "grid" not in chosen and (names_grid(chosen) or (measured and _strange(options.get("grid")))):
         options.pop("grid", None)
     grid = next((one for one in FLAGGED_SPACINGS if chosen.get(f"use_{one}_sigmas")), spacing)
     if spacing is not None:  # no flag of another scheduler's config may override it
         options |= {f"use_{one}_sigmas": False for one in FLAGGED_SPACINGS}
     if grid in FLAGGED_SPACINGS:  # of several flags the one that is chosen now
         options |= {f"use_{one}_sigmas": False for one in FLAGGED_SPACINGS if one != grid}
-    if grid is not None and grid != options.get("timestep_spacing"):  # the exponent was that of another
-        options.pop("grid_exponent", None)
     if grid in INTEGER_SPACINGS:
         options |= {"start_time": 1.0, "end_time": None}
-    default = default_options(cls).get("timestep_spacing")
+    default = default_options(cls)["timestep_spacing"]
     theirs = config.get("timestep_spacing", default)
-    if PRIVATE not in config and default is not None and spacing is None and theirs != default:
+    if PRIVATE not in config and cls.default_grid is None and spacing is None and theirs != default:
         logger.info(
             "timestep_spacing=%r is that of %s and kept for it; %s uses %r. Pass timestep_spacing= to choose.",
             theirs,
@@ -107,7 +113,12 @@ def _choose_grid(cls: type, options: dict[str, Any], config: dict[str, Any], cho
         )
 
 
-def _choose_recipe(cls: type, options: dict[str, Any], config: dict[str, Any], chosen: dict[str, Any]) -> None:
+def _strange(grid: Any) -> bool:
+    """Whether a grid, perhaps as a file has it, is somebody's own, beside which no tried method is followed."""
+    return isinstance(grid, dict) and grid.get(KIND) not in ("power", "equal_cost")
+
+
+def _choose_recipe(cls: Any, options: dict[str, Any], config: dict[str, Any], chosen: dict[str, Any]) -> None:
     """What the caller chooses holds; what was in another scheduler's config was chosen for that scheduler."""
     if "recipe" in chosen:
         return
@@ -118,9 +129,9 @@ def _choose_recipe(cls: type, options: dict[str, Any], config: dict[str, Any], c
         if "recipe" in options or all(chosen[name] == defaults.get(name) for name in named):
             options["recipe"] = "fixed"
     elif PRIVATE not in config:
-        taken = {name: options.get(name, config.get(name)) for name in RECIPE_OPTIONS if name != "timestep_spacing"}
-        taken["timestep_spacing"] = options.get("timestep_spacing")
-        if any(value is not None and value != defaults.get(name, value) for name, value in taken.items()):
+        aside = {"timestep_spacing"} if cls.default_grid is None else OF_GRIDS  # read from no other class's config
+        taken = {name: options.get(name, None if name in aside else config.get(name)) for name in RECIPE_OPTIONS}
+        if any(value is not None and value != defaults[name] for name, value in taken.items()):
             options["recipe"] = "measured"
 
 
@@ -141,9 +152,7 @@ def edm_options(config: dict[str, Any]) -> dict[str, Any]:
     options = {"process": "edm"} | {name: config[name] for name in SIGMA_OPTIONS if name in config}
     if config.get("sigma_schedule") == "exponential":
         return options | {"use_exponential_sigmas": True}
-    if config.get("rho", 7.0) == 7.0:
-        return options | {"timestep_spacing": "power_rho"}
-    return options | {"timestep_spacing": "power_rho", "grid_exponent": config["rho"]}
+    return options | {"grid": Power("sigma", float(config.get("rho", 7.0)))}
 
 
 def continuous_options(config: dict[str, Any]) -> dict[str, Any]:

@@ -11,32 +11,33 @@ from copy import copy
 from dataclasses import fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import Self, Unpack
 
+from diffusers_deis_sn.core.grids import Grid
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.solvers import Solver
 from diffusers_deis_sn.errors import DeisSnError, StepError
 from diffusers_deis_sn.hub.source import SIDE_FILE, find, side_file
 from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger, only_time
-from diffusers_deis_sn.schedulers._factors import scale_of
-from diffusers_deis_sn.schedulers._life import HUB_OPTIONS, made
-from diffusers_deis_sn.schedulers._own_config import entries, registered, with_entries
-from diffusers_deis_sn.schedulers._planner import Planner, Request, Run, Times, followed
+from diffusers_deis_sn.schedulers._factors import followed, scale_of
+from diffusers_deis_sn.schedulers._life import HUB_OPTIONS, made, refuse_unknown
+from diffusers_deis_sn.schedulers._options import Options
+from diffusers_deis_sn.schedulers._own_config import entries, refuse_named_grids, registered, with_entries
+from diffusers_deis_sn.schedulers._planner import Planner, Request, Run, Times
 from diffusers_deis_sn.schedulers._shelf import IN_MEMORY, SHELF
+from diffusers_deis_sn.schedulers._typed import FromConfig, register_to_config
 from diffusers_deis_sn.statistics.index import look_up
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.trials import LEARNED, Method
-
-if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
-
-    from diffusers_deis_sn.schedulers._typed import FromConfig
+from diffusers_deis_sn.statistics.trials import Method
 
 CHOOSING = ("subfolder", "revision", "force_download")  # beside a name, which file is meant and whether fetched anew
 AUTO = "auto"
@@ -52,19 +53,56 @@ class ExponentialIntegrator(PlannedScheduler):
     """A scheduler with every solver of the DEIS family; subclasses say which grid is theirs by default."""
 
     ignore_for_config: ClassVar[list[str]] = ["stats"]
+    default_grid: ClassVar[Grid | None] = None  # None for the one that the options name
     statistics: ScoreStatistics | None
     _planning: ClassVar[type[Planner]] = Planner
     _silent: ClassVar[bool] = False  # a recorder is plain DEIS by intent
     _last_planner: Planner | None = None
     _run: Run | None = None
 
-    def _set_up(self, stats: Source | bool | None) -> None:
-        """What is left of `__init__` once the config is registered.
-
-        Raises:
-            ConfigurationError: An option is unknown, out of range or at odds with another.
-            StatisticsError: See `set_stats`.
-        """
+    @register_to_config
+    def __init__(
+        self,
+        num_train_timesteps: int = 1000,
+        beta_start: float = 0.0001,
+        beta_end: float = 0.02,
+        beta_schedule: str = "linear",
+        trained_betas: np.ndarray | list[float] | None = None,
+        solver_order: int = 2,
+        prediction_type: str = "epsilon",
+        solver: str | Solver = "multistep",
+        guidance_scale: float | None = None,
+        timestep_spacing: str = "trailing",
+        start_time: float = 1.0,
+        end_time: float | None = None,
+        steps_offset: int = 0,
+        grid: Grid | None = None,
+        use_karras_sigmas: bool = False,
+        use_exponential_sigmas: bool = False,
+        use_beta_sigmas: bool = False,
+        final_sigmas_type: str = "zero",
+        lower_order_final: bool = True,
+        clip_normalizer_steps: float = 0,
+        thresholding: bool = False,
+        dynamic_thresholding_ratio: float = 0.995,
+        sample_max_value: float = 1.0,
+        rescale_betas_zero_snr: bool = False,
+        process: str = "vp",
+        sigma_min: float | None = None,
+        sigma_max: float | None = None,
+        sigma_data: float | None = None,
+        variance_type: str | None = None,
+        use_flow_sigmas: bool = False,
+        flow_shift: float = 1.0,
+        use_dynamic_shifting: bool = False,
+        time_shift_type: str = "exponential",
+        shift_terminal: float | None = None,
+        normalise: bool = True,
+        whole_timesteps: bool = False,
+        recipe: str | None = None,
+        stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
+    ) -> None:
+        """See `DEISSNScheduler`."""
         self.statistics = None
         options = self._planner.options
         options.check()
@@ -90,9 +128,12 @@ class ExponentialIntegrator(PlannedScheduler):
     def options(self) -> dict[str, Any]:
         """All options in use by name; those of the method in the place of the config's where one is followed."""
         planner = self._planner
-        used = followed(planner.options, self.method)
-        known = planner.by_name
-        return known | {one.name: getattr(used, one.name) for one in fields(used) if one.name in known}
+        used = self._followed
+        return planner.by_name | {one.name: getattr(used, one.name) for one in fields(used)}
+
+    @property
+    def _followed(self) -> Options:
+        return followed(self._planner.options, self.method, self.statistics)
 
     @property
     def method(self) -> Method | None:
@@ -106,8 +147,8 @@ class ExponentialIntegrator(PlannedScheduler):
 
     @property
     def spacing(self) -> str:
-        """Name of the grid that is used: one of the flags, or this scheduler's own `timestep_spacing`."""
-        options = followed(self._planner.options, self.method)
+        """The grid that is used: its name as an option, or that of its class."""
+        options = self._followed
         return options.spacing if options.grid is None else type(options.grid).__name__
 
     @property
@@ -118,17 +159,17 @@ class ExponentialIntegrator(PlannedScheduler):
     @property
     def normalised(self) -> bool:
         """Whether outputs are divided by r(t)."""
-        return self.statistics is not None and self._planner.options.normalise
+        return self.statistics is not None and self._followed.normalise
 
     @property
     def normaliser(self) -> Normaliser:
         """r(t) of the statistics, or nu(t) for the data form; flat without."""
-        return scale_of(followed(self._planner.options, self.method), self.statistics)
+        return scale_of(self._followed, self.statistics)
 
     @property
     def path(self) -> SchedulePath:
         """The path that learned grids are partitions of. Raises ConfigurationError without statistics."""
-        return self._planner.learned(followed(self._planner.options, self.method)).path
+        return self._planner.learned(self._followed).path
 
     @property
     def _private(self) -> dict[str, Any]:
@@ -137,6 +178,7 @@ class ExponentialIntegrator(PlannedScheduler):
 
     def register_to_config(self, **values: Any) -> None:
         """As `ConfigMixin` has it, but what is ours goes under the private key; also the decorator of `__init__`."""
+        refuse_named_grids(type(self), values)
         super().register_to_config(**values)
         self._internal_dict = registered(self.config, type(self), values)
 
@@ -183,8 +225,7 @@ class ExponentialIntegrator(PlannedScheduler):
     @property
     def _learns_grid(self) -> bool:
         """Whether the learned grid is that of the config."""
-        options = self._planner.options
-        return options.spacing == LEARNED and options.grid is None
+        return self._planner.options.learns
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """alpha_t x_0 + sigma_t eps; see `PlannedScheduler.add_noise`.
@@ -307,6 +348,8 @@ class ExponentialIntegrator(PlannedScheduler):
             StatisticsError: See `set_stats`.
         """
         scheduler, unused = made(cls, super().from_config, config, stats, dict(kwargs))
+        if unused and not return_unused_kwargs:
+            refuse_unknown(cls, unused)
         return (scheduler, unused) if return_unused_kwargs else scheduler  # type: ignore[return-value]
 
     @classmethod
@@ -358,7 +401,9 @@ class ExponentialIntegrator(PlannedScheduler):
             stats = None if beside is None else beside.name  # which is remembered, and in the cache by now
         if stats == AUTO:
             unused.setdefault("base_model", str(pretrained_model_name_or_path))
-        return cls.from_config(config, return_unused_kwargs=return_unused_kwargs, stats=stats, **where, **unused)
+        # Loaders of pipelines pass on what is for other components, so nothing is refused here.
+        made = cls.from_config(config, return_unused_kwargs=True, stats=stats, **where, **unused)
+        return made if return_unused_kwargs else made[0]
 
     def save_pretrained(self, save_directory: str | PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
         """Write the config and, in a folder of their own, the statistics.
@@ -382,7 +427,7 @@ class ExponentialIntegrator(PlannedScheduler):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy or pickle, whose statistics are from now on at hand in this process."""
         self.__dict__.update(state)
-        self._cursor = copy(self._cursor)  # a copy goes on alone
+        self._cursor, self.timesteps = copy(self._cursor), self.timesteps.clone()  # a copy goes on alone
         name = self._private.get("stats")
         if self.statistics is not None and name is not None:
             SHELF.put(self.statistics, name)

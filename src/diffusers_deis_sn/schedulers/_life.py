@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from os import PathLike
 from typing import Any
 
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.schedulers._inheritance import inherited_options
-from diffusers_deis_sn.schedulers._own_config import default_options, kept, split
+from diffusers_deis_sn.schedulers._own_config import default_options, kept, refuse_named_grids, split
 
 HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
 LOOKING_UP = ("base_model", "index")
-GRIDS = ("timestep_spacing", "grid_exponent", "steps_offset")
-FLAGS = ("use_karras", "use_exponential", "use_beta")
 
 
 def made(
@@ -38,21 +37,21 @@ def made(
     """
     if isinstance(config, (str, PathLike)):  # as Diffusers had it once
         return cls.from_pretrained(config, return_unused_kwargs=True, stats=stats, **kwargs)
-    _refuse_named_grids(cls, kwargs)
+    refuse_named_grids(cls, kwargs)
     where = {key: kwargs.pop(key) for key in (*HUB_OPTIONS, *LOOKING_UP, "subfolder") if key in kwargs}
     given = dict(config or {})
     arguments, left, private = split(given, cls)
     remembered = private.pop("stats", None)
     if "shift" in kwargs and "shift" not in default_options(cls):  # as flow-matching schedulers call it
         kwargs.setdefault("flow_shift", kwargs.pop("shift"))
-    own = inherited_options(cls, given, private, kwargs)
+    own, others = inherited_options(cls, given, private, kwargs)
     ours = default_options(cls)
     for key in own.keys() & ours.keys() - kwargs.keys():
         arguments[key] = own[key]
     scheduler, unused = make(arguments if config is not None else None, return_unused_kwargs=True, **kwargs)
     if "shift" in left:  # the same under another name, for the way back
         left["shift"] = scheduler.config["flow_shift"]
-    others = {key: value for key, value in own.items() if key not in ours}
+    others |= {key: value for key, value in own.items() if key not in ours}
     scheduler._internal_dict = kept(scheduler.config, left, others)
     source = remembered if stats is None else stats
     if source is not None and source is not False:
@@ -62,13 +61,12 @@ def made(
     return scheduler, unused
 
 
-def _refuse_named_grids(cls: Any, kwargs: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError where a class that has none is asked for a named grid; it would not say so."""
-    if "timestep_spacing" in default_options(cls):
-        return
-    named = [key for key, value in kwargs.items() if (key in GRIDS or key.startswith(FLAGS)) and value]
-    if named:
-        raise ConfigurationError(
-            f"{cls.__name__} learns its time grid, got {named[0]}={kwargs[named[0]]!r}. Use DEISSNScheduler for "
-            "named grids, or give `timesteps=` or `sigmas=` to the pipeline."
-        )
+def refuse_unknown(cls: Any, names: Iterable[str]) -> None:
+    """Raise ConfigurationError for arguments of `from_config` that nobody used: a misspelt option changes nothing."""
+    known = sorted({*default_options(cls), *HUB_OPTIONS, *LOOKING_UP, "stats", "subfolder", "shift"})
+    told = [
+        f"{name} (did you mean {near[0]}?)" if (near := get_close_matches(name, known, 1)) else name for name in names
+    ]
+    raise ConfigurationError(
+        f"{cls.__name__}.from_config has no option {', '.join(told)}. Leave it out, or correct it."
+    )

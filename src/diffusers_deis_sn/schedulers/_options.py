@@ -12,27 +12,19 @@ import numpy as np
 from diffusers_deis_sn.core.codec import decode
 from diffusers_deis_sn.core.coefficients import INTEGRANDS
 from diffusers_deis_sn.core.flow import FlowSchedule, check_shift
-from diffusers_deis_sn.core.grids import CONTINUUM, Ends, Grid, is_number
+from diffusers_deis_sn.core.grids import CONTINUUM, Ends, Grid, Power, is_number
 from diffusers_deis_sn.core.prediction import check_prediction_type
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.core.sigma import EDMSchedule, SigmaSchedule
-from diffusers_deis_sn.core.solvers import Corrector, Solver, named_solver
-from diffusers_deis_sn.core.spacing import (
-    FLAGGED_SPACINGS,
-    SPACINGS,
-    check_spacing,
-)
+from diffusers_deis_sn.core.solvers import Solver, named_solver
+from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, INTEGER_SPACINGS, check_spacing
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError
-from diffusers_deis_sn.learn.path import check_velocity
-from diffusers_deis_sn.statistics.cost import COST_ORDERS
-from diffusers_deis_sn.statistics.trials import LEARNED
+from diffusers_deis_sn.learn.grid import EqualCost
 
 SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
-NAMES = (*(name for name in SPACINGS if name not in FLAGGED_SPACINGS), LEARNED)  # of `timestep_spacing`
-FLAGS_TOO = " Karras', exponential and beta grids are use_karras_sigmas=True and so on, as in Diffusers."
-NAMED_SOLVERS = {"interpolation": "t", "integrand": "noise", "corrector_order": None, "corrector_gain": 0.75}
+OTHERS = "Karras', exponential and beta grids are use_karras_sigmas=True and so on; others grid=Power('t', 2)."
 PROCESSES = ("vp", "ve", "edm")
 RECIPES = ("measured", "fixed")
 EDM_SIGMA_DATA = 0.5  # Diffusers' default
@@ -51,10 +43,6 @@ class Options:
     prediction_type: str
     solver: str | Solver
     solver_order: int
-    interpolation: str
-    integrand: str
-    corrector_order: int | None
-    corrector_gain: float
     guidance_scale: float | None
     lower_order_final: bool
     start_time: float
@@ -74,18 +62,14 @@ class Options:
     time_shift_type: str
     shift_terminal: float | None
     recipe: str | None
-    timestep_spacing: str = LEARNED
-    grid: Grid | None = None
-    grid_exponent: float | None = None
-    steps_offset: int = 0
-    use_karras_sigmas: bool = False
-    use_exponential_sigmas: bool = False
-    use_beta_sigmas: bool = False
-    cost: str | None = None
-    velocity: str = "sigma"
-    spread: float | None = None
-    normalise: bool = True
-    whole_timesteps: bool = False
+    timestep_spacing: str
+    grid: Grid | None
+    steps_offset: int
+    use_karras_sigmas: bool
+    use_exponential_sigmas: bool
+    use_beta_sigmas: bool
+    normalise: bool
+    whole_timesteps: bool
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Options:
@@ -94,8 +78,8 @@ class Options:
         Raises:
             ConfigurationError: A grid or solver under a name that nobody registered.
         """
-        known = {one.name: values[one.name] for one in fields(cls) if one.name in values}
-        return cls(**known | {name: decode(known[name]) for name in ("grid", "solver") if name in known})
+        known = {one.name: values[one.name] for one in fields(cls)}
+        return cls(**known | {name: decode(known[name]) for name in ("grid", "solver")})
 
     # ------------------------------------------------------------------------------------------------------ factors
 
@@ -115,9 +99,14 @@ class Options:
         return Ends(self.final_sigmas_type, self.start_time, self.end_time)
 
     @property
-    def of_integrand(self) -> str:
-        """What the solver integrates."""
-        return self.integrand if isinstance(self.solver, str) else self.solver.of
+    def integrand(self) -> str:
+        """What the solver integrates, "noise" or "data"."""
+        return "noise" if isinstance(self.solver, str) else self.solver.of
+
+    @property
+    def learns(self) -> bool:
+        """Whether the grid is learned from the statistics."""
+        return isinstance(self.grid, EqualCost)
 
     def noise(self) -> NoiseSchedule:
         """The process."""
@@ -152,7 +141,8 @@ class Options:
         self._check_solver()
         if self.recipe not in (None, *RECIPES):
             raise ConfigurationError(f"`recipe` must be one of {', '.join(RECIPES)} or None, got {self.recipe!r}.")
-        if self.recipe == "measured" and (self.grid is not None or not isinstance(self.solver, str)):
+        stranger = self.grid is not None and not isinstance(self.grid, Power | EqualCost)
+        if self.recipe == "measured" and (stranger or not isinstance(self.solver, str)):
             raise ConfigurationError(
                 "recipe='measured' follows methods that were tried, got it with a grid or solver of your own, which it "
                 "would not use. Leave it out."
@@ -162,35 +152,25 @@ class Options:
             raise ConfigurationError(
                 f"`clip_normalizer_steps` is a training time, zero or more, got {self.clip_normalizer_steps!r}."
             )
-        for name in ("corrector_gain", "guidance_scale"):
-            value = getattr(self, name)
-            if value is None and name == "guidance_scale":
-                continue
-            if not is_number(value) or not 0 <= value < float("inf"):
-                raise ConfigurationError(f"`{name}` must be a finite number, zero or more, got {value!r}.")
+        guidance = self.guidance_scale
+        if guidance is not None and not (is_number(guidance) and 0 <= guidance < float("inf")):
+            raise ConfigurationError(f"`guidance_scale` must be a finite number, zero or more, got {guidance!r}.")
         if not 0.0 < self.dynamic_thresholding_ratio <= 1.0:
             raise ConfigurationError(
                 f"`dynamic_thresholding_ratio` is a quantile between 0 and 1, got {self.dynamic_thresholding_ratio!r}."
             )
         self._check_grid()
-        self._check_learned()
+        self._check_whole()
 
     def _check_solver(self) -> None:
         if isinstance(self.solver, str):
-            corrector = Corrector(0 if self.corrector_order is None else self.corrector_order)
-            named_solver(self.solver, self.solver_order, self.interpolation, self.integrand, corrector)
+            named_solver(self.solver, self.solver_order)
             return
         solver = self.solver
         if isinstance(solver, type) or not isinstance(solver, Solver):
             raise ConfigurationError(
                 f"`solver` is a name or a value with `table`, `of` and `calls_per_step`, got {solver!r}. Of a "
                 "class give a value, such as MySolver()."
-            )
-        wrong = [name for name, default in NAMED_SOLVERS.items() if getattr(self, name) != default]
-        if wrong:
-            raise ConfigurationError(
-                f"`{wrong[0]}` belongs to the solvers that have a name, got {getattr(self, wrong[0])!r} beside "
-                f"{type(solver).__name__}. Say it in the value: Multistep(3, of='data', corrector=Corrector(3))."
             )
         if solver.of not in INTEGRANDS or type(solver.calls_per_step) is not int or solver.calls_per_step < 1:
             raise ConfigurationError(
@@ -249,13 +229,11 @@ class Options:
                 )
             return  # no other option for grids is used
         ends, spacing = self.ends, self.timestep_spacing
-        if spacing not in NAMES:
-            flag = f" Use use_{spacing}_sigmas=True." if spacing in FLAGGED_SPACINGS else ""
+        if spacing not in INTEGER_SPACINGS:
             raise ConfigurationError(
-                f"`timestep_spacing` must be one of {', '.join(NAMES)}, got {spacing!r}.{flag or FLAGS_TOO}"
+                f"`timestep_spacing` must be one of {', '.join(INTEGER_SPACINGS)}, got {spacing!r}. {OTHERS}"
             )
-        if self.spacing != LEARNED:
-            check_spacing(self.spacing, self.grid_exponent, ends)
+        check_spacing(self.spacing, None, ends)
         if len(self.flagged) > 1:
             raise ConfigurationError(
                 f"At most one grid of sigmas can be used, got use_{'_sigmas and use_'.join(self.flagged)}_sigmas. Set "
@@ -268,12 +246,7 @@ class Options:
                 f"{CONTINUUM}."
             )
 
-    def _check_learned(self) -> None:
-        if self.cost not in (None, *COST_ORDERS):
-            raise ConfigurationError(f"`cost` must be one of {', '.join(COST_ORDERS)} or None, got {self.cost!r}.")
-        check_velocity(self.velocity)
-        if self.spread is not None and not (is_number(self.spread) and 0.0 <= self.spread <= 1.0):
-            raise ConfigurationError(f"`spread` is a share of the path, 0 to 1, or None, got {self.spread!r}.")
+    def _check_whole(self) -> None:
         for name in ("normalise", "whole_timesteps"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"`{name}` must be True or False, got {getattr(self, name)!r}.")

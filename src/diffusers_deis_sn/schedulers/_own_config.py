@@ -13,54 +13,42 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import numpy as np
 from diffusers.configuration_utils import FrozenDict
 
 from diffusers_deis_sn.core.codec import PRIVATE, encode
-from diffusers_deis_sn.core.spacing import INTEGER_SPACINGS, SPACINGS
-from diffusers_deis_sn.statistics.trials import LEARNED
+from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS
+from diffusers_deis_sn.errors import ConfigurationError
 
 DEFAULTED = "_use_default_values"  # Diffusers' list of arguments that nobody gave; another class has its own defaults
 BOOKKEEPING = (PRIVATE, DEFAULTED, "_class_name", "_diffusers_version")
 
 # Arguments that no scheduler for these models has in Diffusers, or has with another meaning.
 OWN_OPTIONS = frozenset(
-    "solver grid corrector_order corrector_gain guidance_scale interpolation integrand grid_exponent start_time "
-    "end_time clip_normalizer_steps process sigma_min sigma_max sigma_data shift_terminal cost velocity spread "
-    "normalise whole_timesteps recipe".split()
+    "solver grid guidance_scale start_time end_time clip_normalizer_steps process sigma_min sigma_max sigma_data "
+    "shift_terminal normalise whole_timesteps recipe".split()
 )
-# What a grid, or a solver, of one's own is laid aside for, where it is chosen afterwards.
-OF_GRIDS = frozenset(
-    "timestep_spacing grid_exponent steps_offset use_karras_sigmas use_exponential_sigmas use_beta_sigmas".split()
-)
-OF_SOLVERS = frozenset("solver_order interpolation integrand corrector_order corrector_gain lower_order_final".split())
+# Options of grids that have names; and what a solver of one's own is laid aside for, where it is chosen afterwards.
+OF_GRIDS = frozenset("timestep_spacing steps_offset use_karras_sigmas use_exponential_sigmas use_beta_sigmas".split())
+OF_SOLVERS = frozenset(("solver_order", "lower_order_final"))
 # What recipes decide, where nobody else does.
 RECIPE_OPTIONS = (
     "solver",
     "grid",
     "solver_order",
-    "interpolation",
-    "integrand",
-    "corrector_order",
-    "corrector_gain",
     "lower_order_final",
     "timestep_spacing",
-    "grid_exponent",
     "start_time",
     "end_time",
     "final_sigmas_type",
     "use_karras_sigmas",
     "use_exponential_sigmas",
     "use_beta_sigmas",
-    "cost",
-    "velocity",
-    "spread",
     "normalise",
 )
 # Diffusers' DEIS writes these into its files, its only choice, and DPM++ then breaks over them.
 DEIS_ALONE = (("algorithm_type", "deis"), ("solver_type", "logrho"))
 LARGEST_PUBLIC_ORDER = 3  # DPM++ and DEIS of Diffusers know no solver_order=4
-OWN_SPACINGS = (LEARNED, *(name for name in SPACINGS if name not in INTEGER_SPACINGS))
+LEARNED_GRID = "learned_grid"  # entry of the grid of a class that learns it: the other class has one of its own
 
 
 def entries(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,15 +57,36 @@ def entries(config: Mapping[str, Any]) -> dict[str, Any]:
     return dict(found) if isinstance(found, dict) else {}
 
 
-def configured(config: Mapping[str, Any], cls: type) -> dict[str, Any]:
+def configured(config: Mapping[str, Any], cls: Any) -> dict[str, Any]:
     """All options of a class by name, as a config of it has them: of the public config, and its own.
 
     The public `timestep_spacing` may be another class's, for the way back to it.
     """
     defaults = default_options(cls)
-    private = (*OWN_OPTIONS, "timestep_spacing")
-    known = {name: config[name] for name in defaults if name in config and name not in private}
-    return defaults | known | {name: value for name, value in entries(config).items() if name in defaults}
+    aside = OWN_OPTIONS | _not_ours(cls)
+    known = {name: config[name] for name in defaults if name in config and name not in aside}
+    return (
+        defaults
+        | known
+        | {name: value for name, value in by_class(cls, entries(config))[0].items() if name in defaults}
+    )
+
+
+def by_class(cls: Any, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Entries of the private key as options of a class, and those that are the other class's."""
+    if cls.default_grid is None:
+        aside = {LEARNED_GRID}
+    else:
+        aside = {"grid", *OF_GRIDS}
+    own = {name: value for name, value in options.items() if name not in aside and name != LEARNED_GRID}
+    if cls.default_grid is not None and LEARNED_GRID in options:
+        own["grid"] = options[LEARNED_GRID]
+    return own, {name: value for name, value in options.items() if name in aside}
+
+
+def _not_ours(cls: Any) -> frozenset[str]:
+    """Options that are in the public config for other classes: how they space times is none of ours."""
+    return frozenset(("timestep_spacing",)) if cls.default_grid is None else OF_GRIDS
 
 
 def with_entries(config: Mapping[str, Any], **values: Any) -> FrozenDict:
@@ -86,10 +95,32 @@ def with_entries(config: Mapping[str, Any], **values: Any) -> FrozenDict:
     return _joined(_public(config), set(config.get(DEFAULTED, ())), private)
 
 
-def registered(config: Mapping[str, Any], cls: type, values: dict[str, Any]) -> FrozenDict:
+def names_grid(values: Mapping[str, Any]) -> bool:
+    """Whether one of the options that name a grid is chosen among these, and not only said to be off."""
+    flagged = any(values.get(f"use_{one}_sigmas") for one in FLAGGED_SPACINGS)
+    return flagged or values.get("timestep_spacing") is not None
+
+
+def refuse_named_grids(cls: Any, values: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError where a class that learns its grid is given options of named ones."""
+    if cls.default_grid is None or PRIVATE in values:
+        return
+    for name in OF_GRIDS & values.keys() - set(values.get(DEFAULTED, ())):
+        if values[name]:
+            raise ConfigurationError(
+                f"{cls.__name__} learns its time grid, got {name}={values[name]!r}. Use DEISSNScheduler for named "
+                "grids, or give `timesteps=` or `sigmas=` to the pipeline."
+            )
+
+
+def registered(config: Mapping[str, Any], cls: Any, values: dict[str, Any]) -> FrozenDict:
     """The config that Diffusers has made of `values`, with what is ours under the private key."""
-    defaults = default_options(cls)
+    defaults, grid = default_options(cls), "grid" if cls.default_grid is None else LEARNED_GRID
     public, private = _public(config), entries(config)
+    if grid != "grid":
+        if PRIVATE not in values:  # else they are there for the way back to another class
+            public = {name: value for name, value in public.items() if name not in OF_GRIDS & values.keys()}
+        values = {name: value for name, value in values.items() if name not in OF_GRIDS}
     unsaid = set(config.get(DEFAULTED, ())) - OWN_OPTIONS
     if DEFAULTED not in values:  # options changed later are said
         unsaid -= values.keys()
@@ -97,7 +128,7 @@ def registered(config: Mapping[str, Any], cls: type, values: dict[str, Any]) -> 
         if not values.keys().isdisjoint(RECIPE_OPTIONS):  # an option chosen later holds, as one chosen at first
             del private["recipe"]
     if "num_train_timesteps" not in values:  # options changed later
-        if "grid" not in values and not OF_GRIDS.isdisjoint(values):
+        if "grid" not in values and names_grid(values):
             private.pop("grid", None)
         if "solver" not in values and isinstance(private.get("solver"), dict) and not OF_SOLVERS.isdisjoint(values):
             del private["solver"]
@@ -111,21 +142,21 @@ def registered(config: Mapping[str, Any], cls: type, values: dict[str, Any]) -> 
         public["solver_order"], own["solver_order"] = (LARGEST_PUBLIC_ORDER, order) if large else (order, None)
     if "timestep_spacing" in values:
         default, own["timestep_spacing"] = defaults["timestep_spacing"], values["timestep_spacing"]
-        if own["timestep_spacing"] in (*OWN_SPACINGS, default):
-            public["timestep_spacing"] = default
+        if own["timestep_spacing"] == default:
             unsaid.add("timestep_spacing")
     for name, value in own.items():
-        private[name] = value.item() if isinstance(value, np.generic) else encode(value)
+        entry = grid if name == "grid" else name
+        private[entry] = encode(value)
         # The process stays, default or not: a config that says it needs no guessing when it comes back.
-        if name != "process" and _same(private[name], None if name == "solver_order" else defaults.get(name)):
-            del private[name]
+        if name != "process" and _same(private[entry], None if name == "solver_order" else defaults.get(name)):
+            del private[entry]
     return _joined(public, unsaid, private)
 
 
 def kept(config: Mapping[str, Any], left: dict[str, Any], others: dict[str, Any]) -> FrozenDict:
     """The config with what another holds for other classes: public keys, and options of this package's other class."""
     unsaid = set(config.get(DEFAULTED, ())) - left.keys()
-    private = {key: value for key, value in others.items() if value is not None}
+    private = {key: encode(value) for key, value in others.items() if value is not None}
     return _joined(_public(config) | left, unsaid, private | entries(config))
 
 
@@ -153,7 +184,7 @@ def default_options(cls: type) -> dict[str, Any]:
     return dict(_signature_defaults(cls))
 
 
-def split(config: dict[str, Any], cls: type) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def split(config: dict[str, Any], cls: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """A config as arguments of `cls`, what is left in it of other classes, and entries of the private key.
 
     The time grid of another class is none of ours: `timestep_spacing` counts as left, and so do its bounds of sigmas.
@@ -161,7 +192,7 @@ def split(config: dict[str, Any], cls: type) -> tuple[dict[str, Any], dict[str, 
     private = entries(config)
     unsaid = config.get(DEFAULTED) or ()
     given = {key: value for key, value in config.items() if key not in BOOKKEEPING and key not in unsaid}
-    ours = set(default_options(cls)) - OWN_OPTIONS - {"timestep_spacing"}
+    ours = set(default_options(cls)) - OWN_OPTIONS - _not_ours(cls)
     arguments = {key: value for key, value in given.items() if key in ours}
     left = {key: value for key, value in given.items() if key not in ours and (key, value) not in DEIS_ALONE}
     if "_class_name" in config:  # it was read from a file, and is what Diffusers writes and reads in files

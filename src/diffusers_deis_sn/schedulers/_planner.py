@@ -12,13 +12,13 @@ from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.spacing import levels_from_sigmas, levels_from_times
 from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, TimestepsError
-from diffusers_deis_sn.learn.grid import Learned
+from diffusers_deis_sn.learn.grid import EqualCost, Learned
 from diffusers_deis_sn.schedulers._contract import logger
-from diffusers_deis_sn.schedulers._factors import recipe_of, scale_of, tried_method
+from diffusers_deis_sn.schedulers._factors import followed, recipe_of, scale_of, tried_method
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.trials import LEARNED, Method
+from diffusers_deis_sn.statistics.trials import Method
 
 Times = Sequence[float] | Array | None
 
@@ -76,20 +76,21 @@ class Planner:
     def __init__(
         self,
         config: Mapping[str, Any],
-        kind: type,
+        kind: type[Any],
         statistics: ScoreStatistics | None = None,
         before: Planner | None = None,
     ) -> None:
         self.config, self.kind, self.statistics = config, kind, statistics
         self.by_name = configured(config, kind)
-        self.options = Options.of(self.by_name)
+        grid = kind.default_grid if self.by_name["grid"] is None else self.by_name["grid"]
+        self.options = Options.of(self.by_name | {"grid": grid})
         self._checked = False  # the options, once
         self._fitting: ScoreStatistics | None = None  # likewise, whether these statistics do
         self._key = self.options.process_key()
         same = before is not None and before._key == self._key
         self._process: NoiseSchedule | None = before._process if before is not None and same else None
         keeps = before is not None and same and before.statistics is statistics
-        self._grids: dict[tuple[str | None, str, float | None], Learned] = before._grids if before and keeps else {}
+        self._grids: dict[EqualCost, Learned] = before._grids if before and keeps else {}
 
     @property
     def process(self) -> NoiseSchedule:
@@ -104,13 +105,13 @@ class Planner:
         chosen, defaults = self.by_name, default_options(self.kind)
         if self.options.recipe is not None:
             return self.options.recipe == "measured"
-        return all(chosen[name] == defaults[name] for name in RECIPE_OPTIONS if name in defaults)
+        return all(chosen[name] == defaults[name] for name in RECIPE_OPTIONS)
 
     def check(self, statistics: ScoreStatistics) -> None:
         """Raise StatisticsError for statistics of another process, or that lack what the options ask for."""
         statistics.check(self.process, self.options.prediction_type)
         scale_of(self.options, statistics)
-        if self.options.spacing == LEARNED and self.options.grid is None:
+        if self.options.learns:
             self.learned(self.options, statistics).check(self.process, self.options.ends)
 
     # ---------------------------------------------------------------------------------------------------- recipes
@@ -124,12 +125,12 @@ class Planner:
                 "measured by `deis-sn calibrate MODEL --cost corrector -o FOLDER`; or give the pipeline `timesteps=` "
                 "or `sigmas=`."
             )
-        key = (options.cost, options.velocity, options.spread)
+        wanted = options.grid if isinstance(options.grid, EqualCost) else EqualCost()
         if record is not self.statistics:
-            return Learned.of(record, self.process, *key)
-        if key not in self._grids:
-            self._grids[key] = Learned.of(record, self.process, *key)
-        return self._grids[key]
+            return wanted.of(record, self.process)
+        if wanted not in self._grids:
+            self._grids[wanted] = wanted.of(record, self.process)
+        return self._grids[wanted]
 
     def recipe(self, options: Options, shift: float = 1.0, tried: bool = False) -> Recipe:
         """The recipe of options, with what the statistics have."""
@@ -137,7 +138,7 @@ class Planner:
         return recipe_of(options, self.process, self.statistics, learned, shift=shift, tried=tried)
 
     def _has_learned(self, options: Options) -> bool:
-        return self.statistics is not None and options.spacing == LEARNED and options.grid is None
+        return self.statistics is not None and options.learns
 
     def _can_learn(self) -> bool:
         """Whether the statistics tell a grid for whole runs."""
@@ -157,11 +158,11 @@ class Planner:
         if request.timesteps is None and self.process.path == "flow" and (number := equal_sigmas(request.sigmas)):
             request = replace(request, steps=number, sigmas=None)
         method = self._method(request)
-        if not request.given and method is None and self.by_name.get("timestep_spacing") == LEARNED:
+        if not request.given and method is None and self.options.learns and self.kind.default_grid is None:
             self.learned(self.options)  # who asks for it by name is told where there is none
-        options = followed(self.options, method)
+        options = followed(self.options, method, self.statistics)
         if method is not None:
-            options.check()
+            replace(options, recipe=None).check()  # its grid and solver are nobody's own
         if self.statistics is not None and self._fitting is not self.statistics:
             self.check(self.statistics)
             self._fitting = self.statistics
@@ -200,7 +201,7 @@ class Planner:
 
     def _method(self, request: Request) -> Method | None:
         """The tried method that a run is to follow; of the learned grid alone where that is the class's own."""
-        if self.options.spacing == LEARNED:
+        if self.options.learns:
             learned: bool | None = True
         else:
             learned = None if self.statistics is not None and self._can_learn() else False
@@ -230,11 +231,6 @@ class Planner:
     def plan(self, recipe: Recipe, levels: Array) -> Plan:
         """The run through these levels."""
         return recipe.over(levels)
-
-
-def followed(options: Options, method: Method | None) -> Options:
-    """The options with those of a method in their place."""
-    return options if method is None else replace(options, **method.options())
 
 
 def _shift_of(options: Options, process: NoiseSchedule, mu: float | None) -> float:

@@ -38,7 +38,6 @@ class FromConfig(TypedDict, total=False):
     sample_max_value: float
     variance_type: str | None
     timestep_spacing: str
-    grid_exponent: float | None
     steps_offset: int
     grid: Grid | None
     use_karras_sigmas: bool
@@ -48,15 +47,8 @@ class FromConfig(TypedDict, total=False):
     end_time: float | None
     final_sigmas_type: str
     whole_timesteps: bool
-    cost: str | None
-    velocity: str
-    spread: float | None
     solver: str | Solver
     solver_order: int
-    interpolation: str
-    integrand: str
-    corrector_order: int | None
-    corrector_gain: float
     guidance_scale: float | None
     lower_order_final: bool
     normalise: bool

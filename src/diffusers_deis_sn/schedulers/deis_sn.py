@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from os import PathLike
-
-import numpy as np
-
-from diffusers_deis_sn.core.grids import Grid
-from diffusers_deis_sn.core.solvers import Solver
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
-from diffusers_deis_sn.schedulers._typed import register_to_config
-from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 
 class DEISSNScheduler(ExponentialIntegrator):
@@ -29,30 +21,23 @@ class DEISSNScheduler(ExponentialIntegrator):
         beta_end: Last beta.
         beta_schedule: "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exp" or "laplace".
         trained_betas: The betas themselves, instead of the three above.
-        solver: "multistep" (tAB, rhoAB and log-rho AB-DEIS); "ipndm", with the weights of equal steps; or a Runge-Kutta
-            method in rho of several calls a step: "euler", "midpoint", "heun", "kutta3", "heun3", "ralston3",
-            "ssprk3", "vdh3" or "rk4"; or a solver of one's own, see docs/extending.md.
-        solver_order: Number of outputs combined in a step, 1 to 4; 1 with flat statistics and no corrector is DDIM.
-        corrector_order: Number of outputs, the newest among them, with which each step is redone once the network has
-            been called at its end; 1 to 4, 0 for none. Costs no call. Multistep solvers only. None is 4 for the noise
-            form of "multistep" with statistics; 0 for other solvers, and without statistics for plain DEIS.
-        corrector_gain: Largest factor by which a correction may pass an error on, times the guidance, or two where
-            there is less. Corrections of larger steps are scaled down to it. Very large for no limit.
-        guidance_scale: Guidance that the pipeline is called with; that of the statistics if None, or else 7.5.
+        solver: "multistep", tAB-DEIS, corrected at order four with statistics; "ipndm", with weights of equal steps; or
+            a Runge-Kutta method in rho of several calls a step: "euler", "midpoint", "heun", "kutta3", "heun3",
+            "ralston3", "ssprk3", "vdh3" or "rk4". Everything else is a value: `Multistep(3, variable="log_rho",
+            of="data", corrector=Corrector(3))`, or a solver of one's own, see docs/extending.md.
+        solver_order: Number of outputs that a solver with a name combines in a step, 1 to 4.
+        guidance_scale: Guidance that the pipeline is called with, by which the corrections of "multistep" are limited:
+            none passes an error on by more than 0.75 / max(2, guidance). That of the statistics if None, or else 7.5.
         prediction_type: What the network predicts: "epsilon", "v_prediction", "sample" or "flow_prediction".
-        interpolation: Variable u of the polynomial: "t" (the papers' tAB), "rho" (rhoAB) or "log_rho" (what
-            Diffusers' DEIS has).
-        integrand: What is interpolated: "noise", the predicted eps, or "data", the predicted x_0; either is divided by
-            its mean magnitude first, as the statistics have it.
-        timestep_spacing: "linspace", "leading", "trailing", "power_t" (uniform in t^(1/k)), "power_rho" (in rho^(1/k)),
-            or "learned" from statistics with costs; the three flags below choose further grids. A value that
+        timestep_spacing: "linspace", "leading" or "trailing"; the three flags below choose further grids. A value that
             `from_config` finds in the config of another scheduler class is that scheduler's: it is kept in the config
             for the way back and not used.
-        grid_exponent: k of "power_t" and "power_rho"; 2 and 7 if None.
         start_time: Where a run starts, as a fraction of the process; for the grids that are not Diffusers' own.
         end_time: Where it ends, likewise, such as the papers' 1e-3 and 1e-4; `final_sigmas_type` decides if None.
         steps_offset: Added to the times of "leading" spacing.
-        grid: A time grid of one's own, see docs/extending.md; it wins over `timestep_spacing`.
+        grid: Any other time grid, a value, which wins over the options above and below: `Power("t", 2)`, uniform in
+            t^(1/2); `Power("sigma", 7)`, likewise in sigma / alpha; `EqualCost()`, learned from statistics with costs;
+            or one of one's own, see docs/extending.md.
         use_karras_sigmas: Noise levels uniform in rho^(1/7).
         use_exponential_sigmas: Noise levels uniform in log rho.
         use_beta_sigmas: Noise levels at the quantiles of a Beta distribution.
@@ -74,10 +59,11 @@ class DEISSNScheduler(ExponentialIntegrator):
         use_dynamic_shifting: Whether the shift is that of the resolution, which pipelines pass as `mu`.
         time_shift_type: Whether that shift is e^mu, "exponential", or mu, "linear".
         shift_terminal: sigma of the last call, to which shifted grids are stretched.
+        normalise: Whether outputs are divided by r(t), where there are statistics.
         whole_timesteps: Round the grid to distinct whole training times, for networks that take no others.
         recipe: "measured" to follow, in each run, the recipe that came nearest in so many steps when recipes were tried
             on the model, or without statistics one that is safe on any; "fixed" for the options as they are. None is
-            "measured" where no option of a recipe (solver, order, corrector, grid, ends) was chosen. Runs with
+            "measured" where no option of a recipe (solver, order, grid, ends) was chosen. Runs with
             `timesteps=` or `sigmas=` follow the options.
         stats: Score statistics: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the config. "auto" is
             for `from_config(..., base_model=...)`, `from_pretrained` and `for_pipeline`.
@@ -92,54 +78,6 @@ class DEISSNScheduler(ExponentialIntegrator):
         Xia et al., Score Normalization for a Faster Diffusion Exponential Integrator Sampler,
         https://arxiv.org/abs/2311.00157.
     """
-
-    @register_to_config
-    def __init__(
-        self,
-        num_train_timesteps: int = 1000,
-        beta_start: float = 0.0001,
-        beta_end: float = 0.02,
-        beta_schedule: str = "linear",
-        trained_betas: np.ndarray | list[float] | None = None,
-        solver_order: int = 2,
-        prediction_type: str = "epsilon",
-        interpolation: str = "t",
-        solver: str | Solver = "multistep",
-        corrector_order: int | None = None,
-        corrector_gain: float = 0.75,
-        guidance_scale: float | None = None,
-        integrand: str = "noise",
-        timestep_spacing: str = "trailing",
-        grid_exponent: float | None = None,
-        start_time: float = 1.0,
-        end_time: float | None = None,
-        steps_offset: int = 0,
-        grid: Grid | None = None,
-        use_karras_sigmas: bool = False,
-        use_exponential_sigmas: bool = False,
-        use_beta_sigmas: bool = False,
-        final_sigmas_type: str = "zero",
-        lower_order_final: bool = True,
-        clip_normalizer_steps: float = 0,
-        thresholding: bool = False,
-        dynamic_thresholding_ratio: float = 0.995,
-        sample_max_value: float = 1.0,
-        rescale_betas_zero_snr: bool = False,
-        process: str = "vp",
-        sigma_min: float | None = None,
-        sigma_max: float | None = None,
-        sigma_data: float | None = None,
-        variance_type: str | None = None,
-        use_flow_sigmas: bool = False,
-        flow_shift: float = 1.0,
-        use_dynamic_shifting: bool = False,
-        time_shift_type: str = "exponential",
-        shift_terminal: float | None = None,
-        whole_timesteps: bool = False,
-        recipe: str | None = None,
-        stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
-    ) -> None:
-        self._set_up(stats)
 
 
 DEISSNScheduler.__module__ = "diffusers_deis_sn"

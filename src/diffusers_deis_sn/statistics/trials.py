@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusers_deis_sn.core.grids import Ends
-from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, SPACINGS, check_spacing
+from diffusers_deis_sn.core.spacing import SPACINGS, check_spacing
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsError
 
 LEARNED = "learned"  # the grid of equal cost, which has no name of Diffusers
@@ -34,13 +34,13 @@ RMS_WEIGHT = 0.15  # likewise of the RMS, which of a few samples tells little bu
 
 @dataclass(frozen=True)
 class Method:
-    """Solver, grid and ends, as options of a scheduler by their names there.
+    """Solver, grid and ends that were tried, as numbers and names for a file.
 
     Args:
         integrand: What is interpolated, "noise" or "data".
         solver_order: Number of outputs combined in a step, 1 to 4.
         corrector_order: Number of outputs with which each step is redone, 0 to 4.
-        corrector_gain: `corrector_gain`; None for no limit.
+        corrector_gain: Limit of the corrections' gain at guidance one, see `schedulers._factors`; None for no limit.
         timestep_spacing: Name of the grid, or "learned".
         grid_exponent: Its exponent, where it has one.
         start_time: Where the run starts, as a fraction of the process.
@@ -95,13 +95,6 @@ class Method:
         """What differs from the defaults, for a file."""
         return {name: value for name, value in asdict(self).items() if value != getattr(type(self), name)}
 
-    def options(self) -> dict[str, Any]:
-        """Options of a scheduler, those that all recipes have in common among them."""
-        gain = NO_LIMIT if self.corrector_gain is None else self.corrector_gain
-        flags = {f"use_{grid}_sigmas": self.timestep_spacing == grid for grid in FLAGGED_SPACINGS}
-        spacing = "trailing" if self.timestep_spacing in FLAGGED_SPACINGS else self.timestep_spacing
-        return COMMON | asdict(self) | flags | {"corrector_gain": gain, "timestep_spacing": spacing}
-
     def __str__(self) -> str:
         grid = self.timestep_spacing + (f" {self.grid_exponent:g}" if self.grid_exponent else "")
         limit = "" if self.corrector_gain is None or not self.corrector_order else f", gain {self.corrector_gain:g}"
@@ -111,19 +104,7 @@ class Method:
         return f"{self.integrand} {self.solver_order}+{self.corrector_order}{limit}, {grid}{spread}{start}{end}"
 
 
-NO_LIMIT = 1e6  # a gain that no correction reaches
 LARGEST = 1e9  # of the numbers of a recipe, and of calls
-# What recipes are tried with, whatever the config of the scheduler that was there, or is there later.
-COMMON: dict[str, Any] = {
-    "solver": "multistep",
-    "grid": None,
-    "interpolation": "t",
-    "lower_order_final": True,
-    "end_time": None,
-    "cost": None,
-    "velocity": "sigma",
-    "normalise": True,
-}
 
 
 def _number(value: object) -> bool:

@@ -13,6 +13,8 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS, digits_mixture
+from benchmarks.exact.runs import sample
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.collect import run as running
 from diffusers_deis_sn.collect.calls import plan_calls
@@ -22,7 +24,6 @@ from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.schedulers._own_config import default_options
 from diffusers_deis_sn.statistics.trials import Method, Trials
 from exact_pipelines import ExactPipeline, gaussian_network, starts_of
-from oracles import SD_BETAS, digits_mixture, sample
 from tiny_pipelines import BUILDERS
 
 SD = vp_schedule(**SD_BETAS)

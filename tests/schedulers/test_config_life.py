@@ -18,9 +18,9 @@ from diffusers import DPMSolverMultistepScheduler, EDMEulerScheduler, EulerDiscr
 from diffusers.utils import DummyObject
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.errors import StepError, TimestepsError
-from oracles import SD_BETAS
 from records import costed_record
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors

@@ -12,8 +12,9 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
+from benchmarks.exact.flows import SD_BETAS
+from benchmarks.exact.runs import statistics_of
 from diffusers_deis_sn import DEISSNScheduler
-from oracles import SD_BETAS, statistics_of
 
 OWN = {"timestep_spacing": "power_t", "grid_exponent": 1.5}
 

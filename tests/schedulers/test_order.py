@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.exact.flows import SD_BETAS, Gaussian
+from benchmarks.exact.runs import rms, start_noise, statistics_of
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.coefficients import INTERPOLATIONS
 from diffusers_deis_sn.core.vp import vp_schedule
-from oracles import SD_BETAS, Gaussian, called_levels, named, rms, start_noise, statistics_of
+from oracles import called_levels, named
 
 START, END = 1.0, 0.05
 

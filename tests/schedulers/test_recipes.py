@@ -16,6 +16,7 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.collect.trying import MENU
 from diffusers_deis_sn.core.flow import FlowSchedule
@@ -25,7 +26,6 @@ from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, StepError
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
 from diffusers_deis_sn.statistics.trials import Method, Trials, unmeasured
-from oracles import SD_BETAS
 from records import costed_record, edm_record
 from tiny_pipelines.studio import Studio
 

@@ -29,17 +29,17 @@ lint: $(INSTALLED) ## check style, format, types and the direction of imports
 	$(BIN)/lint-imports
 
 suite: $(INSTALLED) ## try every scheduler on every network, hours: runs/suite/table.md; goes on where it stopped
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/suite/run.py --workers $(WORKERS) $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.suite.run --workers $(WORKERS) $(ARGS)
 
 bench: $(INSTALLED) ## measure speed and quality, benchmarks/run.py
-	$(BIN)/python benchmarks/run.py $(ARGS)
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 test-matrix: ## hold the contracts against the lowest and newest versions of other libraries
 	PYTHON=$(PYTHON) WORKERS=$(WORKERS) ARGS="$(ARGS)" .ci/test-matrix
 
 clean: ## remove what these words made (.venv, demo/, caches); training runs in runs/ stay
 	rm -rf .venv .venv-matrix demo dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
-	find src tests examples -type d -name __pycache__ -prune -exec rm -rf {} +
+	find src tests examples benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt src/diffusers_deis_sn/_version.py
 	@echo "Installing into .venv (once; some minutes, PyTorch is large) ..."

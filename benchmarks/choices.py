@@ -1,6 +1,6 @@
 """Why the defaults are what they are: corrector, order, grid, last steps and normaliser on the shipped pipeline.
 
-python benchmarks/choices.py --prompts 20          # writes benchmarks/tiny-sd-digits/choices.md and choices.json
+python -m benchmarks.choices --prompts 20          # writes benchmarks/tiny-sd-digits/choices.md and choices.json
 """
 
 from __future__ import annotations
@@ -8,20 +8,16 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
 
 from diffusers_deis_sn import DEISSNScheduler
+from examples.comparison import JUDGE, MODEL, REFERENCE_STEPS, STATISTICS, STEPS, Bench
+from examples.tiny_digits import draw_prompts, load_judge
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "examples"))
-
-from demo import JUDGE, MODEL, REFERENCE_STEPS, STATISTICS, STEPS, Bench  # noqa: E402  (a program, not a package)
-from tiny_digits import draw_prompts, load_judge  # noqa: E402
-
 GUIDANCES = (1.0, 3.0, 7.5)
 SEED = 11  # not the demo's: what is chosen here is shown there
 CHOICES: dict[str, dict[str, Any]] = {

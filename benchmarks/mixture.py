@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
+from benchmarks.exact.flows import SD_BETAS, digits_mixture
+from benchmarks.exact.runs import measured_statistics, rms, sample, start_noise
 from diffusers_deis_sn import DEISSNScheduler
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from oracles import SD_BETAS, digits_mixture, measured_statistics, rms, sample, start_noise  # noqa: E402  (the tests' closed forms)
 
 STEPS = (5, 10, 20)
 

@@ -1,6 +1,6 @@
 """A pretrained flow-matching network with few calls: a class-conditional MNIST transformer, guidance 2, from sigma = 1.
 
-python benchmarks/mnist_flow.py [SHARED]            # writes benchmarks/mnist_flow.md
+python -m benchmarks.mnist_flow [SHARED]            # writes benchmarks/mnist_flow.md
 
 SHARED is the folder with the network and the tool that loads it, by default ../shared; it is not part of this project.
 Statistics are measured first, by `calibrate` on a pipeline around the network, with other noise than is compared.
@@ -26,10 +26,10 @@ from diffusers import (
 )
 from torch import Tensor
 
+from benchmarks.mnist_network import SHARED, mnist_tool
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics, calibrate
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT.parent / "shared") / "tools"))
 
 CALLS, SHIFTS, BATCH, REFERENCE_STEPS, GUIDANCE = (4, 6, 10, 20), (1.0, 3.0), 128, 400, 2.0
 FLOW: dict[str, Any] = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
@@ -118,12 +118,12 @@ def made_in_each_step(pipe: Digits, noise: Tensor, calls: int) -> list[float]:
 
 
 def main() -> None:
-    from mnist_vit import NULL_CLASS, load_mnist_vit
+    tool = mnist_tool(Path(sys.argv[1]) if len(sys.argv) > 1 else SHARED)
 
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     torch.set_grad_enabled(False)
-    pipe = Digits(load_mnist_vit(), NULL_CLASS)
+    pipe = Digits(tool.load_mnist_vit(), tool.NULL_CLASS)
     stats = calibrate(pipe, num_samples=64, batch_size=64, seed=10_000, costs=("corrector",), progress=False)
     noise = torch.randn(BATCH, 1, 28, 28, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     pipe.scheduler = DEISSNScheduler(**FLOW, solver_order=3)

@@ -1,6 +1,6 @@
 """Predictor, corrector and data form on a pretrained network: a class-conditional MNIST transformer, guidance 1.
 
-python benchmarks/mnist_vit.py [SHARED]            # writes benchmarks/mnist_vit.md
+python -m benchmarks.mnist_vit [SHARED]            # writes benchmarks/mnist_vit.md
 
 SHARED is the folder with the network and the tool that loads it, by default ../shared; it is not part of this project.
 """
@@ -17,10 +17,10 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
+from benchmarks.mnist_network import SHARED, mnist_tool
 from diffusers_deis_sn import DEISSNScheduler
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT.parent / "shared") / "tools"))
 
 CALLS, SEEDS, BATCH, REFERENCE_STEPS = (5, 8, 10), (1, 2, 3), 64, 300
 FREE = {"corrector_gain": 1e6, "timestep_spacing": "power_t"}
@@ -57,12 +57,12 @@ def run(scheduler: Any, model: Any, noise: Tensor, calls: int) -> Tensor:
 
 
 def main() -> None:
-    from mnist_vit import EpsilonView, load_mnist_vit
+    tool = mnist_tool(Path(sys.argv[1]) if len(sys.argv) > 1 else SHARED)
 
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     alphas_cumprod = torch.cumprod(1.0 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
-    model = EpsilonView(load_mnist_vit(), alphas_cumprod, torch.arange(BATCH) % 10)
+    model = tool.EpsilonView(tool.load_mnist_vit(), alphas_cumprod, torch.arange(BATCH) % 10)
     square = {(name, n): 0.0 for name in samplers() for n in CALLS}
     for seed in SEEDS:
         generator = torch.Generator().manual_seed(seed)

@@ -1,6 +1,6 @@
 """Host time of schedulers, network excluded: microseconds a step and milliseconds to plan a run.
 
-python benchmarks/overhead.py          # writes benchmarks/overhead.json and overhead.md
+python -m benchmarks.overhead          # writes benchmarks/overhead.json and overhead.md
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Copy measured tables and tested code into README.md and benchmarks/README.md, between their marks.
 
-python benchmarks/readme.py            # rewrite
-python benchmarks/readme.py --check    # exit status 1 if one of them is not what the files say
+python -m benchmarks.readme            # rewrite
+python -m benchmarks.readme --check    # exit status 1 if one of them is not what the files say
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Write stats/RECIPES.md: how to measure four public models on one GPU, and what it would take. Ten seconds, no GPU.
 
-    python benchmarks/recipes.py            # rewrite
-    python benchmarks/recipes.py --check    # exit status 1 if the file is not what this program writes
+    python -m benchmarks.recipes            # rewrite
+    python -m benchmarks.recipes --check    # exit status 1 if the file is not what this program writes
 
 Nothing is downloaded: the networks are built without weights from the shapes that their authors published, and PyTorch
 counts their parameters and the operations of one evaluation. Only the speed of the GPU is assumed.

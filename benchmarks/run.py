@@ -7,27 +7,26 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DEMO = ["examples/demo.py", "--reference-steps", "500"]
 PROGRAMS = (
-    ["benchmarks/shipped_statistics.py"],
-    ["benchmarks/overhead.py"],
-    ["benchmarks/mixture.py"],
-    [*DEMO, *"--models digits --prompts 100 --other-ends --output benchmarks/tiny-sd-digits".split()],
-    [*DEMO, *"--models emoji --output benchmarks/tiny-flow-emoji".split()],
-    ["benchmarks/choices.py"],
-    ["examples/family.py"],
-    ["examples/cantor.py"],
-    ["examples/bimodal.py"],
-    ["examples/learned_grids.py"],
-    ["benchmarks/other_images.py"],
-    ["examples/train_adaptive.py"],
-    ["benchmarks/suite/run.py", "--workers", "2", "--no-report"],
-    ["benchmarks/suite/report.py", "--output", "benchmarks/suite-results"],
-    ["benchmarks/recipes.py"],
-    ["benchmarks/readme.py"],
+    ["shipped_statistics"],
+    ["overhead"],
+    ["mixture"],
+    ["shipped_models"],
+    ["choices"],
+    ["family.run"],
+    ["score_optimal.cantor"],
+    ["score_optimal.bimodal"],
+    ["score_optimal.learned_grids"],
+    ["score_optimal.other_images"],
+    ["adaptive.train"],
+    ["suite.run", "--workers", "2", "--no-report"],
+    ["suite.report", "--output", "benchmarks/suite-results"],
+    ["recipes"],
+    ["readme"],
 )
 
 if __name__ == "__main__":
-    for program in PROGRAMS:
+    for name, *options in PROGRAMS:
+        program = ["-m", f"benchmarks.{name}", *options]
         print("\n" + " ".join(program), flush=True)
         subprocess.run([sys.executable, *program], cwd=ROOT, check=True)

@@ -2,9 +2,9 @@
 
 Half an hour for the digits, a quarter for the emoji.
 
-    python benchmarks/shipped_statistics.py                       # all of them
-    python benchmarks/shipped_statistics.py tiny-flow-emoji       # those of one model
-    python benchmarks/shipped_statistics.py --draw-only           # figures and cards of what was measured before
+    python -m benchmarks.shipped_statistics                       # all of them
+    python -m benchmarks.shipped_statistics tiny-flow-emoji       # those of one model
+    python -m benchmarks.shipped_statistics --draw-only           # figures and cards of what was measured before
 
 The same as the calls that the cards name, and the cards of `deis-sn card`.
 """
@@ -81,7 +81,7 @@ deis-sn calibrate examples/models/{self.model} --prompts stats/{self.model}/prom
 
     def _call(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())
-        return f"""By `python benchmarks/shipped_statistics.py {self.model}`, which is
+        return f"""By `python -m benchmarks.shipped_statistics {self.model}`, which is
 
 ```python
 pipe = DiffusionPipeline.from_pretrained("examples/models/{self.model}")

@@ -1,306 +1,43 @@
 """The main job on the shipped models: swap the scheduler, take 5 to 15 steps, see what it is worth.
 
     python examples/demo.py                       # what `make demo` runs: tables and pictures in demo/
-    python examples/demo.py --models digits --prompts 100 --other-ends --reference-steps 500
+    python examples/demo.py --models digits --prompts 100 --reference-steps 500
 
 Two models: a Stable Diffusion pipeline that draws digits, and a flow-matching one that draws emoji. Every scheduler
 gets the same prompts and start noise, goes to clean data, and makes one network call a step. Those of Diffusers have
-trailing times; `--other-ends` adds some with another end or grid. Measured are the RMS distance of the latents to those
-of a fine run (DPM++ 2M, so the yardstick is not one of ours) and, of digits, the share of pictures in which an
-independent classifier finds the digit and both colours asked for.
+trailing times. Measured are the RMS distance of the latents to those of a fine run (DPM++ 2M, so the yardstick is not
+one of ours) and, of digits, the share of pictures in which an independent classifier finds the digit and both colours
+asked for.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from diffusers import (
-    DEISMultistepScheduler,
-    DiffusionPipeline,
-    DPMSolverMultistepScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    UniPCMultistepScheduler,
-)
-from torch import Tensor
+from comparison import EMOJI, JUDGE, MODEL, ROOT, WANTED, Bench, EmojiBench, shipped, show
+from tiny_digits import draw_prompts, load_judge
 
-from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics, __version__
-from tiny_digits import Judge, Labels, draw_prompts, load_judge
-
-ROOT = Path(__file__).resolve().parent.parent
-MODEL = ROOT / "examples/models/tiny-sd-digits"
-JUDGE = ROOT / "examples/models/digit-judge"
-STATISTICS = ROOT / "stats/tiny-sd-digits"
-EMOJI = ROOT / "examples/models/tiny-flow-emoji"
-EMOJI_STATISTICS = ROOT / "stats/tiny-flow-emoji/guidance-3"
-WANTED = (
-    "red apple",
-    "smiling face with sunglasses",
-    "cat face",
-    "sunflower",
-    "rocket",
-    "soccer ball",
-    "hamburger",
-    "owl",
-)
-STEPS = (5, 8, 10, 15)
-REFERENCE_STEPS = 500  # of the published tables
-DEMO_REFERENCE_STEPS = 150  # `make demo` is to take a minute, and 15 steps are ten times coarser still
-SHOWN = 4
-AMPLIFIED = 5
+FINE = 150  # `make demo` is to take a minute, and 15 steps are ten times coarser still
 
 
-class UpstreamDeis(DEISMultistepScheduler):
-    """Diffusers' DEIS, brought to the end that the others have: it stops at t = 0 and cannot reach sigma zero.
-
-    The last of its sigmas is set to a ten-thousandth of the last but one; exactly zero would give NaN.
-    """
-
-    def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
-        super().set_timesteps(*args, **kwargs)
-        self.sigmas[-1] = 1e-4 * self.sigmas[-2]
-
-
-def schedulers(config: Any) -> dict[str, Callable[[], Any]]:
-    """Name -> scheduler made from the model's own scheduler config."""
-    trailing = {"timestep_spacing": "trailing"}
-    zero = trailing | {"final_sigmas_type": "zero"}
-    return {
-        # DPM++ of order 1 is DDIM. `DDIMScheduler` itself steps by T // N: at 15 steps it leaves its own grid.
-        "DDIM": lambda: DPMSolverMultistepScheduler.from_config(config, solver_order=1, **zero),
-        "DPM++ 2M": lambda: DPMSolverMultistepScheduler.from_config(config, **zero),
-        "UniPC": lambda: UniPCMultistepScheduler.from_config(config, **zero),
-        "DEIS of Diffusers, to zero": lambda: UpstreamDeis.from_config(config, **trailing),
-        "DEIS-SN": lambda: DEISSNScheduler.from_config(config, stats=STATISTICS),
-    }
-
-
-def flow_schedulers(config: Any) -> dict[str, Callable[[], Any]]:
-    """The same for a flow-matching model, with its own shift."""
-    shift = float(config.get("shift", 1.0))
-    flow = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": shift}
-    zero = flow | {"final_sigmas_type": "zero"}
-    return {
-        "Euler": lambda: FlowMatchEulerDiscreteScheduler.from_config(config),
-        "DPM++ 2M": lambda: DPMSolverMultistepScheduler(**zero),
-        "UniPC": lambda: UniPCMultistepScheduler(**zero),
-        "DEIS of Diffusers, to zero": lambda: UpstreamDeis(**flow),
-        "DEIS-SN": lambda: DEISSNScheduler.from_config(config, stats=EMOJI_STATISTICS),
-    }
-
-
-def other_ends(config: Any) -> dict[str, Callable[[], Any]]:
-    """The rivals where they stop at the noise of t = 0 instead, or with Karras sigmas: not the same end or grid."""
-    short = {"timestep_spacing": "trailing", "final_sigmas_type": "sigma_min"}
-    karras = {"use_karras_sigmas": True, "final_sigmas_type": "zero"}
-    return {
-        "DPM++ 2M, ends at t = 0": lambda: DPMSolverMultistepScheduler.from_config(config, **short),
-        "DEIS of Diffusers, ends at t = 0": lambda: DEISMultistepScheduler.from_config(
-            config, timestep_spacing="trailing"
-        ),
-        "DPM++ 2M, Karras": lambda: DPMSolverMultistepScheduler.from_config(config, **karras),
-        "DEIS-SN, Karras": lambda: DEISSNScheduler.from_config(config, stats=STATISTICS, use_karras_sigmas=True),
-    }
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one scheduler achieves in so many steps."""
-
-    scheduler: str
-    steps: int
-    calls: int
-    rms: float
-    accuracy: float | None
-
-
-class Bench:
-    """The pipeline, a fixed set of prompts and start noise, and a counter of network calls."""
-
-    options: Mapping[str, Any] = {}  # further arguments of the pipeline
-
-    def __init__(self, pipe: Any, judge: Judge, labels: Labels, guidance: float, batch: int = 100) -> None:
-        self._set_up(pipe, labels.captions(), guidance, batch)
-        self.judge, self.labels = judge, labels
-
-    def _set_up(self, pipe: Any, captions: list[str], guidance: float, batch: int) -> None:
-        self.pipe, self.captions, self.guidance, self.batch = pipe, captions, guidance, batch
-        self.config = pipe.scheduler.config
-        self.calls = 0
-        network = getattr(pipe, "unet", None) or pipe.transformer
-        network.register_forward_hook(self._count)
-        size, channels = network.config.sample_size, network.config.in_channels
-        generator = torch.Generator().manual_seed(2026)
-        self.noise = torch.randn(len(captions), channels, size, size, generator=generator)
-
-    def _count(self, *_: Any) -> None:
-        self.calls += 1
-
-    @torch.no_grad()
-    def latents(self, scheduler: Any, steps: int) -> tuple[Tensor, int]:
-        """Final latents (B, 4, 8, 8) of all prompts, and the network calls made for each."""
-        self.pipe.scheduler, parts = scheduler, []
-        for start in range(0, len(self.captions), self.batch):
-            part = slice(start, start + self.batch)
-            self.calls = 0
-            out = self.pipe(
-                self.captions[part],
-                num_inference_steps=steps,
-                guidance_scale=self.guidance,
-                latents=self.noise[part],
-                output_type="latent",
-                **self.options,
-            )
-            parts.append(out.images)
-        return torch.cat(parts), self.calls
-
-    @torch.no_grad()
-    def pictures(self, latents: Tensor) -> Tensor:
-        """Decoded pictures (B, 3, H, W) in [-1, 1]."""
-        config = self.pipe.vae.config
-        scaled = (latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)).split(self.batch)
-        return torch.cat([self.pipe.vae.decode(part).sample for part in scaled]).clamp(-1.0, 1.0)
-
-    def accuracy(self, latents: Tensor) -> float | None:
-        """Share of pictures with the digit, colour and ground asked for; None where nobody can tell."""
-        return self.judge.verdict(self.pictures(latents), self.labels)["all"]
-
-
-class EmojiBench(Bench):
-    """The flow-matching pipeline; its prompts are names, short ones."""
-
-    options: Mapping[str, Any] = {"max_sequence_length": 16}
-
-    def __init__(self, pipe: Any, names: Sequence[str], guidance: float) -> None:
-        self._set_up(pipe, list(names), guidance, 100)
-
-    def accuracy(self, latents: Tensor) -> float | None:
-        return None  # the judge compares with pictures that are not shipped
-
-
-def measure(
-    bench: Bench, steps: tuple[int, ...], entrants: dict[str, Callable[[], Any]], fine: int
-) -> tuple[list[Row], dict[tuple[str, int], Tensor]]:
-    """All entrants at all numbers of steps, and the reference, a run of `fine` steps, as ("reference", fine)."""
-    reference, calls = bench.latents(entrants["DPM++ 2M"](), fine)
-    rows = [Row("reference", fine, calls, 0.0, bench.accuracy(reference))]
-    kept = {("reference", fine): reference}
-    for name, make in entrants.items():
-        for number in steps:
-            latents, calls = bench.latents(make(), number)
-            rms = (latents - reference).square().mean().sqrt().item()
-            rows.append(Row(name, number, calls, rms, bench.accuracy(latents)))
-            kept[name, number] = latents
-    return rows, kept
-
-
-def table(rows: list[Row], steps: tuple[int, ...], prompts: int, guidance: float) -> str:
-    """A Markdown table: RMS distance (the least of each column bold) and prompt accuracy, a row for each scheduler."""
-    names = list(dict.fromkeys(row.scheduler for row in rows if row.scheduler != "reference"))
-    cells = {(row.scheduler, row.steps): row for row in rows}
-    lines = [
-        "| scheduler | " + " | ".join(f"{n} steps" for n in steps) + " |",
-        "|---" * (len(steps) + 1) + "|",
-    ]
-    for name in names:
-        cell = []
-        for n in steps:
-            row = cells[name, n]
-            best_rms = row.rms == min(cells[other, n].rms for other in names)
-            rms = f"**{row.rms:.3f}**" if best_rms else f"{row.rms:.3f}"
-            cell.append(rms if row.accuracy is None else f"{rms} · {row.accuracy:.1%}")
-        lines.append(f"| {name} | " + " | ".join(cell) + " |")
-    reference = next(row for row in rows if row.scheduler == "reference")
-    calls = "one network call a step" if all(r.calls == r.steps for r in rows) else "CALLS DIFFER FROM STEPS"
-    right = "" if reference.accuracy is None else f" · prompt accuracy (that run: {reference.accuracy:.1%})"
-    fine = f"RMS distance of the latents to the {reference.steps}-step run{right}"
-    lines += ["", f"{fine}. {prompts} prompts, guidance {guidance:g}, {calls}."]
-    return "\n".join(lines)
-
-
-def grid(bench: Bench, names: Sequence[str], kept: dict[tuple[str, int], Tensor], path: Path) -> None:
-    """Rows: schedulers; columns: steps; every cell shows the same prompts from the same noise.
-
-    Under the pictures is their distance from the reference's, `AMPLIFIED` times: five steps look alike at first sight.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    (fine,) = (number for name, number in kept if name == "reference")
-    columns = (*STEPS, fine)
-    figure = Figure(figsize=(2.9 * len(columns), 1.5 * len(names) + 0.9), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(names), len(columns))
-    reference = bench.pictures(kept["reference", fine][:SHOWN])
-    for i, name in enumerate(names):
-        for j, number in enumerate(columns):
-            latents = kept["reference" if number == fine else name, number][:SHOWN]
-            pictures = bench.pictures(latents)
-            apart = (AMPLIFIED * (pictures - reference).abs() / 2.0).clamp(max=1.0)
-            strip = torch.cat([torch.cat(list(row), dim=2) for row in ((pictures + 1.0) / 2.0, apart)], dim=1)
-            axes[i, j].imshow(strip.permute(1, 2, 0), interpolation="nearest")
-            axes[i, j].set(xticks=[], yticks=[])
-            axes[i, j].spines[:].set_visible(False)
-            if i == 0:
-                title = f"{number} steps" + (" (DPM++ 2M)" if number == fine else "")
-                axes[i, j].set_title(title, fontsize=11)
-            if j == 0:
-                axes[i, j].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
-    prompts = " · ".join(bench.captions[:SHOWN])
-    below = f"below each picture its distance from the one at the right, {AMPLIFIED} times"
-    figure.suptitle(f"{prompts}\nguidance {bench.guidance:g}, same start noise in every cell; {below}", fontsize=10)
-    figure.savefig(path, dpi=110)
-
-
-def bench_of(model: str, prompts: int, guidance: float) -> Bench:
-    """One of the two shipped models with so many prompts."""
-    pipe = DiffusionPipeline.from_pretrained(MODEL if model == "digits" else EMOJI)
-    pipe.set_progress_bar_config(disable=True)
+def draw(model: str, options: argparse.Namespace, output: Path) -> list[str]:
+    """Compare on one of the two shipped models; names of what was written."""
     if model == "digits":
-        return Bench(pipe, load_judge(JUDGE), draw_prompts(prompts, seed=7), guidance)
-    return EmojiBench(pipe, [WANTED[i % len(WANTED)] for i in range(min(prompts, len(WANTED)))], guidance)
-
-
-def show(model: str, options: argparse.Namespace, output: Path) -> list[str]:
-    """Measure one model: a table, and pictures in `output`, whose names are returned."""
-    from diffusers_deis_sn.plots.figures import normaliser_figure
-
-    bench = bench_of(model, options.prompts, options.guidance)
-    named = schedulers if model == "digits" else flow_schedulers
-    entrants = named(bench.config) | (other_ends(bench.config) if options.other_ends and model == "digits" else {})
-    number = len(bench.captions)
-    fine = options.reference_steps
-    print(f"{model}: {number} prompts, guidance {options.guidance:g}, {fine}-step reference first ...")
-    rows, kept = measure(bench, STEPS, entrants, fine)
-    text = table(rows, STEPS, number, options.guidance)
-    print(f"\n{text}\n")
-    first = "" if model == "digits" else f"{model}-"
-    machine = {"package": __version__, "torch": torch.__version__, "machine": platform.machine()}
-    settings = {"prompts": number, "guidance": options.guidance, "spacing": "trailing", "end": "sigma zero"}
-    results = {"settings": settings, "versions": machine, "rows": [asdict(row) for row in rows]}
-    (output / f"{first}table.md").write_text(text + "\n")
-    (output / f"{first}results.json").write_text(json.dumps(results, indent=1) + "\n")
-    grid(bench, list(named(bench.config)), kept, output / f"{first}grid.png")
-    statistics = ScoreStatistics.load(STATISTICS if model == "digits" else EMOJI_STATISTICS)
-    normaliser_figure(statistics).savefig(output / f"{first}normaliser.png", dpi=110)
-    return [f"{first}{name}" for name in ("grid.png", "table.md", "results.json", "normaliser.png")]
+        bench = Bench(shipped(MODEL), load_judge(JUDGE), draw_prompts(options.prompts, seed=7), options.guidance)
+    else:
+        bench = EmojiBench(shipped(EMOJI), WANTED[: options.prompts], options.guidance)
+    return show(model, bench, options.reference_steps, output)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=("digits", "emoji"), default=["digits", "emoji"])
     parser.add_argument("--prompts", type=int, default=16)
-    parser.add_argument("--other-ends", action="store_true", help="also rivals with ends and grids of their own")
     parser.add_argument("--guidance", type=float, default=3.0)
-    parser.add_argument("--reference-steps", type=int, default=DEMO_REFERENCE_STEPS, help="of the run compared with")
+    parser.add_argument("--reference-steps", type=int, default=FINE, help="of the run compared with")
     parser.add_argument("--output", type=Path, default=ROOT / "demo")
     options = parser.parse_args()
     output = options.output.resolve()
@@ -308,7 +45,7 @@ def main() -> None:
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     start = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
-    written = [name for model in options.models for name in show(model, options, output)]
+    written = [name for model in options.models for name in draw(model, options, output)]
     for name in written:
         print(f"wrote {shown / name}")
     print(f"{time.perf_counter() - start:.0f} s")

@@ -113,6 +113,46 @@ def render(strokes: Tensor, labels: Labels, generator: torch.Generator) -> tuple
     return 2.0 * picture - 1.0, ink
 
 
+@dataclass(frozen=True)
+class Mnist:
+    """Handwritten digits: strokes (N, 28, 28) uint8 and which digit they show, (N,) int64."""
+
+    strokes: Tensor
+    digits: Tensor
+
+    def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Labels]:
+        """Random pictures (B, 3, 32, 32), their ink masks and labels."""
+        index = torch.randint(len(self.strokes), (size,), generator=generator)
+        labels = draw_colours(self.digits[index], generator)
+        return *render(self.strokes[index], labels, generator), labels
+
+
+def load_mnist(path: Path | None) -> tuple[Mnist, Mnist]:
+    """Training and test digits, from a local npz (`x_train`, `y_train`, `x_test`, `y_test`) or from the Hub."""
+    if path is not None:
+        with np.load(path) as data:
+            arrays = {name: torch.from_numpy(data[name].copy()) for name in data.files}
+        return (
+            Mnist(arrays["x_train"], arrays["y_train"].long()),
+            Mnist(arrays["x_test"], arrays["y_test"].long()),
+        )
+    return load_mnist_split("train"), load_mnist_split("test")
+
+
+def load_mnist_split(split: str) -> Mnist:
+    """One split of the data set `ylecun/mnist` on the Hub: a parquet table of PNG files and labels."""
+    import io
+
+    import pyarrow.parquet
+    from huggingface_hub import hf_hub_download
+    from PIL import Image
+
+    path = hf_hub_download("ylecun/mnist", f"mnist/{split}-00000-of-00001.parquet", repo_type="dataset")
+    table = pyarrow.parquet.read_table(path).to_pydict()
+    strokes = np.stack([np.asarray(Image.open(io.BytesIO(row["bytes"]))) for row in table["image"]])
+    return Mnist(torch.from_numpy(strokes), torch.tensor(table["label"]))
+
+
 class Judge(nn.Module):
     """Names the digit, its colour and the ground of a picture (B, 3, 32, 32) in [-1, 1]; 0.2 M parameters."""
 

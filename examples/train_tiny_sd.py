@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
@@ -31,55 +29,24 @@ from torch.nn import functional
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from tiny_digits import COLOURS, DIGITS, GROUNDS, Judge, Labels, draw_colours, draw_prompts, render, to_tensor
+from tiny_digits import (
+    COLOURS,
+    DIGITS,
+    GROUNDS,
+    Judge,
+    Labels,
+    Mnist,
+    draw_colours,
+    draw_prompts,
+    load_mnist,
+    render,
+    to_tensor,
+)
 from trainer import Trainer, add_loop_arguments, device_name, record
 
 MAX_TOKENS = 16
 TEXT_WIDTH = 96
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-
-
-# ------------------------------------------------------------------------------------------------------------- data
-
-
-@dataclass(frozen=True)
-class Mnist:
-    """Handwritten digits: strokes (N, 28, 28) uint8 and which digit they show, (N,) int64."""
-
-    strokes: Tensor
-    digits: Tensor
-
-    def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Labels]:
-        """Random pictures (B, 3, 32, 32), their ink masks and labels."""
-        index = torch.randint(len(self.strokes), (size,), generator=generator)
-        labels = draw_colours(self.digits[index], generator)
-        return *render(self.strokes[index], labels, generator), labels
-
-
-def load_mnist(path: Path | None) -> tuple[Mnist, Mnist]:
-    """Training and test digits, from a local npz (`x_train`, `y_train`, `x_test`, `y_test`) or from the Hub."""
-    if path is not None:
-        with np.load(path) as data:
-            arrays = {name: torch.from_numpy(data[name].copy()) for name in data.files}
-        return (
-            Mnist(arrays["x_train"], arrays["y_train"].long()),
-            Mnist(arrays["x_test"], arrays["y_test"].long()),
-        )
-    return load_mnist_split("train"), load_mnist_split("test")
-
-
-def load_mnist_split(split: str) -> Mnist:
-    """One split of the data set `ylecun/mnist` on the Hub: a parquet table of PNG files and labels."""
-    import io
-
-    import pyarrow.parquet
-    from huggingface_hub import hf_hub_download
-    from PIL import Image
-
-    path = hf_hub_download("ylecun/mnist", f"mnist/{split}-00000-of-00001.parquet", repo_type="dataset")
-    table = pyarrow.parquet.read_table(path).to_pydict()
-    strokes = np.stack([np.asarray(Image.open(io.BytesIO(row["bytes"]))) for row in table["image"]])
-    return Mnist(torch.from_numpy(strokes), torch.tensor(table["label"]))
 
 
 # ----------------------------------------------------------------------------------------------------------- stages

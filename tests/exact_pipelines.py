@@ -11,7 +11,7 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
-from oracles import SD_BETAS, Epsilon
+from benchmarks.exact.flows import SD_BETAS, Epsilon
 
 
 class ExactPipeline:

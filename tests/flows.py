@@ -10,11 +10,11 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+from benchmarks.exact.flows import Gaussian, Mixture
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.solvers import Multistep, RungeKutta
 from diffusers_deis_sn.core.update import combine
-from oracles import Gaussian, Mixture
 
 NOISE = SigmaSchedule(0.01, 5.0, label="sigma")
 TOP, END = 2.0, 0.2

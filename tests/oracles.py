@@ -1,14 +1,12 @@
-"""Independent answers to test against.
+"""Independent answers to test against: coefficients by adaptive quadrature from their definition, costs in closed form.
 
-Probability flows that are known: a Gaussian in closed form, and an exact mixture centred on real images. And the
-solver's coefficients by adaptive quadrature, from their definition.
+Flows that are known, and runs on them, are in benchmarks/exact: measurements compare with them too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -17,130 +15,8 @@ import torch
 from scipy.integrate import quad
 from torch import Tensor
 
-from diffusers_deis_sn.core.process import NoiseSchedule
+from benchmarks.exact.runs import start_noise
 from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS
-from diffusers_deis_sn.core.vp import TableSchedule, vp_schedule
-from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
-
-Epsilon = Callable[[Tensor, float], Tensor]
-"""eps(x, t): the exact network of a process, at fractional training times."""
-
-SD_BETAS: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-DDPM_BETAS: dict[str, Any] = {"beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """Data N(mean, std^2) in every coordinate."""
-
-    noise: NoiseSchedule
-    mean: float = 0.7
-    std: float = 0.3
-
-    def epsilon_at(self, x: Tensor, rho: float) -> Tensor:
-        """eps = sigma (x - alpha mean) / (alpha^2 std^2 + sigma^2)."""
-        alpha, sigma = float(self.noise.alpha(rho)), float(self.noise.sigma(rho))
-        return sigma * (x - alpha * self.mean) / (alpha**2 * self.std**2 + sigma**2)
-
-    def epsilon(self, x: Tensor, t: float) -> Tensor:
-        return self.epsilon_at(x, float(self.noise.rho(float(t))))
-
-    def flow(self, x: Tensor, start: float, end: float) -> Tensor:
-        """The exact solution of the probability-flow ODE from level `start` to level `end`."""
-        a, b = float(self.noise.alpha(start)), float(self.noise.alpha(end))
-        y = (x / a - self.mean) * np.sqrt((self.std**2 + end**2) / (self.std**2 + start**2))
-        return b * (self.mean + y)
-
-    def r(self, rho: np.ndarray) -> np.ndarray:
-        """E |eps| along the flow for centred samples: sqrt(2 / pi) rho / sqrt(std^2 + rho^2)."""
-        return np.sqrt(2.0 / np.pi) * rho / np.sqrt(self.std**2 + rho**2)
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Data: normal bumps of width `bandwidth` around each row of `centres`, (M, D)."""
-
-    noise: NoiseSchedule
-    centres: Tensor
-    bandwidth: float = 0.1
-
-    def epsilon(self, x: Tensor, t: float) -> Tensor:
-        return self.epsilon_at(x, float(self.noise.rho(float(t))))
-
-    def epsilon_at(self, x: Tensor, rho: float) -> Tensor:
-        """eps = sigma (x - alpha E[centre | x]) / (alpha^2 bandwidth^2 + sigma^2); x: (B, D) or (B, 1, H, W)."""
-        alpha, sigma = float(self.noise.alpha(rho)), float(self.noise.sigma(rho))
-        centres = self.centres.to(x.dtype)
-        flat = x.reshape(len(x), -1)
-        variance = alpha**2 * self.bandwidth**2 + sigma**2
-        distance = torch.cdist(flat, alpha * centres, compute_mode="donot_use_mm_for_euclid_dist").square()
-        weights = torch.softmax(-distance / (2.0 * variance), dim=1)
-        return (sigma * (flat - alpha * weights @ centres) / variance).reshape(x.shape)
-
-    def flow(self, x: Tensor, start: float, steps: int = 75, near_zero: float = 1e-3, left: float = 0.5) -> Tensor:
-        """The probability-flow ODE dy/drho = eps from level `start` to clean data, by Runge-Kutta in log rho.
-
-        From the level `near_zero` on in one step, which takes off `left` of the noise that is predicted there: half,
-        for eps is proportional to rho near zero; or, as any sampler whose last call is there, all of it.
-        """
-
-        def slope(y: Tensor, s: float) -> Tensor:
-            rho = float(np.exp(s))
-            return rho * self.epsilon_at(float(self.noise.alpha(rho)) * y, rho)
-
-        y = x / float(self.noise.alpha(start))
-        s, h = np.log(start), (np.log(near_zero) - np.log(start)) / steps
-        for _ in range(steps):
-            k1 = slope(y, s)
-            k2 = slope(y + 0.5 * h * k1, s + 0.5 * h)
-            k3 = slope(y + 0.5 * h * k2, s + 0.5 * h)
-            k4 = slope(y + h * k3, s + h)
-            y, s = y + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4), s + h
-        return y - left * slope(y, s)
-
-
-@cache
-def digits_mixture(betas: str = "sd") -> Mixture:
-    """The exact mixture on scikit-learn's 1797 images of handwritten digits, 8x8, scaled to [-1, 1]."""
-    from sklearn.datasets import load_digits
-
-    images = torch.from_numpy(load_digits().data / 8.0 - 1.0)
-    return Mixture(vp_schedule(**(SD_BETAS if betas == "sd" else DDPM_BETAS)), images)
-
-
-def measured_statistics(epsilon: Epsilon, noise: TableSchedule, x: Tensor, steps: int = 200) -> ScoreStatistics:
-    """Mean |eps| along the trajectories from `x`, by DDIM at T-1, T-1-T/steps, ..., 0: DEIS-SN's recipe, and t = 0."""
-    times = np.unique(np.append(np.arange(noise.last, -1.0, -len(noise) / steps), 0.0))[::-1]
-    rho = np.append(noise.rho(times), 0.0)
-    alpha = noise.alpha(rho)
-    mean_abs, mean_square = [], []
-    for n, t in enumerate(times):
-        eps = epsilon(x, t)
-        mean_abs.append(eps.abs().mean().item())
-        mean_square.append(eps.square().mean().item())
-        x = alpha[n + 1] * (x / alpha[n] + (rho[n + 1] - rho[n]) * eps)
-    return statistics_of(noise, times[::-1], np.array(mean_abs[::-1]), np.array(mean_square[::-1]))
-
-
-def statistics_of(
-    noise: NoiseSchedule, times: np.ndarray, mean_abs: np.ndarray, mean_square: np.ndarray | None = None, **origin: Any
-) -> ScoreStatistics:
-    """A record of given curves; pure noise's mean square where none is given."""
-    facts = {"noise_schedule": str(noise), "fingerprint": noise.fingerprint, "prediction_type": "epsilon"}
-    facts["guidance_scale"] = 1.0  # type: ignore[assignment]  # an exact network is not guided
-    return ScoreStatistics(
-        timesteps=times,
-        log_snr=-2.0 * np.log(noise.rho(times)),
-        mean_abs=mean_abs,
-        mean_abs_error=0.0 * times,
-        mean_square=np.pi / 2.0 * mean_abs**2 if mean_square is None else mean_square,
-        mean_square_error=0.0 * times,
-        num_samples=np.full(len(times), 64),
-        origin=StatisticsOrigin(**{**facts, **origin}),
-    )
-
-
-# ---------------------------------------------------------------------------------- coefficients, from their definition
 
 
 @dataclass(frozen=True)
@@ -235,24 +111,6 @@ def gaussian_corrector_length(sigma: Any, c: float) -> Any:
 
 
 # ----------------------------------------------------------------------------------------------------------------- runs
-
-
-def start_noise(number: int, dimension: int = 64, seed: int = 0) -> Tensor:
-    return torch.randn(number, dimension, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def sample(scheduler: Any, epsilon: Epsilon, x: Tensor, steps: int) -> Tensor:
-    """The loop of a pipeline."""
-    scheduler.set_timesteps(steps)
-    x = x * scheduler.init_noise_sigma
-    for t in scheduler.timesteps:
-        model_input = scheduler.scale_model_input(x, t)
-        x = scheduler.step(epsilon(model_input, t), t, x, return_dict=False)[0]
-    return x
-
-
-def rms(a: Tensor, b: Tensor) -> float:
-    return (a - b).double().square().mean().sqrt().item()
 
 
 def called_levels(scheduler: Any) -> list[float]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +13,7 @@ from importlib import metadata, resources
 from pathlib import Path
 
 import grimp
+import pytest
 
 import diffusers_deis_sn
 
@@ -21,15 +25,19 @@ CONTRACTS = """
 import sys
 from importlinter.cli import lint_imports
 
-sys.path.insert(0, sys.argv[1])
-sys.exit(lint_imports(config_filename=sys.argv[2], no_cache=True))
+sys.exit(lint_imports(config_filename=sys.argv[1], no_cache=True))
 """
+FOREIGN = {"src": ("benchmarks", "examples", "tests"), "examples": ("benchmarks", "tests"), "benchmarks": ("tests",)}
+"""What the files of a folder do not import."""
+
+PATH_CHANGED = re.compile(r"sys\.path\.\w+\(|sys\.path(\[[^\]]*\])? *\+?= |add[s]itedir|sys[p]ath_prepend")
 
 
-def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+def run(code: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run code in a fresh interpreter."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    variables = os.environ | environment
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
 
 
 def heavy_packages_after(code: str) -> set[str]:
@@ -41,12 +49,43 @@ def heavy_packages_after(code: str) -> set[str]:
 
 def check_contracts(source: Path) -> subprocess.CompletedProcess[str]:
     """Hold the package below `source` against the import contracts of pyproject.toml."""
-    return run(CONTRACTS, source, ROOT / "pyproject.toml")
+    return run(CONTRACTS, ROOT / "pyproject.toml", PYTHONPATH=str(source))
 
 
 def test_imports_flow_one_way() -> None:
     done = check_contracts(ROOT / "src")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def imported_names(code: str) -> set[str]:
+    """First parts of the names of all modules that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("folder", FOREIGN)
+def test_folders_import_no_foreign_ones(folder: str) -> None:
+    """Nor what tests import by bare names, `oracles` and the like."""
+    bare = {path.stem for path in (ROOT / "tests").glob("*.py")} | {"tiny_pipelines"}
+    foreign = bare.union(FOREIGN[folder])
+    found = {path: imported_names(path.read_text()) & foreign for path in (ROOT / folder).rglob("*.py")}
+    assert len(found) > 10 and not {path: names for path, names in found.items() if names}
+
+
+@pytest.mark.parametrize("folder", [*FOREIGN, "tests"])
+def test_no_file_changes_where_modules_are_found(folder: str) -> None:
+    found = [path for path in (ROOT / folder).rglob("*.py") if PATH_CHANGED.search(path.read_text())]
+    assert found == []
+
+
+@pytest.mark.parametrize("change", ["{}.insert(0, here)", "{}.append(here)", "{}[:0] = [here]", "{} += [here]"])
+def test_a_change_of_where_modules_are_found_is_caught(change: str) -> None:
+    assert PATH_CHANGED.search(change.format("sys.path"))
 
 
 def test_no_circle_of_files() -> None:

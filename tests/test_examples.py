@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import readme
 from PIL import Image
 
+from benchmarks import readme
 from diffusers_deis_sn import ScoreStatistics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +52,7 @@ def test_calibrate_your_model_takes_any_folder_and_prompts(tmp_path: Path) -> No
 
 def test_readme_holds_what_the_files_say() -> None:
     for name in readme.DOCUMENTS:
-        assert readme.filled(name) == (ROOT / name).read_text(), "run `python benchmarks/readme.py`"
+        assert readme.filled(name) == (ROOT / name).read_text(), "run `python -m benchmarks.readme`"
 
 
 def test_readmes_first_code_is_the_swap() -> None:

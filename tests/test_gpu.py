@@ -13,9 +13,10 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from benchmarks.exact.flows import SD_BETAS
+from benchmarks.exact.runs import statistics_of
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, calibrate
 from diffusers_deis_sn.errors import StepError
-from oracles import SD_BETAS, statistics_of
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL, STATISTICS = ROOT / "examples" / "models" / "tiny-sd-digits", ROOT / "stats" / "tiny-sd-digits"

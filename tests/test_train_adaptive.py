@@ -1,4 +1,4 @@
-"""examples/train_adaptive.py: its truths are true, and a short run of it obeys the laws of schedules."""
+"""benchmarks/adaptive/train.py: its truths are true, and a short run of it obeys the laws of schedules."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
-import train_adaptive
-from oracles import SD_BETAS, Mixture, vp_schedule
+from benchmarks.adaptive import train as train_adaptive
+from benchmarks.exact.flows import SD_BETAS, Mixture
+from diffusers_deis_sn.core.vp import vp_schedule
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("linear", "log-linear", "adaptive")
@@ -26,10 +27,10 @@ NAMES = ("linear", "log-linear", "adaptive")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a short run has written."""
     folder = tmp_path_factory.mktemp("adaptive")
-    command = [sys.executable, str(ROOT / "examples/train_adaptive.py"), "--quick", "--seeds", "1"]
+    command = [sys.executable, "-m", "benchmarks.adaptive.train", "--quick", "--seeds", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, "--output", str(folder)], env=environment, capture_output=True, text=True, check=False
+        [*command, "--output", str(folder)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return folder

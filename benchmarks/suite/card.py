@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from suite.judges import JUDGES
-from suite.networks import NETWORKS, WEIGHTS, Description
+from benchmarks.suite.judges import JUDGES
+from benchmarks.suite.networks import NETWORKS, WEIGHTS, Description
 
 PRECISIONS = {"bf16": "bfloat16", "no": "float32"}
 HEAD = """\
@@ -25,7 +25,7 @@ samplers, not for their pictures. *Choosing* networks may decide about defaults,
 were fixed before anything was tuned.
 
 `benchmarks/suite/networks.py` loads them: `load("digits-dit")` is an object with a `scheduler` that draws pictures in
-[-1, 1]. A U-Net is Diffusers' `UNet2DModel` on patches of 2x2 pixels. `python benchmarks/suite/train.py` trains them
+[-1, 1]. A U-Net is Diffusers' `UNet2DModel` on patches of 2x2 pixels. `python -m benchmarks.suite.train` trains them
 all; without files it says how to get MNIST and the emoji. This page is written by that program.
 """
 

@@ -12,11 +12,11 @@ from functools import cached_property
 
 import numpy as np
 
-from suite.measures import Ratio, geometric_mean, paired_ratio, rms, trimmed_rms, worst_share
-from suite.reference import ALLOWED
-from suite.rows import OURS, RIVAL, Row
-from suite.samplers import FIXED, LEARNED, PLAIN
-from suite.samplers import OURS as DEIS_SN
+from benchmarks.suite.measures import Ratio, geometric_mean, paired_ratio, rms, trimmed_rms, worst_share
+from benchmarks.suite.reference import ALLOWED
+from benchmarks.suite.rows import OURS, RIVAL, Row
+from benchmarks.suite.samplers import FIXED, LEARNED, PLAIN
+from benchmarks.suite.samplers import OURS as DEIS_SN
 
 MEASURES: dict[str, Callable[[np.ndarray], float]] = {
     "geometric mean": geometric_mean,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +12,13 @@ from diffusers import DDIMScheduler, DiffusionPipeline, EDMEulerScheduler, FlowM
 from torch import Tensor
 from torch.nn import functional
 
-from suite.problems import MOST, Loop, Problem, Text, fingerprint, label
+from benchmarks.exact.flows import SD_BETAS, digits_mixture
+from benchmarks.mnist_network import mnist_tool
+from benchmarks.suite.problems import MOST, Loop, Problem, Text, fingerprint, label
+from examples.tiny_digits import draw_prompts, load_judge
+from examples.tiny_emoji import Judge, load_emoji
 
 VIT_GUIDANCES, DIGIT_GUIDANCES, EMOJI_GUIDANCES = (1.0, 2.0), (1.0, 3.0, 7.5), (1.0, 3.0, 6.0)
-SD_BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 MIXTURE_SCALE = 1e6  # sigma / alpha that stands for noise alone
 
 Network = Callable[[Tensor, float, Tensor | None, float], Tensor]
@@ -26,7 +28,7 @@ Network = Callable[[Tensor, float, Tensor | None, float], Tensor]
 def others(root: Path, shared: Path) -> Iterator[tuple[str, str, Callable[[], Problem]]]:
     """Name, role and maker of what can run here."""
     for process in ("vp", "flow", "edm"):
-        yield f"mixture-{process}", "choosing", lambda process=process: mixture(root, process)
+        yield f"mixture-{process}", "choosing", lambda process=process: mixture(process)
     digits, emoji = root / "examples/models/tiny-sd-digits", root / "examples/models/tiny-flow-emoji"
     for guidance in DIGIT_GUIDANCES if digits.is_dir() else ():
         yield f"tiny-sd-digits@{guidance:g}", "reporting", lambda g=guidance: Digits(root, g)
@@ -82,11 +84,8 @@ class LoopPipeline:
 # ---------------------------------------------------------------------------------------------------- the exact mixture
 
 
-def mixture(root: Path, process: str) -> Problem:
+def mixture(process: str) -> Problem:
     """The exact network of a mixture around scikit-learn's digits, as a model of betas, of flow matching or of EDM."""
-    _on_path(root / "tests")
-    from oracles import digits_mixture
-
     return Exact(f"mixture-{process}", digits_mixture(), process, 64)
 
 
@@ -152,9 +151,6 @@ class Digits(Text):
     judged = True
 
     def __init__(self, root: Path, guidance: float) -> None:
-        _on_path(root / "examples")
-        from tiny_digits import draw_prompts, load_judge
-
         self.draw, self.judge = draw_prompts, load_judge(root / "examples/models/digit-judge")
         folder = root / "examples/models/tiny-sd-digits"
         super().__init__(
@@ -182,9 +178,6 @@ class Emoji(Text):
     judged = True
 
     def __init__(self, root: Path, shared: Path, guidance: float) -> None:
-        _on_path(root / "examples")
-        from tiny_emoji import Judge, load_emoji
-
         folder, listed = root / "examples/models/tiny-flow-emoji", root / "stats/tiny-flow-emoji/prompts.txt"
         data = shared / "data/emoji/emoji64.npz"
         self.judge = Judge.load(root / "examples/models/emoji-judge/judge.safetensors")
@@ -286,30 +279,23 @@ class Digit(Loop):
 
 def vit(shared: Path, process: str, guidance: float) -> Problem:
     """A pretrained transformer for MNIST digits: trained as a flow, also presented as a model of betas."""
-    _on_path(shared / "tools")
-    from mnist_vit import NULL_CLASS, WEIGHTS, EpsilonView, load_mnist_vit
-
-    net = load_mnist_vit()
+    tool = mnist_tool(shared)
+    net = tool.load_mnist_vit()
 
     def velocity(x: Tensor, t: float, labels: Tensor | None, scale: float) -> Tensor:
         sigma = t / 1000.0
         time, x32 = torch.full((len(x),), 1.0 - sigma), x.float()
         clean = net(x32, time, labels)
         if scale != 1.0:
-            free = net(x32, time, torch.full_like(labels, NULL_CLASS))
+            free = net(x32, time, torch.full_like(labels, tool.NULL_CLASS))
             clean = free + scale * (clean - free)
         return (x - clean.to(x.dtype)) / sigma
 
     def epsilon(x: Tensor, t: float, labels: Tensor | None, scale: float) -> Tensor:
-        return EpsilonView(net, betas.alphas_cumprod, labels, scale)(x, t)
+        return tool.EpsilonView(net, betas.alphas_cumprod, labels, scale)(x, t)
 
     betas = DDIMScheduler(clip_sample=False, set_alpha_to_one=False)
     scheduler = FlowMatchEulerDiscreteScheduler() if process == "flow" else betas
     network = velocity if process == "flow" else epsilon
-    pipe = LoopPipeline("mnist-vit", scheduler, network, (1, 28, 28), classes=NULL_CLASS)
-    return Digit(f"mnist-vit-{process}@{guidance:g}", "reporting", pipe, guidance, fingerprint(WEIGHTS))
-
-
-def _on_path(folder: Path) -> None:
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    pipe = LoopPipeline("mnist-vit", scheduler, network, (1, 28, 28), classes=tool.NULL_CLASS)
+    return Digit(f"mnist-vit-{process}@{guidance:g}", "reporting", pipe, guidance, fingerprint(tool.WEIGHTS))

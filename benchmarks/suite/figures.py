@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.suite.cells import DEIS_SN, LEARNED, Cell
+from benchmarks.suite.problems import Problem, load, names, slug
+from benchmarks.suite.reference import kept
+from benchmarks.suite.samplers import Sampler, ours, rivals
 from diffusers_deis_sn.plots.style import BLUE, INK, MUTED, ORANGE, house_style, png
-from suite.cells import DEIS_SN, LEARNED, Cell
-from suite.problems import Problem, load, names, slug
-from suite.reference import kept
-from suite.samplers import Sampler, ours, rivals
 
 ACROSS = 4  # panels in a row
 AIM = 0.85  # up to ten calls

@@ -70,7 +70,7 @@ def load_judge(name: str, folder: str | Path) -> Judge:
     path = Path(folder) / name / "model.safetensors"
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing. Train it: `python benchmarks/suite/train.py {name} --output {folder}`."
+            f"{path} is missing. Train it: `python -m benchmarks.suite.train {name} --output {folder}`."
         )
     judge = Judge(*JUDGES[name])
     judge.load_state_dict({key: value.float() for key, value in load_file(path).items()})

@@ -5,7 +5,7 @@
     pictures = pipe(class_labels=[3, 7], num_inference_steps=10, guidance_scale=3.0, latents=noise)
 
 Every network has a role that was fixed before anything was tuned on it: a *choosing* network may decide about defaults,
-a *reporting* one never does. `python benchmarks/suite/train.py` trains them.
+a *reporting* one never does. `python -m benchmarks.suite.train` trains them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from suite.architectures import build
-from suite.judges import Judge, load_judge
+from benchmarks.suite.architectures import build
+from benchmarks.suite.judges import Judge, load_judge
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -290,7 +290,7 @@ def load(name: str, folder: str | Path = MODELS) -> SuitePipeline:
     if name not in NETWORKS:
         raise KeyError(f"No network {name!r} in the suite. There are {', '.join(NETWORKS)}.")
     description, path = NETWORKS[name], Path(folder) / name
-    retrain = f"Train it: `python benchmarks/suite/train.py {name} --output {folder}`"
+    retrain = f"Train it: `python -m benchmarks.suite.train {name} --output {folder}`"
     if not (path / WEIGHTS).is_file() or not (path / CONFIG).is_file():
         raise FileNotFoundError(f"{path} has no trained network. {retrain}.")
     architecture = json.loads((path / CONFIG).read_text())["architecture"]

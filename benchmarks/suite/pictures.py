@@ -5,7 +5,6 @@ No data lies in this repository. MNIST and emoji are read from an npz file each,
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +20,6 @@ HOW = {
     "--emoji package, or an npz with `images` (N, 64, 64, 4) uint8 and `subcategories`",
 }
 HUB = Path("hub")
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 KINDS = {"face": "face-", "heart": "heart", "clock": "time", "shape": "geometric", "letter": "alphanum"}
 """Emoji that a small network learns in minutes: their kinds, and how the names of their subcategories begin."""
 OTHER_FACES = ("cat-face", "monkey-face", "face-costume")
@@ -80,8 +78,7 @@ def load_pictures(data: str, path: Path | None) -> tuple[Pictures, Pictures]:
 def _mnist(path: Path) -> tuple[Pictures, Pictures]:
     kinds = tuple(str(digit) for digit in range(10))
     if path == HUB:
-        sys.path.insert(0, str(EXAMPLES))
-        from train_tiny_sd import load_mnist
+        from examples.tiny_digits import load_mnist
 
         return tuple(Pictures(_ink(part.strokes), part.digits, kinds) for part in load_mnist(None))
     parts = []
@@ -99,8 +96,7 @@ def _ink(strokes: Tensor) -> Tensor:
 def _emoji(path: Path) -> tuple[Pictures, Pictures]:
     """Emoji on white, halved to 32x32 by means of four."""
     if path.is_dir():
-        sys.path.insert(0, str(EXAMPLES))
-        from tiny_emoji import read_package
+        from examples.tiny_emoji import read_package
 
         images, _, _, groups = read_package(path)
     else:

@@ -19,14 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.mnist_network import SHARED
+from benchmarks.suite.measures import finite
+from benchmarks.suite.networks import MODELS, NETWORKS, judge_for
+from benchmarks.suite.networks import load as load_network
+from benchmarks.suite.samplers import family_of
 from diffusers_deis_sn import ScoreStatistics, calibrate
-from suite.measures import finite
-from suite.networks import MODELS, NETWORKS, judge_for
-from suite.networks import load as load_network
-from suite.samplers import family_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SHARED = ROOT.parent / "shared"
 MOST = 1024  # samples of a seed, so that labels and prompts of the first few do not depend on how many there are
 CALIBRATED_FROM = 10_000  # seeds from here on are measured, those below are compared
 CALIBRATION = {"num_samples": 16, "num_inference_steps": 100, "batch_size": 16}
@@ -262,7 +262,7 @@ def load(name: str) -> Problem:
 
 
 def _catalogue() -> dict[str, tuple[str, Callable[[], Problem]]]:
-    from suite.extra_problems import others  # it subclasses what is above
+    from benchmarks.suite.extra_problems import others  # it subclasses what is above
 
     found: dict[str, tuple[str, Callable[[], Problem]]] = {}
     for name, description in NETWORKS.items():

@@ -14,11 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmarks.suite.measures import disagreement
+from benchmarks.suite.problems import Problem, slug
+from benchmarks.suite.samplers import KARRAS, fair
+from benchmarks.suite.upstream import FineDPMSolver, FineUniPC
 from diffusers_deis_sn import DEISSNScheduler
-from suite.measures import disagreement
-from suite.problems import Problem, slug
-from suite.samplers import KARRAS, fair
-from suite.upstream import FineDPMSolver, FineUniPC
 
 STEPS = (200, 400)  # of the solvers, tried in turn until both agree; of flows only the last
 CHECKED = 4  # one in so many samples is also run by the other solver

@@ -1,23 +1,19 @@
 """From rows to tables and figures: results.csv, table.md, cells.md, ratios.png, and pictures at five calls.
 
-python benchmarks/suite/report.py                                      # of runs/suite, into it
-python benchmarks/suite/report.py --output benchmarks/suite-results    # what `make bench` does
+python -m benchmarks.suite.report                                      # of runs/suite, into it
+python -m benchmarks.suite.report --output benchmarks/suite-results    # what `make bench` does
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from suite.cells import (  # noqa: E402  (a program finds its own package)
+from benchmarks.suite.cells import (
     DEIS_SN,
     FIXED,
     GEOMETRIC,
@@ -31,8 +27,9 @@ from suite.cells import (  # noqa: E402  (a program finds its own package)
     cells_of,
     summary,
 )
-from suite.rows import Row, read_all, write  # noqa: E402
+from benchmarks.suite.rows import Row, read_all, write
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 Ratio = Callable[[Cell], float | None]
 
 
@@ -262,7 +259,7 @@ def write_report(rows: Path, output: Path, pictures: bool = True, references: Pa
     (output / "table.md").write_text(overview(cells) + failures(failed))
     (output / "summary.md").write_text(short(cells))
     (output / "cells.md").write_text(every_cell(cells))
-    from suite.figures import draw_pictures, draw_ratios
+    from benchmarks.suite.figures import draw_pictures, draw_ratios
 
     draw_ratios(cells, output / "ratios.png")
     if pictures:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.problems import slug
+from benchmarks.suite.problems import slug
 
 RIVAL, OURS = "rival", "ours"
 

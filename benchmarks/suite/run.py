@@ -1,9 +1,9 @@
 """Run the suite: every sampler in 4 to 20 network calls on every problem, from the same noise, then the tables.
 
-    python benchmarks/suite/run.py                                # everything, to runs/suite; goes on where it stopped
-    python benchmarks/suite/run.py --only ours                    # ours anew after a change, the rivals' rows stay
-    python benchmarks/suite/run.py --problems 'digits-dit*' --samplers 'UniPC*' DEIS-SN
-    python benchmarks/suite/run.py --model FOLDER_OR_NAME --prompts prompts.txt --guidance-scale 7.5
+    python -m benchmarks.suite.run                                # everything, to runs/suite; goes on where it stopped
+    python -m benchmarks.suite.run --only ours                    # ours anew after a change, the rivals' rows stay
+    python -m benchmarks.suite.run --problems 'digits-dit*' --samplers 'UniPC*' DEIS-SN
+    python -m benchmarks.suite.run --model FOLDER_OR_NAME --prompts prompts.txt --guidance-scale 7.5
 
 `make suite` is the first. The networks are in benchmarks/models; `suite/train.py` trains them. Tables and figures are
 those of all rows in the folder, see `suite/report.py`.
@@ -18,13 +18,12 @@ from fnmatch import fnmatch
 from multiprocessing import get_context
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
+from benchmarks.suite import rows
+from benchmarks.suite.problems import names
+from benchmarks.suite.report import write_report
+from benchmarks.suite.runner import CALLS, KINDS, SAMPLES, SEEDS, Order, run_problem
 
-from suite import rows  # noqa: E402  (a program finds its own package)
-from suite.problems import names  # noqa: E402
-from suite.report import write_report  # noqa: E402
-from suite.runner import CALLS, KINDS, SAMPLES, SEEDS, Order, run_problem  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def run(chosen: list[str], order: Order, workers: int) -> list[str]:

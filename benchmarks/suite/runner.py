@@ -23,10 +23,10 @@ import diffusers
 import torch
 from torch import Tensor
 
-from suite import measures, rows
-from suite.problems import NetworkCallError, Problem, fingerprint, load, slug
-from suite.reference import Reference, kept
-from suite.samplers import Sampler, ours, rivals
+from benchmarks.suite import measures, rows
+from benchmarks.suite.problems import NetworkCallError, Problem, fingerprint, load, slug
+from benchmarks.suite.reference import Reference, kept
+from benchmarks.suite.samplers import Sampler, ours, rivals
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CALLS = (4, 5, 6, 8, 10, 12, 15, 20)
@@ -282,7 +282,7 @@ def code() -> str:
 def _problem(name: str, order: Order) -> Problem:
     if order.model is None:
         return load(name)
-    from suite.extra_problems import any_model, lines
+    from benchmarks.suite.extra_problems import any_model, lines
 
     if order.prompts is None:
         raise ValueError("a model wants prompts, a file with one a line: --prompts FILE")

@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from diffusers import EDMDPMSolverMultistepScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
 
-from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
-from suite.upstream import (
+from benchmarks.suite.upstream import (
     Deis,
     DeisToZero,
     DPMSolver,
@@ -33,6 +32,7 @@ from suite.upstream import (
     SASolverToZero,
     UniPC,
 )
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 
 FAMILIES = ("vp", "v", "flow", "edm")
 BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")

@@ -1,8 +1,8 @@
 """Train the suite's networks and judges, one after the other; the same command goes on where it was stopped.
 
-    python benchmarks/suite/train.py                           # all of them, to runs/suite-models
-    python benchmarks/suite/train.py digits-dit emoji-unet     # some
-    python benchmarks/suite/train.py --output benchmarks/models --again   # over the shipped ones
+    python -m benchmarks.suite.train                           # all of them, to runs/suite-models
+    python -m benchmarks.suite.train digits-dit emoji-unet     # some
+    python -m benchmarks.suite.train --output benchmarks/models --again   # over the shipped ones
 
 Each takes minutes and leaves a folder with model.safetensors (float16), config.json, training.json and samples.png, 48
 pictures in 100 Euler steps; README.md describes them all. What is complete is not trained again. Needs the `train`
@@ -25,16 +25,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks.suite.architectures import build
+from benchmarks.suite.card import write_card
+from benchmarks.suite.judges import DATA, JUDGES, Judge, load_judge
+from benchmarks.suite.networks import CONFIG, NETWORKS, WEIGHTS, Description, SuitePipeline, load
+from benchmarks.suite.pictures import Pictures, load_pictures
+from benchmarks.suite.training import Loss, Run, train
+
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from suite.architectures import build  # noqa: E402  (a program finds its own package)
-from suite.card import write_card  # noqa: E402
-from suite.judges import DATA, JUDGES, Judge, load_judge  # noqa: E402
-from suite.networks import CONFIG, NETWORKS, WEIGHTS, Description, SuitePipeline, load  # noqa: E402
-from suite.pictures import Pictures, load_pictures  # noqa: E402
-from suite.training import Loss, Run, train  # noqa: E402
-
 DONE = "training.json"  # written last
 SAMPLES, SAMPLE_STEPS, SAMPLE_GUIDANCE = 48, 100, 3.0
 DROPPED = 0.1  # labels, so that classifier-free guidance has something to compare with

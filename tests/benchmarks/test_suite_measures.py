@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from suite import measures
-from suite.rows import packed, unpacked
+
+from benchmarks.suite import measures
+from benchmarks.suite.rows import packed, unpacked
 
 
 def test_the_error_of_a_sample_is_its_rms_distance() -> None:

@@ -17,8 +17,8 @@ from diffusers import (
     FlowMatchHeunDiscreteScheduler,
     UniPCMultistepScheduler,
 )
-from suite import architectures, judges, networks, pictures, train, training
 
+from benchmarks.suite import architectures, judges, networks, pictures, train, training
 from diffusers_deis_sn import DEISSNScheduler, calibrate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,9 +152,9 @@ def test_labels_are_used_in_turn_and_checked() -> None:
 def test_missing_and_foreign_networks_say_how_to_train_them(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="There are emoji-unet, digits-dit"):
         networks.load("digits")
-    with pytest.raises(FileNotFoundError, match=r"train.py digits-dit --output"):
+    with pytest.raises(FileNotFoundError, match=r"suite\.train digits-dit --output"):
         networks.load("digits-dit", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"train.py emoji-judge --output"):
+    with pytest.raises(FileNotFoundError, match=r"suite\.train emoji-judge --output"):
         networks.judge_for("emoji-edm", tmp_path)
     (tmp_path / "digits-edm").mkdir()
     (tmp_path / "digits-edm" / networks.WEIGHTS).touch()

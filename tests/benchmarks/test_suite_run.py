@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from suite import cells, report, rows
-from suite import runner as run
-from suite.extra_problems import Exact
-from suite.measures import geometric_mean, rms
 
+from benchmarks.exact.flows import SD_BETAS, Gaussian
+from benchmarks.suite import cells, report, rows
+from benchmarks.suite import runner as run
+from benchmarks.suite.extra_problems import Exact
+from benchmarks.suite.measures import geometric_mean, rms
 from diffusers_deis_sn.core.vp import vp_schedule
-from oracles import SD_BETAS, Gaussian
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 CHOSEN = ("DDIM", "DPM++ 2M", "Heun", "DEIS", "DEIS-SN")
@@ -45,7 +45,8 @@ class Bump(Exact):
 def bump(monkeypatch: pytest.MonkeyPatch) -> Bump:
     problem = Bump()
     monkeypatch.setattr(run, "_problem", lambda name, order: problem)
-    monkeypatch.setattr("suite.problems.CALIBRATION", {"num_samples": 8, "num_inference_steps": 20, "batch_size": 8})
+    few = {"num_samples": 8, "num_inference_steps": 20, "batch_size": 8}
+    monkeypatch.setattr("benchmarks.suite.problems.CALIBRATION", few)
     return problem
 
 

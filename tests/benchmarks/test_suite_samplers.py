@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
-from suite.extra_problems import Exact, LoopPipeline, in_turn
-from suite.measures import rms, sample_errors
-from suite.problems import Loop, Problem, Text
-from suite.reference import converged
-from suite.samplers import family_of, ours, rivals
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS, Gaussian
+from benchmarks.suite.extra_problems import Exact, LoopPipeline, in_turn
+from benchmarks.suite.measures import rms, sample_errors
+from benchmarks.suite.problems import Loop, Problem, Text
+from benchmarks.suite.reference import converged
+from benchmarks.suite.samplers import family_of, ours, rivals
 from diffusers_deis_sn.core.vp import vp_schedule
-from oracles import SD_BETAS, Gaussian
 from tiny_pipelines import BUILDERS
 
 GAUSSIAN = Gaussian(vp_schedule(**SD_BETAS))

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS, digits_mixture
+from benchmarks.exact.runs import sample, start_noise
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.collect.bends import IN_TAU, OF_TAU, Bends, solver_cost
 from diffusers_deis_sn.collect.run import calibrate, recording
@@ -20,7 +22,6 @@ from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.learn.grid import EqualCost
 from exact_pipelines import ExactPipeline, gaussian_network
-from oracles import SD_BETAS, digits_mixture, sample, start_noise
 
 SD = vp_schedule(**SD_BETAS)
 SCALES = [0.3, 1.0]

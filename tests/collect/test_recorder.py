@@ -13,6 +13,7 @@ import torch
 from diffusers import DDIMScheduler, EDMEulerScheduler
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.collect.probing import _at_entered
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
@@ -22,7 +23,7 @@ from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
-from oracles import SD_BETAS, gaussian_corrector_length
+from oracles import gaussian_corrector_length
 from records import gaussian_costs
 from refusals import refused
 from tiny_pipelines import BUILDERS, image, sd_components

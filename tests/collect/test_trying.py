@@ -13,6 +13,8 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS, digits_mixture
+from benchmarks.exact.runs import sample
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.collect import run as running
 from diffusers_deis_sn.collect.calls import plan_calls
@@ -26,7 +28,6 @@ from diffusers_deis_sn.schedulers._factors import options_of
 from diffusers_deis_sn.schedulers._own_config import OF_GRIDS
 from diffusers_deis_sn.statistics.trials import Method, Trials
 from exact_pipelines import ExactPipeline, gaussian_network, starts_of
-from oracles import SD_BETAS, digits_mixture, sample
 from tiny_pipelines import BUILDERS
 
 SD = vp_schedule(**SD_BETAS)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.codec import decode, encode, register
 from diffusers_deis_sn.core.grids import Beta, Leading, Linspace, Power, Shifted, Trailing, Whole
@@ -20,7 +21,6 @@ from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Corrector, Multistep, RungeKutta
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError
-from oracles import SD_BETAS
 from refusals import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors

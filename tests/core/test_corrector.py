@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn.core.coefficients import INTEGRANDS, INTERPOLATIONS, MAX_ORDER, coefficient_table
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.spacing import spaced_levels
 from diffusers_deis_sn.core.vp import vp_schedule
-from oracles import SD_BETAS, Definition
+from oracles import Definition
 from textbook import BASHFORTH, MOULTON, Textbook, walk
 
 pytestmark = pytest.mark.filterwarnings("ignore::scipy.integrate.IntegrationWarning")  # of accuracy out of reach

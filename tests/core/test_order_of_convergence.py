@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.exact.flows import Mixture
 from diffusers_deis_sn.core.coefficients import INTEGRANDS
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.core.solvers import Corrector
 from flows import FLAT, ONE_BUMP, TWO_BUMPS, error, measured_order, uniform
-from oracles import Mixture
 
 ORDERS = (1, 2, 3, 4)
 # r(sigma) = 0.4 + 0.1 sigma, so that int r drho is known: without kinks, as every order needs.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
-from oracles import SD_BETAS
 
 VP = vp_schedule(**SD_BETAS)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Ends, Given, Leading, Linspace, Power, Shifted, Trailing, Whole
@@ -19,7 +20,6 @@ from diffusers_deis_sn.core.sigma import EDMSchedule, SigmaSchedule
 from diffusers_deis_sn.core.solvers import Corrector, Multistep, RungeKutta
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
-from oracles import SD_BETAS
 from refusals import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors

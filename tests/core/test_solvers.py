@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn.core.grids import Ends, Power
 from diffusers_deis_sn.core.recipe import Recipe, sample
 from diffusers_deis_sn.core.solvers import Corrector, Multistep, RungeKutta
 from diffusers_deis_sn.core.vp import vp_schedule
-from oracles import SD_BETAS
 
 VP = vp_schedule(**SD_BETAS)
 

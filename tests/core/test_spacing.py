@@ -8,6 +8,7 @@ from diffusers import DPMSolverMultistepScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS
 from diffusers_deis_sn.core.grids import Ends
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.spacing import (
@@ -20,7 +21,6 @@ from diffusers_deis_sn.core.spacing import (
 )
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
-from oracles import DDPM_BETAS, SD_BETAS
 from refusals import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors

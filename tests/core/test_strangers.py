@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.collect.recorder import MEASURING_OPTIONS, RecordingScheduler
 from diffusers_deis_sn.core.codec import encode, register
@@ -19,7 +20,6 @@ from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
-from oracles import SD_BETAS
 from refusals import refused
 
 BOTH = pytest.mark.parametrize("ours", [DEISSNScheduler, ScoreOptimalScheduler])

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.codec import register
 from diffusers_deis_sn.core.table import CoefficientTable
 from diffusers_deis_sn.errors import CoefficientError
-from oracles import SD_BETAS
 from refusals import refused
 
 BOTH = pytest.mark.parametrize("ours", [DEISSNScheduler, ScoreOptimalScheduler])

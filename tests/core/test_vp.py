@@ -10,9 +10,9 @@ from diffusers import DDIMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS
 from diffusers_deis_sn.core.vp import SMALLEST_ALPHA_SQUARED, TableSchedule, vp_schedule
 from diffusers_deis_sn.errors import NoiseScheduleError
-from oracles import DDPM_BETAS, SD_BETAS
 
 NAMED: list[dict[str, Any]] = [
     DDPM_BETAS,

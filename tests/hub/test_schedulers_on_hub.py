@@ -15,10 +15,10 @@ import torch
 from diffusers import DiffusionPipeline, EulerDiscreteScheduler
 from diffusers.modular_pipelines import ComponentSpec
 
+from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.errors import StatisticsNotFoundError, StatisticsUnreachableError
 from fake_hub import TOKEN, FakeHub
-from oracles import DDPM_BETAS, SD_BETAS
 from records import costed_record, gaussian_record
 
 ROOT = Path(__file__).resolve().parents[2]

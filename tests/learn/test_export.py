@@ -18,6 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
+from benchmarks.exact.flows import SD_BETAS
+from benchmarks.exact.runs import statistics_of
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, MissingCostError, ScheduleError, TimestepsError
@@ -32,7 +34,6 @@ from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.learn.measured import path_of, whole_call_times
 from diffusers_deis_sn.learn.path import VELOCITIES, SchedulePath
 from diffusers_deis_sn.statistics.cost import COST_ORDERS
-from oracles import SD_BETAS, statistics_of
 from records import costed_record, edm_record, flow_record, gaussian_costs, gaussian_record, solver_cost
 from refusals import refused
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Ends
 from diffusers_deis_sn.core.recipe import Recipe
@@ -12,7 +13,6 @@ from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ScheduleError
 from diffusers_deis_sn.learn.grid import PATH_TOP, EqualCost, Learned
 from diffusers_deis_sn.learn.path import SchedulePath
-from oracles import SD_BETAS
 from records import costed_record
 from refusals import refused
 

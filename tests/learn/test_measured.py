@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn.core.coefficients import starts_from_noise
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.process import NoiseSchedule
@@ -13,7 +14,6 @@ from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.learn import measured
 from diffusers_deis_sn.learn.measured import call_times, in_whole_times
 from diffusers_deis_sn.statistics import ScoreStatistics
-from oracles import SD_BETAS
 from records import costed_record, edm_record, flow_record, gaussian_record
 
 SD = vp_schedule(**SD_BETAS)

@@ -50,4 +50,4 @@ class TableWriter:
         TABLE.write_text(self.outcomes.table())
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        terminalreporter.write_line(f"{TABLE} was written; `python benchmarks/readme.py` brings it into README.md")
+        terminalreporter.write_line(f"{TABLE} was written; `python -m benchmarks.readme` brings it into README.md")

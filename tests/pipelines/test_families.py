@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from oracles import rms
+from benchmarks.exact.runs import rms
 from tiny_pipelines import BUILDERS, network_of
 from tiny_pipelines.families import BY_NAME, FAMILIES, families, pairs
 from tiny_pipelines.ours import SCHEDULERS, ours, studio, upstream, with_one_output

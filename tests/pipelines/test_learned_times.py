@@ -9,12 +9,12 @@ import pytest
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.learn.grid import EqualCost
-from oracles import SD_BETAS
 from records import costed_record
 from tiny_pipelines import PROMPT
 from tiny_pipelines.studio import Studio

@@ -16,6 +16,8 @@ from diffusers import (
     ScoreSdeVeScheduler,
 )
 
+from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS
+from benchmarks.exact.runs import start_noise
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.errors import (
     ConfigurationError,
@@ -27,7 +29,6 @@ from diffusers_deis_sn.errors import (
     StepError,
     TimestepsError,
 )
-from oracles import DDPM_BETAS, SD_BETAS, start_noise
 from records import gaussian_record
 from refusals import refused
 

@@ -17,11 +17,11 @@ from diffusers import DPMSolverMultistepScheduler, EDMEulerScheduler, EulerDiscr
 from diffusers.utils import DummyObject
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.errors import TimestepsError
-from oracles import SD_BETAS
 from records import costed_record
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors

@@ -29,6 +29,8 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS, Gaussian
+from benchmarks.exact.runs import start_noise
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.coefficients import INTERPOLATIONS
 from diffusers_deis_sn.core.grids import Power
@@ -40,7 +42,7 @@ from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError
 from diffusers_deis_sn.hub.download import HubOptions
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._typed import FromConfig
-from oracles import DDPM_BETAS, SD_BETAS, Gaussian, named, start_noise
+from oracles import named
 from records import gaussian_record
 from trace_syncs import trace
 

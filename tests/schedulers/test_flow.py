@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,17 +17,19 @@ from diffusers import (
 )
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS
+from benchmarks.exact.runs import rms
+from benchmarks.mnist_network import SHARED, mnist_tool
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.statistics import StatisticsOrigin
-from oracles import SD_BETAS, named, rms
+from oracles import named
 
 FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 GAIN = 0.75 / 2.0  # that of the default at guidance one
 MEAN, STD = 0.7, 0.3
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 
 class GaussianFlow:
@@ -332,15 +332,11 @@ def test_statistics_of_a_flow_do_not_serve_betas_nor_the_other_way_round():
 )
 def test_a_pretrained_flow_gives_the_same_pictures_as_a_variance_preserving_model(options):
     """At the same sigma / alpha, with polynomials in it: the process is a change of variables."""
-    sys.path.insert(0, str(SHARED / "tools"))
-    try:
-        from mnist_vit import EpsilonView, load_mnist_vit
-    finally:
-        sys.path.remove(str(SHARED / "tools"))
-    net, labels = load_mnist_vit(), torch.arange(10) % 10
+    tool = mnist_tool()
+    net, labels = tool.load_mnist_vit(), torch.arange(10) % 10
     vp = DEISSNScheduler(**SD_BETAS, **options)
     rho = np.geomspace(14.0, 0.05, 9)
-    epsilon = EpsilonView(net, vp.alphas_cumprod, labels)
+    epsilon = tool.EpsilonView(net, vp.alphas_cumprod, labels)
 
     @torch.no_grad()
     def velocity(x: Tensor, t: Tensor) -> Tensor:

@@ -12,10 +12,11 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
+from benchmarks.exact.flows import SD_BETAS
+from benchmarks.exact.runs import statistics_of
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
-from oracles import SD_BETAS, statistics_of
 
 OWN = {"grid": Power("t", 1.5)}
 

@@ -10,6 +10,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, HeunDiscreteScheduler
 
+from benchmarks.exact.flows import SD_BETAS, Gaussian, digits_mixture
+from benchmarks.exact.runs import measured_statistics, rms, start_noise, statistics_of
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
@@ -18,17 +20,7 @@ from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import StepError
 from flows import TWO_BUMPS, uniform
-from oracles import (
-    SD_BETAS,
-    Gaussian,
-    called_levels,
-    digits_mixture,
-    ends_of_views,
-    measured_statistics,
-    rms,
-    start_noise,
-    statistics_of,
-)
+from oracles import called_levels, ends_of_views
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
 

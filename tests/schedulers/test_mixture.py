@@ -11,9 +11,10 @@ from functools import cache
 import numpy as np
 import pytest
 
+from benchmarks.exact.flows import SD_BETAS, digits_mixture
+from benchmarks.exact.runs import measured_statistics, rms, sample, start_noise
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.solvers import Corrector, Multistep, Solver
-from oracles import SD_BETAS, digits_mixture, measured_statistics, rms, sample, start_noise
 
 MIXTURE = digits_mixture()
 NOISE = start_noise(16, seed=2)

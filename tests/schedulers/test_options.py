@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from diffusers import DPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler
 
+from benchmarks.exact.flows import SD_BETAS
+from benchmarks.exact.runs import start_noise, statistics_of
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.errors import ConfigurationError, NoiseScheduleError, StepError
-from oracles import SD_BETAS, start_noise, statistics_of
 from records import gaussian_record
 from refusals import refused
 

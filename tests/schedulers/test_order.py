@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.exact.flows import SD_BETAS, Gaussian
+from benchmarks.exact.runs import rms, start_noise, statistics_of
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
 from diffusers_deis_sn.core.coefficients import INTERPOLATIONS, MAX_ORDER
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
-from oracles import SD_BETAS, Gaussian, called_levels, named, rms, start_noise, statistics_of
+from oracles import called_levels, named
 
 START, END = 1.0, 0.05
 GAIN = 0.75 / 2.0  # that of the default at guidance one

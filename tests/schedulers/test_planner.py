@@ -16,6 +16,7 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.collect.trying import MENU
 from diffusers_deis_sn.core.codec import decode
@@ -29,7 +30,6 @@ from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.schedulers import _factors
 from diffusers_deis_sn.schedulers._own_config import OF_GRIDS, RECIPE_OPTIONS, configured, default_options
 from diffusers_deis_sn.statistics.trials import Method, Trials, unmeasured
-from oracles import SD_BETAS
 from records import costed_record, edm_record
 from tiny_pipelines.studio import Studio
 

@@ -7,12 +7,14 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DEISMultistepScheduler
 
+from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS
+from benchmarks.exact.runs import start_noise, statistics_of
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.core.spacing import INTEGER_SPACINGS, spaced_levels
 from diffusers_deis_sn.core.vp import vp_schedule
-from oracles import DDPM_BETAS, SD_BETAS, ends_of_views, start_noise, statistics_of
+from oracles import ends_of_views
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
 

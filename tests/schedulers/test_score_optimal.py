@@ -25,6 +25,8 @@ from diffusers import (
 from scipy.integrate import quad
 from torch import Tensor
 
+from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS
+from benchmarks.exact.runs import start_noise, statistics_of
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
@@ -42,7 +44,7 @@ from diffusers_deis_sn.errors import (
 )
 from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.statistics.cost import LocalCost
-from oracles import DDPM_BETAS, SD_BETAS, called_levels, gaussian_corrector_length, start_noise, statistics_of
+from oracles import called_levels, gaussian_corrector_length
 from records import costed_record, edm_record, gaussian_costs, gaussian_record
 from refusals import refused
 from trace_syncs import FakeCuda, trace

@@ -10,12 +10,14 @@ import torch
 from diffusers import EDMDPMSolverMultistepScheduler, EDMEulerScheduler
 from torch import Tensor
 
+from benchmarks.exact.flows import Gaussian
+from benchmarks.exact.runs import rms, start_noise, statistics_of
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
-from oracles import Gaussian, called_levels, named, rms, start_noise, statistics_of
+from oracles import called_levels, named
 from records import gaussian_record
 
 EDM_CLASSES = [EDMEulerScheduler, EDMDPMSolverMultistepScheduler]

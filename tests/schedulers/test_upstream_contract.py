@@ -15,9 +15,9 @@ from diffusers import DEISMultistepScheduler, DPMSolverMultistepScheduler, UniPC
 from diffusers.utils import DummyObject
 from torch import Tensor
 
+from benchmarks.exact.flows import DDPM_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.solvers import Multistep
-from oracles import DDPM_BETAS
 from records import costed_record
 
 CONFIG: dict[str, Any] = {**DDPM_BETAS, "num_train_timesteps": 1000, "solver_order": 2}

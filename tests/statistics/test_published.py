@@ -16,6 +16,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
+from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import (
@@ -26,7 +27,6 @@ from diffusers_deis_sn.errors import (
 )
 from diffusers_deis_sn.statistics import ScoreStatistics, published
 from diffusers_deis_sn.statistics.published import LARGEST_FILE, TRUSTED_TORCH, read_published
-from oracles import DDPM_BETAS, SD_BETAS
 from records import published_content, tiny_record, write_published
 
 pytestmark = pytest.mark.skipif(

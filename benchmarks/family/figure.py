@@ -1,4 +1,4 @@
-"""Figure and table of what examples/family.py measured."""
+"""Figure and table of what run.py measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure and table of examples/learned_grids.py."""
+"""Figure and table of learned_grids.py."""
 
 from __future__ import annotations
 

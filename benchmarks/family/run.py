@@ -1,7 +1,7 @@
 """Every member of the DEIS family, error against network calls, with and without score normalisation.
 
-    python examples/family.py                       # all three problems, half an hour or more: benchmarks/family
-    python examples/family.py --problems mixture    # the one without a network, minutes
+    python -m benchmarks.family.run                       # all three problems, half an hour or more: benchmarks/family
+    python -m benchmarks.family.run --problems mixture    # the one without a network, minutes
 
 Problems: an exact mixture around scikit-learn's 1797 handwritten digits, and the shipped pipeline at guidance 1 and 5.
 Everything starts from the same noise, walks the same grid (trailing) and ends at sigma zero. The error is the RMS
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -32,15 +31,14 @@ from diffusers import (
 )
 from torch import Tensor
 
-from demo import JUDGE, MODEL, REFERENCE_STEPS, ROOT, STATISTICS, Bench, UpstreamDeis
+from benchmarks.exact.flows import SD_BETAS, digits_mixture
+from benchmarks.exact.runs import measured_statistics, rms, start_noise
+from benchmarks.family.figure import draw, overview, summary
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
 from diffusers_deis_sn.learn.costs import schedule_costs
 from diffusers_deis_sn.statistics.cost import LocalCost
-from family_figure import draw, overview, summary
-from tiny_digits import draw_prompts, load_judge
-
-sys.path.insert(0, str(ROOT / "tests"))
-from oracles import SD_BETAS, digits_mixture, measured_statistics, rms, start_noise
+from examples.comparison import JUDGE, MODEL, REFERENCE_STEPS, STATISTICS, Bench, UpstreamDeis
+from examples.tiny_digits import draw_prompts, load_judge
 
 CALLS = (4, 5, 6, 8, 10, 15, 20, 30, 50)
 PROMPTS, SAMPLES, SEED = 12, 48, 11
@@ -291,7 +289,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS))
     parser.add_argument("--draw-only", action="store_true", help="draw what was measured before")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/family")
+    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent)
     arguments = parser.parse_args()
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -4,7 +4,7 @@ Data: the eight intervals of the Cantor set of depth three, each as a narrow nor
 that scores and costs are exact. A mode is a peak of the samples' kernel density that stands out, as its prominence, by
 a tenth of the true modes' height. Distances are Wasserstein's, to the true density.
 
-python examples/cantor.py [--output FOLDER]    # FOLDER/cantor.png, FOLDER/cantor.json
+python -m benchmarks.score_optimal.cantor [--output FOLDER]    # FOLDER/cantor.png, FOLDER/cantor.json
 """
 
 from itertools import pairwise
@@ -17,9 +17,9 @@ from scipy import signal, stats
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
+from benchmarks.score_optimal.toy_experiment import SAMPLERS, Panel, draw, sample, script
 from diffusers_deis_sn.learn.costs import corrector_cost
 from diffusers_deis_sn.learn.search import optimise_schedule
-from toy_experiment import SAMPLERS, Panel, draw, sample, script
 
 CENTRES = torch.tensor([1, 5, 13, 17, 37, 41, 49, 53], dtype=torch.float64) / 54
 WIDTH, KERNEL = 0.005, 0.005

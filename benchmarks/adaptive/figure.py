@@ -1,4 +1,4 @@
-"""Figure and table of what examples/train_adaptive.py measured."""
+"""Figure and table of what train.py measured."""
 
 from __future__ import annotations
 

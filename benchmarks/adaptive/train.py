@@ -1,7 +1,7 @@
 """Algorithm 2 at work: networks trained on a schedule that adapts to them, and on two that do not.
 
-    python examples/train_adaptive.py            # about eight minutes on one core: benchmarks/adaptive
-    python examples/train_adaptive.py --quick    # seconds: that it runs
+    python -m benchmarks.adaptive.train            # about eight minutes on one core: benchmarks/adaptive
+    python -m benchmarks.adaptive.train --quick    # seconds: that it runs
 
 Data: a bimodal normal distribution on the line, and scikit-learn's 8x8 digits with some noise. Both are mixtures whose
 score and density are known. The same small network is trained at 100 noise levels: linear, log-linear, and adaptive,
@@ -28,13 +28,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from adaptive_figure import draw, table
+from benchmarks.adaptive.figure import draw, table
 from diffusers_deis_sn import __version__
 from diffusers_deis_sn.learn.adaptive import AdaptiveSchedule
 from diffusers_deis_sn.learn.costs import Epsilon, corrector_cost, schedule_costs
 from diffusers_deis_sn.learn.path import SchedulePath
 
-ROOT = Path(__file__).resolve().parent.parent
 SCHEDULES: dict[str, Callable[[float, float, int], np.ndarray]] = {
     "linear": np.linspace,
     "log-linear": np.geomspace,
@@ -276,7 +275,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny networks, few batches")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--problems", nargs="+", default=["bimodal", "digits"])
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/adaptive")
+    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent)
     options = parser.parse_args()
     torch.set_num_threads(1)
     chosen = [problem for problem in problems(options.quick) if problem.name in options.problems]

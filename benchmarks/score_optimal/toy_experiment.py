@@ -67,7 +67,7 @@ def draw(path: Path, *drawn: Panel) -> None:
 def script(main: Callable[[Path], dict[str, Any]], name: str, description: str) -> None:
     """Run main on the folder of the command line, and write and print the figures that it returns."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/score_optimal"))
+    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent)
     output = parser.parse_args().output
     torch.manual_seed(0)
     report = json.loads(json.dumps(main(output)), parse_float=lambda digits: float(f"{float(digits):.6g}"))

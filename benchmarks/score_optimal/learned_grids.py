@@ -1,6 +1,6 @@
 """Learned time grids against Karras' rho = 3, 7, 100 and log-linear: an exact mixture, and the shipped pipeline.
 
-    python examples/learned_grids.py        # both problems, an hour or more: benchmarks/score_optimal
+    python -m benchmarks.score_optimal.learned_grids        # both problems, an hour or more: benchmarks/score_optimal
 
 Same solver (DEIS-SN's defaults, one call a step), start noise and end; only the times differ. Measured are the RMS
 distance to a fine run, and the Frechet distance of Gaussians fitted to features: of the shipped classifier's last layer
@@ -10,19 +10,15 @@ for the pipeline, of the samples themselves for the mixture, both against the fi
 import argparse
 import json
 import logging
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from demo import ROOT
+from benchmarks.exact.runs import rms
+from benchmarks.family.run import MixtureProblem, PipelineProblem
+from benchmarks.score_optimal.learned_grids_figure import draw, table
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
-from family import MixtureProblem, PipelineProblem
-from learned_grids_figure import draw, table
-
-sys.path.insert(0, str(ROOT / "tests"))
-from oracles import rms
 
 STEPS = (5, 10, 20, 30, 50, 100)
 NAMED = {"trailing": {"timestep_spacing": "trailing"}, "log-linear": {"use_exponential_sigmas": True}} | {
@@ -60,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", nargs="+", default=["mixture", "pipeline"])
     parser.add_argument("--draw-only", action="store_true", help="draw what was measured before")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/score_optimal")
+    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent)
     arguments = parser.parse_args()
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     arguments.output.mkdir(parents=True, exist_ok=True)

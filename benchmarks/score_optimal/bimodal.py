@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 from torch.nn import Linear, Sequential, SiLU
 
+from benchmarks.score_optimal.toy_experiment import SAMPLERS, Panel, draw, sample, script
 from diffusers_deis_sn.learn.adaptive import AdaptiveSchedule
 from diffusers_deis_sn.learn.costs import Epsilon, corrector_cost
-from toy_experiment import SAMPLERS, Panel, draw, sample, script
 
 TOP, BOTTOM, STEPS, BATCHES, KERNEL, X = 10.0, 0.15, 20, 1500, 0.05, torch.linspace(-2.5, 2.5, 501)
 

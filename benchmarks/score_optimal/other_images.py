@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "examples"))
-
-from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler  # noqa: E402
-from family import MixtureProblem  # noqa: E402
-from learned_grids import LEARNED, NAMED  # noqa: E402
+from benchmarks.family.run import MixtureProblem
+from benchmarks.score_optimal.learned_grids import LEARNED, NAMED
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 
 STEPS = (5, 10, 20, 30)
 GRIDS = ("trailing", "rho = 7", *LEARNED)
@@ -36,7 +32,7 @@ def main() -> None:
             cells.append(f"{int(other.sum())} · {rest:.4f}")
         lines.append(f"| {grid} | " + " | ".join(cells) + " |")
     lines += ["", f"Of {SAMPLES} samples, those that end in another image · RMS distance of the rest."]
-    (ROOT / "benchmarks/score_optimal/other_images.md").write_text("\n".join(lines) + "\n")
+    Path(__file__).with_name("other_images.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -1,0 +1,1 @@
+"""Networks trained on a schedule that adapts to them."""

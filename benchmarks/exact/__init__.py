@@ -1,0 +1,1 @@
+"""Processes whose flow is known: what measurements and tests compare with."""

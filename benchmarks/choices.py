@@ -13,30 +13,36 @@ from typing import Any
 
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
 
-from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn import Corrector, DEISSNScheduler, Multistep, Power
+from diffusers_deis_sn.schedulers._factors import GAIN, gain_limit
 from examples.comparison import JUDGE, MODEL, REFERENCE_STEPS, STATISTICS, STEPS, Bench
 from examples.tiny_digits import draw_prompts, load_judge
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDANCES = (1.0, 3.0, 7.5)
 SEED = 11  # not the demo's: what is chosen here is shown there
-CHOICES: dict[str, dict[str, Any]] = {
-    "default": {},
-    "no corrector": {"corrector_order": 0},
-    "corrector without limit": {"corrector_gain": 1e6},
-    "corrector of order 2": {"corrector_order": 2},
-    "order 1": {"solver_order": 1},
-    "order 3": {"solver_order": 3},
-    "no statistics": {"stats": False, "corrector_order": 4},
-    "no statistics, no corrector (plain DEIS)": {"stats": False},
-    "full order in the last steps": {"lower_order_final": False},
-    "polynomial in rho": {"interpolation": "rho"},
-    "polynomial in log rho": {"interpolation": "log_rho"},
-    "quadratic": {"timestep_spacing": "power_t"},
-    "log SNR": {"use_exponential_sigmas": True},
-    "Karras": {"use_karras_sigmas": True},
-    "r held flat below t = 9": {"clip_normalizer_steps": 9},
-}
+
+
+def choices(guidance: float) -> dict[str, dict[str, Any]]:
+    """Name -> options; corrections are limited as the default's are."""
+    four, two = (Corrector(order, gain_limit(GAIN, guidance, None)) for order in (4, 2))
+    return {
+        "default": {},
+        "no corrector": {"solver": Multistep(2)},
+        "corrector without limit": {"solver": Multistep(2, corrector=Corrector(4))},
+        "corrector of order 2": {"solver": Multistep(2, corrector=two)},
+        "order 1": {"solver_order": 1},
+        "order 3": {"solver_order": 3},
+        "no statistics": {"stats": False, "solver": Multistep(2, corrector=four)},
+        "no statistics, no corrector (plain DEIS)": {"stats": False},
+        "full order in the last steps": {"lower_order_final": False},
+        "polynomial in rho": {"solver": Multistep(2, "rho", corrector=four)},
+        "polynomial in log rho": {"solver": Multistep(2, "log_rho", corrector=four)},
+        "quadratic": {"grid": Power("t", 2.0)},
+        "log SNR": {"use_exponential_sigmas": True},
+        "Karras": {"use_karras_sigmas": True},
+        "r held flat below t = 9": {"clip_normalizer_steps": 9},
+    }
 
 
 def measure(pipe: Any, prompts: int) -> list[dict[str, Any]]:
@@ -47,7 +53,7 @@ def measure(pipe: Any, prompts: int) -> list[dict[str, Any]]:
         bench = Bench(pipe, judge, labels, guidance)
         rival = DPMSolverMultistepScheduler.from_config(config, timestep_spacing="trailing", final_sigmas_type="zero")
         reference, _ = bench.latents(rival, REFERENCE_STEPS)
-        for name, options in CHOICES.items():
+        for name, options in choices(guidance).items():
             for steps in STEPS:
                 extra = {"stats": STATISTICS, "guidance_scale": guidance, "recipe": "fixed", **options}
                 scheduler = DEISSNScheduler.from_config(config, **extra)
@@ -62,9 +68,9 @@ def table(rows: list[dict[str, Any]], prompts: int) -> str:
     """A Markdown table; the best of each column is bold."""
     columns = [(guidance, steps) for guidance in GUIDANCES for steps in STEPS]
     cells = {(row["choice"], row["guidance"], row["steps"]): row["rms"] for row in rows}
-    best = {(g, n): min(cells[name, g, n] for name in CHOICES) for g, n in columns}
+    best = {(g, n): min(cells[name, g, n] for name in choices(1.0)) for g, n in columns}
     lines = ["| choice | " + " | ".join(f"g {g:g}, {n}" for g, n in columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name in CHOICES:
+    for name in choices(1.0):
         values = [(cells[name, g, n], best[g, n]) for g, n in columns]
         row = [f"**{value:.3f}**" if value == least else f"{value:.3f}" for value, least in values]
         lines.append(f"| {name} | " + " | ".join(row) + " |")

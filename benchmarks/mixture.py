@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.exact.flows import SD_BETAS, digits_mixture
 from benchmarks.exact.runs import measured_statistics, rms, sample, start_noise
-from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn import DEISSNScheduler, Multistep
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,7 +21,7 @@ def main() -> None:
     noise = start_noise(48)
     exact = mixture.flow(noise, mixture.noise.top, steps=1000)
     lines = ["| trailing | " + " | ".join(f"{n} steps" for n in STEPS) + " |", "|---" * (len(STEPS) + 1) + "|"]
-    full = {"solver_order": 3, "lower_order_final": False, "corrector_order": 0}
+    full = {"solver": Multistep(3, lower_order_final=False)}
     for name, options in {
         "plain DEIS, order 3": full,
         "DEIS-SN, order 3": full | {"stats": statistics},

@@ -27,7 +27,16 @@ from diffusers import (
 from torch import Tensor
 
 from benchmarks.mnist_network import SHARED, mnist_tool
-from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics, calibrate
+from diffusers_deis_sn import (
+    Corrector,
+    DEISSNScheduler,
+    EqualCost,
+    Multistep,
+    ScoreOptimalScheduler,
+    ScoreStatistics,
+    calibrate,
+)
+from diffusers_deis_sn.schedulers._factors import GAIN, gain_limit
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,16 +79,18 @@ class Digits:
 def samplers(shift: float, stats: ScoreStatistics) -> dict[str, Any]:
     """Name -> scheduler and how it is planned for so many calls."""
     flow = FLOW | {"flow_shift": shift}
+    corrected = Multistep(2, corrector=Corrector(4, gain_limit(GAIN, GUIDANCE, None)))
+    unit = EqualCost(velocity="vp_sigma")
     return {
         "Euler": FlowMatchEulerDiscreteScheduler(shift=shift),
         "Heun (Diffusers)": FlowMatchHeunDiscreteScheduler(shift=shift),
         "DPM++ 2M": DPMSolverMultistepScheduler(**flow),
         "UniPC": UniPCMultistepScheduler(**flow),
         "plain DEIS": DEISSNScheduler(**flow, recipe="fixed"),
-        "plain DEIS, corrected": DEISSNScheduler(**flow, corrector_order=4, guidance_scale=GUIDANCE),
+        "plain DEIS, corrected": DEISSNScheduler(**flow, solver=corrected),
         "DEIS-SN": DEISSNScheduler(**flow, stats=stats),
         "DEIS-SN, learned times": ScoreOptimalScheduler(**flow, stats=stats),
-        "DEIS-SN, learned times, v = vp_sigma": ScoreOptimalScheduler(**flow, stats=stats, velocity="vp_sigma"),
+        "DEIS-SN, learned times, v = vp_sigma": ScoreOptimalScheduler(**flow, stats=stats, grid=unit),
     }
 
 

@@ -18,12 +18,13 @@ from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
 from benchmarks.mnist_network import SHARED, mnist_tool
-from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn import Corrector, DEISSNScheduler, Multistep, Power
+from diffusers_deis_sn.schedulers._factors import GAIN
 
 ROOT = Path(__file__).resolve().parent.parent
 
 CALLS, SEEDS, BATCH, REFERENCE_STEPS = (5, 8, 10), (1, 2, 3), 64, 300
-FREE = {"corrector_gain": 1e6, "timestep_spacing": "power_t"}
+SQUARES = Power("t", 2.0)
 
 
 def samplers() -> dict[str, Any]:
@@ -34,15 +35,13 @@ def samplers() -> dict[str, Any]:
         "UniPC, trailing": UniPCMultistepScheduler(timestep_spacing="trailing"),
         "UniPC, Karras": UniPCMultistepScheduler(use_karras_sigmas=True),
         "tAB 2, trailing": DEISSNScheduler(recipe="fixed"),
-        "tAB 3, t^2 grid": DEISSNScheduler(solver_order=3, lower_order_final=False, timestep_spacing="power_t"),
-        "tAB 2 + 4, trailing": DEISSNScheduler(corrector_order=4, guidance_scale=1.0),
-        "tAB 2 + 4, t^1.5 grid": DEISSNScheduler(corrector_order=4, grid_exponent=1.5, **FREE),
-        "tAB 2 + 4, t^2.5 grid": DEISSNScheduler(corrector_order=4, grid_exponent=2.5, **FREE),
-        "tAB 3 of x0, t^2 grid": DEISSNScheduler(
-            solver_order=3, integrand="data", lower_order_final=False, timestep_spacing="power_t"
-        ),
+        "tAB 3, t^2 grid": DEISSNScheduler(solver_order=3, lower_order_final=False, grid=SQUARES),
+        "tAB 2 + 4, trailing": DEISSNScheduler(solver=Multistep(2, corrector=Corrector(4, GAIN / 2))),
+        "tAB 2 + 4, t^1.5 grid": DEISSNScheduler(solver=Multistep(2, corrector=Corrector(4)), grid=Power("t", 1.5)),
+        "tAB 2 + 4, t^2.5 grid": DEISSNScheduler(solver=Multistep(2, corrector=Corrector(4)), grid=Power("t", 2.5)),
+        "tAB 3 of x0, t^2 grid": DEISSNScheduler(solver=Multistep(3, of="data", lower_order_final=False), grid=SQUARES),
         "tAB 3 + 3 of x0, t^2 grid": DEISSNScheduler(
-            solver_order=3, corrector_order=3, integrand="data", lower_order_final=False, **FREE
+            solver=Multistep(3, of="data", corrector=Corrector(3), lower_order_final=False), grid=SQUARES
         ),
     }
 
@@ -67,7 +66,7 @@ def main() -> None:
     for seed in SEEDS:
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(BATCH, 1, 28, 28, generator=generator, dtype=torch.float64)
-        reference = run(DEISSNScheduler(timestep_spacing="power_t"), model, noise, REFERENCE_STEPS)
+        reference = run(DEISSNScheduler(grid=SQUARES), model, noise, REFERENCE_STEPS)
         for name, n in square:
             square[name, n] += (run(samplers()[name], model, noise, n) - reference).square().mean().item() / len(SEEDS)
     error = {key: value**0.5 for key, value in square.items()}

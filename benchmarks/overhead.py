@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
-from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
+from diffusers_deis_sn import DEISSNScheduler, Multistep, ScoreStatistics
 
 HERE = Path(__file__).resolve().parent
 STATISTICS = HERE.parent / "stats/tiny-sd-digits"
@@ -36,9 +36,7 @@ def schedulers() -> dict[str, Callable[[], Any]]:
         "UniPC order 2": lambda: UniPCMultistepScheduler(**BETAS),
         "DEIS (Diffusers) order 3": lambda: DEISMultistepScheduler(**BETAS, solver_order=3),
         "DEIS-SN, defaults": lambda: DEISSNScheduler(**BETAS, stats=record),
-        "DEIS-SN order 3, no corrector": lambda: DEISSNScheduler(
-            **BETAS, stats=record, solver_order=3, corrector_order=0
-        ),
+        "DEIS-SN order 3, no corrector": lambda: DEISSNScheduler(**BETAS, stats=record, solver=Multistep(3)),
     }
 
 

@@ -34,8 +34,9 @@ from torch import Tensor
 from benchmarks.exact.flows import SD_BETAS, digits_mixture
 from benchmarks.exact.runs import measured_statistics, rms, start_noise
 from benchmarks.family.figure import draw, overview, summary
-from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
+from diffusers_deis_sn import Corrector, DEISSNScheduler, Multistep, ScoreStatistics
 from diffusers_deis_sn.learn.costs import schedule_costs
+from diffusers_deis_sn.schedulers._factors import GAIN, NO_LIMIT, gain_limit
 from diffusers_deis_sn.statistics.cost import LocalCost
 from examples.comparison import JUDGE, MODEL, REFERENCE_STEPS, STATISTICS, Bench, UpstreamDeis
 from examples.tiny_digits import draw_prompts, load_judge
@@ -76,27 +77,25 @@ class Row:
 
 def options() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Family, name and options of each of our members."""
-    full = {"lower_order_final": False, "corrector_order": 0}
     for variable, label in (("t", "tAB"), ("rho", "rhoAB"), ("log_rho", "log-rho AB")):
         for order in (1, 2, 3, 4) if variable == "t" else (2, 3, 4):
-            yield "multistep", f"{label} {order}", full | {"interpolation": variable, "solver_order": order}
+            yield "multistep", f"{label} {order}", {"solver": Multistep(order, variable, lower_order_final=False)}
     for order in (2, 3, 4):
-        yield "multistep", f"iPNDM {order}", full | {"solver": "ipndm", "solver_order": order}
+        yield "multistep", f"iPNDM {order}", {"solver": "ipndm", "solver_order": order, "lower_order_final": False}
     for solver in RUNGE_KUTTA:
         yield "Runge-Kutta", solver, {"solver": solver}
-    yield "corrected", "tAB 2, no corrector", {"solver_order": 2, "corrector_order": 0}
+    yield "corrected", "tAB 2, no corrector", {"solver": Multistep(2)}
     for order, corrector in ((1, 2), (1, 3), (2, 3), (2, 4), (3, 4)):
-        yield "corrected", f"tAB {order} + {corrector}", {"solver_order": order, "corrector_order": corrector}
+        yield "corrected", f"tAB {order} + {corrector}", {"solver": Multistep(order, corrector=Corrector(corrector))}
     for variable, label in (("rho", "rhoAB"), ("log_rho", "log-rho AB")):
-        yield "corrected", f"{label} 2 + 4", {"interpolation": variable, "solver_order": 2, "corrector_order": 4}
+        yield "corrected", f"{label} 2 + 4", {"solver": Multistep(2, variable, corrector=Corrector(4))}
     for order, corrector in ((2, 3), (3, 3)):
-        free = {"solver_order": order, "corrector_order": corrector, "corrector_gain": 1e6}
+        free = {"solver": Multistep(order, corrector=Corrector(corrector, NO_LIMIT))}
         yield "corrected", f"tAB {order} + {corrector}, no limit", free
-    data = {"integrand": "data"}
     for order, corrector in ((2, 0), (3, 0), (2, 2), (3, 3)):
-        extra = {"solver_order": order, "corrector_order": corrector, "lower_order_final": corrector == 0}
-        yield "data", f"tAB {order}{f' + {corrector}' if corrector else ''} of x0", data | extra
-    yield "data", "log-rho AB 2 of x0", data | {"interpolation": "log_rho"}
+        solver = Multistep(order, of="data", corrector=Corrector(corrector), lower_order_final=corrector == 0)
+        yield "data", f"tAB {order}{f' + {corrector}' if corrector else ''} of x0", {"solver": solver}
+    yield "data", "log-rho AB 2 of x0", {"solver": Multistep(2, "log_rho", "data")}
 
 
 def members() -> list[Member]:
@@ -125,7 +124,11 @@ def members() -> list[Member]:
 def _ours(extra: dict[str, Any], normalised: bool) -> Callable[[Any, Any], Any]:
     def make(config: Any, problem: Any) -> Any:
         given = {"stats": problem.statistics} if normalised else {"stats": False, "recipe": "fixed"}
-        return DEISSNScheduler.from_config(config, guidance_scale=problem.guidance, **(given | extra))
+        solver = extra.get("solver")
+        if isinstance(solver, Multistep) and solver.corrector.gain > NO_LIMIT:  # limited as the default's
+            limited = replace(solver.corrector, gain=gain_limit(GAIN, problem.guidance, None))
+            given["solver"] = replace(solver, corrector=limited)
+        return DEISSNScheduler.from_config(config, guidance_scale=problem.guidance, **(extra | given))
 
     return make
 

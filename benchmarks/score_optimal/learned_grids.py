@@ -18,13 +18,13 @@ import torch
 from benchmarks.exact.runs import rms
 from benchmarks.family.run import MixtureProblem, PipelineProblem
 from benchmarks.score_optimal.learned_grids_figure import draw, table
-from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from diffusers_deis_sn import DEISSNScheduler, EqualCost, Power, ScoreOptimalScheduler
 
 STEPS = (5, 10, 20, 30, 50, 100)
 NAMED = {"trailing": {"timestep_spacing": "trailing"}, "log-linear": {"use_exponential_sigmas": True}} | {
-    f"rho = {k}": {"timestep_spacing": "power_rho", "grid_exponent": float(k)} for k in (3, 7, 100)
+    f"rho = {k}": {"grid": Power("sigma", float(k))} for k in (3, 7, 100)
 }
-LEARNED = {f"learned, {cost}": {"cost": cost} for cost in ("corrector", "predictor")}
+LEARNED = {f"learned, {cost}": {"grid": EqualCost(cost)} for cost in ("corrector", "predictor")}
 
 
 def frechet(a: torch.Tensor, b: torch.Tensor) -> float:

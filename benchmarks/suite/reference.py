@@ -18,7 +18,7 @@ from benchmarks.suite.measures import disagreement
 from benchmarks.suite.problems import Problem, slug
 from benchmarks.suite.samplers import KARRAS, fair
 from benchmarks.suite.upstream import FineDPMSolver, FineUniPC
-from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn import DEISSNScheduler, Multistep, Power
 
 STEPS = (200, 400)  # of the solvers, tried in turn until both agree; of flows only the last
 CHECKED = 4  # one in so many samples is also run by the other solver
@@ -55,17 +55,16 @@ def solvers(problem: Problem, steps: int) -> tuple[Callable[[], Any], Callable[[
     """
     # Betas have levels below the cleanest, down to t = -1, which are clean data and where t is no good measure.
     cleanest = LEVELS if problem.family == "flow" else 4 * LEVELS
-    grid: dict[str, Any] = {"timestep_spacing": "power_t", "grid_exponent": max(1.0, log(cleanest) / log(steps))}
+    grid = Power("t", max(1.0, log(cleanest) / log(steps)))
     if problem.family == "edm":
-        grid = {"timestep_spacing": "power_rho", "grid_exponent": 6.0}
+        grid = Power("sigma", 6.0)
         yardstick = fair(EDMDPMSolverMultistepScheduler, problem.config, "edm", solver_order=3)
     elif problem.family == "flow":
         shift = (steps - 1) / (LEVELS - 1)  # s (1 / N) / (1 + (s - 1) / N) = 1 / 1000
         yardstick = fair(FineUniPC, problem.config, "flow", solver_order=3, flow_shift=shift)
     else:
         yardstick = fair(FineDPMSolver, problem.config, problem.family, solver_order=3, **KARRAS)
-    options = {"stats": False, "solver_order": 3, "lower_order_final": True, "corrector_order": 0} | grid
-    return yardstick, lambda: DEISSNScheduler.from_config(problem.config, **options)
+    return yardstick, lambda: DEISSNScheduler.from_config(problem.config, stats=False, solver=Multistep(3), grid=grid)
 
 
 def converged(problem: Problem, samples: int, seed: int) -> Reference:

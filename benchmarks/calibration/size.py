@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.calibration.figure import draw, table, trials_of
+from benchmarks.places import results
 from benchmarks.suite import reference
 from benchmarks.suite.problems import CALIBRATED_FROM, Problem, load, names
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics, calibrate
@@ -138,7 +139,7 @@ def main() -> None:
     parser.add_argument("--draw-only", action="store_true")
     parser.add_argument("--runs", type=Path, default=HERE.parent.parent / "runs/calibration")
     parser.add_argument("--references", type=Path, default=HERE.parent.parent / "runs/suite/references")
-    parser.add_argument("--output", type=Path, default=HERE)
+    parser.add_argument("--output", type=Path, default=results("calibration"))
     arguments = parser.parse_args()
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     diffusers.utils.logging.set_verbosity_error()

@@ -87,8 +87,8 @@ def calibrate(
 
     Raises:
         CalibrationError: No loaded pipeline, arguments that make no measurement or that nobody knows, a pipeline that
-            never calls its scheduler, or outputs that are not finite. Also costs of pipelines that change their samples between steps (inpainting), and the
-            predictor's cost in half precision.
+            never calls its scheduler, or outputs that are not finite. Also costs of pipelines that change their samples
+            between steps (inpainting), and the predictor's cost in half precision.
         ConfigurationError: A model of a process that is not supported.
     """
     check_numbers(num_samples, num_inference_steps, batch_size, seed, trials)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import Tensor
 from diffusers_deis_sn.collect.arguments import check_numbers, check_tolerance
 from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.progress import Progress, meter, silenced
+from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.trying import CALLS, FINE_CALLS, MENU, Trier
 from diffusers_deis_sn.errors import CalibrationError
@@ -28,7 +31,7 @@ TRIAL_CALLS = len(MENU) * sum(CALLS) + FINE_CALLS + 2 * CALLS[0]
 
 def calibrate(
     pipe: Any,
-    prompts: str | Sequence[str] | None = None,
+    prompts: str | PathLike[str] | Sequence[str] | None = None,
     num_samples: int = 64,
     num_inference_steps: int = 200,
     batch_size: int = 8,
@@ -60,9 +63,9 @@ def calibrate(
 
     Args:
         pipe: Any pipeline of a variance-preserving, EDM or flow-matching model; its class need not be known.
-        prompts: What users of the model ask for; required where the pipeline takes a prompt.
-        num_samples: Number of samples, at least 2. A pipeline whose batch is fixed by its own arguments (labels,
-            embeddings) is called until there are as many.
+        prompts: What users of the model ask for, used in turn; required where the pipeline takes a prompt. Also a file
+            of them (.txt, .csv, .tsv, .jsonl), see `collect.prompts.read_prompts`.
+        num_samples: Number of samples, at least 2.
         num_inference_steps: Number of steps of a trajectory, at least 2; one more call is made at the cleanest level.
         batch_size: Number of samples drawn at once.
         seed: Seed of the first sample.
@@ -76,22 +79,26 @@ def calibrate(
         data: Clean samples as the scheduler sees them (latents of latent models), to be noised at every time instead of
             going along trajectories; (M, *event). Sample i uses number i, in turn.
         progress: True for a progress bar, False for none, or a function of samples drawn and samples in all.
-        **pipeline_kwargs: Further arguments of the pipeline's call, such as `guidance_scale`, `height`, `image`.
+        **pipeline_kwargs: Further arguments of the pipeline's call, such as `guidance_scale`, `height`, `image`. Lists
+            and batches of what belongs to samples (class labels, images, masks, embeddings) are used in turn.
 
     Returns:
         Statistics of the guided output, at the times that were visited.
 
     Raises:
-        CalibrationError: Arguments that make no measurement, a pipeline that never calls its scheduler, or outputs
-            that are not finite. Also costs of pipelines that change their samples between steps (inpainting), and the
-            predictor's cost in half precision.
+        CalibrationError: No loaded pipeline, arguments that make no measurement or that nobody knows, a pipeline that
+            never calls its scheduler, or outputs that are not finite. Also costs of pipelines that change their samples
+            between steps (inpainting), and the predictor's cost in half precision.
         ConfigurationError: A model of a process that is not supported.
     """
     check_numbers(num_samples, num_inference_steps, batch_size, seed, trials)
     check_tolerance(tolerance)
     _check_data(data)
+    prompts, pipeline_kwargs = prompts_given(prompts, pipeline_kwargs)
     config = getattr(getattr(pipe, "scheduler", None), "config", {})  # `recording` refuses a pipeline without
-    calls = plan_calls(pipe, prompts, num_inference_steps, seed, pipeline_kwargs)
+    calls = plan_calls(
+        pipe, prompts, num_inference_steps, seed, pipeline_kwargs, inspect.signature(calibrate).parameters
+    )
     record = recording(
         pipe,
         prompts=calls.prompts,

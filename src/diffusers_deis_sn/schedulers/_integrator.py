@@ -30,7 +30,7 @@ from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, only_time
 from diffusers_deis_sn.schedulers._factors import contradictions, followed, scale_of
 from diffusers_deis_sn.schedulers._guidance import PipelineGuidance
-from diffusers_deis_sn.schedulers._life import HUB_OPTIONS, made, refuse_unknown
+from diffusers_deis_sn.schedulers._life import HUB_OPTIONS, made, refuse_unknown, scheduler_config
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._own_config import entries, refuse_named_grids, registered, with_entries
 from diffusers_deis_sn.schedulers._planner import Planner, Request, Run, Times
@@ -349,9 +349,10 @@ class ExponentialIntegrator(PlannedScheduler):
             ConfigurationError: As `from_config`.
             StatisticsError: Likewise.
         """
+        config = scheduler_config(cls, pipe)
         if stats == AUTO:
             kwargs.setdefault("base_model", pipe.config.get("_name_or_path"))
-        scheduler = cls.from_config(pipe.scheduler.config, stats=stats, **kwargs)
+        scheduler = cls.from_config(config, stats=stats, **kwargs)
         scheduler._guidance = PipelineGuidance(pipe)
         return scheduler
 

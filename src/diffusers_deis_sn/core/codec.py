@@ -135,7 +135,6 @@ def _is_default(value: Any, default: Any) -> bool:
     """Whether a field says nothing. Raises ConfigurationError for arrays, which JSON does not have."""
     if isinstance(value, np.ndarray):
         raise ConfigurationError(
-            f"A config cannot hold an array, got one of shape {value.shape} in a field. Use a tuple "
-            "of numbers."
+            f"A config cannot hold an array, got one of shape {value.shape} in a field. Use a tuple of numbers."
         )
     return default is not MISSING and bool(value == default)

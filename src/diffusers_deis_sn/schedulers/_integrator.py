@@ -25,7 +25,8 @@ from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Solver
 from diffusers_deis_sn.errors import StepError
-from diffusers_deis_sn.hub.source import SIDE_FILE, side_file
+from diffusers_deis_sn.hub.names import SIDE_FILE
+from diffusers_deis_sn.hub.source import side_file
 from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, only_time
 from diffusers_deis_sn.schedulers._factors import contradictions, followed, scale_of

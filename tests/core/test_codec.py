@@ -42,10 +42,11 @@ VALUES = [
 ]
 
 
-def example(name: str) -> dict[str, Any]:
-    """What a program of the page leaves behind."""
+def example(*names: str) -> dict[str, Any]:
+    """What programs of the page, one after the other, leave behind."""
     found: dict[str, Any] = {}
-    exec(re.search(rf"<!-- {name} -->\n```python\n(.*?)```", PAGE, re.S)[1], found)  # type: ignore[index]
+    for name in names:
+        exec(re.search(rf"<!-- {name} -->\n```python\n(.*?)```", PAGE, re.S)[1], found)  # type: ignore[index]
     return found
 
 
@@ -90,6 +91,45 @@ def test_the_loop_of_the_page_ends_at_the_data():
     noise = torch.ones(1, 3, dtype=torch.float64)
     end = example("alone")["sample"](plan, lambda x, t: x / plan.sigma[plan.index(t)], noise)
     assert end.abs().max() < 1e-12
+
+
+def test_two_outputs_by_hand_are_the_packages_own():
+    mine = example("solver", "adams")["Adams"]()
+    runs = [DEISSNScheduler(**SD_BETAS, solver=one) for one in (mine, Multistep(2, "rho", lower_order_final=False))]
+    x = y = torch.ones(1, 3, dtype=torch.float64)
+    for scheduler in runs:
+        scheduler.set_timesteps(9)
+    for t in runs[0].timesteps:
+        x = runs[0].step(torch.sin(x), t, x).prev_sample
+        y = runs[1].step(torch.sin(y), t, y).prev_sample
+    assert torch.allclose(x, y, rtol=1e-9)
+
+
+def test_a_class_that_a_notebook_makes_anew_under_another_name_is_not_the_one_before():
+    def cell(name: str, power: float) -> type:
+        @register(name)
+        @dataclass(frozen=True)
+        class Mine:
+            factor: float = power
+
+            def levels(self, process, steps, ends): ...
+
+        return Mine
+
+    first, second = cell("first", 1.0), cell("second", 2.0)  # one place, two classes
+    assert encode(first()) == {"kind": "first"} and encode(second()) == {"kind": "second"}
+    assert decode(encode(second())).factor == 2.0
+
+
+def test_arrays_are_refused_with_the_remedy():
+    @register("of-an-array")
+    @dataclass(frozen=True)
+    class OfAnArray:
+        values: object = None
+
+        def levels(self, process, steps, ends): ...
+
+    refused(ConfigurationError, ["array", "(3,)", "tuple"], encode, OfAnArray(np.ones(3)))
 
 
 @BOTH

@@ -17,6 +17,7 @@ from diffusers_deis_sn.collect.bends import Bends, solver_cost
 from diffusers_deis_sn.collect.planning import RecordingPlanner
 from diffusers_deis_sn.collect.probing import Costs, ProbeGroup
 from diffusers_deis_sn.collect.reducers import MeanReducer, MomentReducer
+from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.plan import Plan, Raw
 from diffusers_deis_sn.core.process import log_snr
 from diffusers_deis_sn.core.update import threshold
@@ -43,8 +44,10 @@ MEASURING_OPTIONS: dict[str, Any] = {
     "final_sigmas_type": "zero",
     "lower_order_final": False,
 }
-SOLVER = "DEIS order {solver_order} in t, {timestep_spacing}, by the cleanest level, to sigma zero"
-NOISED_DATA = "noised data at the times of a {timestep_spacing} run, and at the cleanest level"
+# r falls fastest next to clean data, and paths are longest there: uniform times need four times as many to say as much.
+DENSE = Whole(Power("t", 2.0))
+SOLVER = "DEIS order {solver_order} in t, {spacing}, by the cleanest level, to sigma zero"
+NOISED_DATA = "noised data at the times of a {spacing} run, and at the cleanest level"
 HALF_NORMAL = (2.0 / np.pi) ** 0.5  # mean magnitude of a normal number of deviation one
 HALF_PRECISION = (torch.float16, torch.bfloat16)
 
@@ -90,9 +93,16 @@ class RecordingScheduler(DEISSNScheduler):
 
     @classmethod
     def measuring(
-        cls, config: dict[str, Any], origin: StatisticsOrigin, costs: Sequence[str] = ()
+        cls, config: dict[str, Any], origin: StatisticsOrigin, costs: Sequence[str] = (), dense: bool = False
     ) -> RecordingScheduler:
         """A recorder for the model whose scheduler has this config.
+
+        Args:
+            config: Of the model's scheduler.
+            origin: For the record.
+            costs: To be measured as well.
+            dense: Whether to call the network at times uniform in t^(1/2), for runs that start at noise. Uniform times
+                otherwise, of which any share is one of the process.
 
         Raises:
             CalibrationError: An unknown cost.
@@ -101,7 +111,8 @@ class RecordingScheduler(DEISSNScheduler):
         for name in (costs,) if isinstance(costs, str) else costs:
             if isinstance(costs, str) or name not in PROBED:
                 raise CalibrationError(f"`costs` may hold {' and '.join(PROBED)}, got {name!r}. Give a tuple of names.")
-        recorder: RecordingScheduler = cls.from_config(config, stats=False, **MEASURING_OPTIONS)
+        options = MEASURING_OPTIONS | ({"grid": DENSE} if dense else {})
+        recorder: RecordingScheduler = cls.from_config(config, stats=False, **options)
         recorder.origin = origin
         recorder.costs = tuple(dict.fromkeys(costs))
         recorder._fine = bool(costs)
@@ -321,6 +332,11 @@ class RecordingScheduler(DEISSNScheduler):
             return float("inf")
         return self._cost(name, np.flatnonzero(self._known.count >= 2)[::-1]).uncertainty
 
+    @property
+    def _solver_in_words(self) -> str:
+        spacing = MEASURING_OPTIONS["timestep_spacing"] if self.options["grid"] is None else "times uniform in t^(1/2)"
+        return (NOISED_DATA if self._from_data else SOLVER).format(**MEASURING_OPTIONS, spacing=spacing)
+
     def _full_origin(self) -> StatisticsOrigin:
         return replace(
             self.origin,
@@ -329,7 +345,7 @@ class RecordingScheduler(DEISSNScheduler):
             prediction_type=self.config["prediction_type"],
             sample_shape=self._sample_shape,
             dtype=str(self._dtype).removeprefix("torch."),
-            solver=(NOISED_DATA if self._from_data else SOLVER).format(**MEASURING_OPTIONS),
+            solver=self._solver_in_words,
             num_inference_steps=len(self._times),
             versions=_versions(),
             date=datetime.now(timezone.utc).date().isoformat(),

@@ -15,6 +15,7 @@ REFUSED = [
     "calibrate /nowhere -o /tmp/x --tolerance 2",
     "calibrate /nowhere -o /tmp/x --dtype float8",
     "calibrate /nowhere -o /tmp/x --prompts /nowhere.txt",
+    "calibrate /nowhere -o /proc/nowhere",
     "schedule /nowhere --steps 0",
     "plot /nowhere",
     "import /nowhere -o /tmp/x",

@@ -13,7 +13,7 @@ import typer
 
 from diffusers_deis_sn.cli import publishing
 from diffusers_deis_sn.cli.choices import Cost, End, Form, Picture, Precision, Probed, Velocity
-from diffusers_deis_sn.errors import CalibrationError, DeisSnError
+from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, DeisSnError
 
 app = typer.Typer(
     name="deis-sn",
@@ -25,9 +25,15 @@ app = typer.Typer(
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: with 0, or with 2 and one line on stderr where the input is at fault."""
+    """Run the command line and exit: with 0, or with 2 and one line on stderr where the input is at fault.
+
+    With 130 where a measurement was interrupted and can be taken up again.
+    """
     try:
         app(arguments, prog_name="deis-sn")
+    except CalibrationInterruptedError as error:
+        typer.echo(f"deis-sn: {error}", err=True)
+        sys.exit(130)
     except (DeisSnError, OSError, ImportError) as error:
         typer.echo(f"deis-sn: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
@@ -83,26 +89,50 @@ def calibrate(
     trials: Annotated[
         int, typer.Option(help="Samples on which recipes for 4 to 20 steps are tried at the end; 0 for none.")
     ] = 8,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from where an interrupted measurement stopped.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a measurement, or an unfinished one, at the place of the output.")
+    ] = False,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Leave out samples with NaN or infinite values, instead of an error.")
+    ] = False,
 ) -> None:
-    """Measure the score statistics of a model and write score_statistics.safetensors."""
-    from diffusers_deis_sn.collect.arguments import check_numbers, check_tolerance
-    from diffusers_deis_sn.hub.source import destination
+    """Measure the score statistics of a model and write score_statistics.safetensors.
 
-    destination(output)  # a bad name or number is better known now than after seconds, or after the measurement
+    The state is kept in a hidden file beside the output after every batch. Ctrl-C finishes the batch first.
+    """
+    from diffusers_deis_sn.collect.arguments import check_numbers, check_tolerance
+    from diffusers_deis_sn.collect.checkpoint import remove, remove_unfinished
+    from diffusers_deis_sn.collect.fingerprint import asked
+    from diffusers_deis_sn.collect.places import choose_places
+
+    # What is wrong is better known now than after the model is loaded, or after the measurement.
+    place = choose_places(output, resume=resume, force=force)
     check_numbers(num_samples, steps, batch_size, seed, trials)
     check_tolerance(tolerance)
     texts = _read_prompts(prompts)
 
+    costs, arguments = [one.value for one in cost or ()], {"guidance_scale": guidance_scale}
+    if guidance_scale is None:
+        arguments = {}
+    numbers = (num_samples, steps, batch_size, seed)
+    if place.found is not None:
+        facts = asked(texts, *numbers, costs, tolerance, trials, skip_invalid, arguments)
+        place.found.check_run(facts, str(place.checkpoint))
+
     from diffusers_deis_sn.collect.run import calibrate as measure
 
     pipe = _load_pipeline(model, device, dtype, revision)
-    options: dict[str, Any] = {"costs": [one.value for one in cost or ()], "tolerance": tolerance, "trials": trials}
-    if guidance_scale is not None:
-        options["guidance_scale"] = guidance_scale
-    statistics = measure(
-        pipe, texts, num_samples, steps, batch_size, seed, revision=revision, licence=licence, **options
-    )
+    options: dict[str, Any] = {"costs": costs, "tolerance": tolerance, "trials": trials, "skip_invalid": skip_invalid}
+    if not resume:
+        remove(place.checkpoint)
+    options |= {"checkpoint": place.checkpoint, "resume": resume, **arguments}
+    statistics = measure(pipe, texts, *numbers, revision=revision, licence=licence, **options)
     path = statistics.save(output)
+    remove(place.checkpoint)
+    remove_unfinished(path)
     for name, local in statistics.costs.items():
         typer.echo(f"The {name} cost from {local.num_samples} samples: length of path ± {local.uncertainty:.1%}")
     typer.echo(f"Measured {statistics.most_samples} samples at {len(statistics)} times. Written to {path}")

@@ -13,6 +13,7 @@ from typing import Any
 
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
 
+from benchmarks.places import results
 from diffusers_deis_sn import Corrector, DEISSNScheduler, Multistep, Power
 from diffusers_deis_sn.schedulers._factors import GAIN, gain_limit
 from examples.comparison import JUDGE, MODEL, REFERENCE_STEPS, STATISTICS, STEPS, Bench
@@ -91,7 +92,7 @@ def main() -> None:
     pipe = DiffusionPipeline.from_pretrained(MODEL)
     pipe.set_progress_bar_config(disable=True)
     rows = measure(pipe, options.prompts)
-    folder = ROOT / "benchmarks/tiny-sd-digits"
+    folder = results("tiny-sd-digits")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "choices.json").write_text(json.dumps(rows, indent=1) + "\n")
     (folder / "choices.md").write_text(table(rows, options.prompts) + "\n")

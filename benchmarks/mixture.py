@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from benchmarks.exact.flows import SD_BETAS, digits_mixture
 from benchmarks.exact.runs import measured_statistics, rms, sample, start_noise
+from benchmarks.places import results
 from diffusers_deis_sn import DEISSNScheduler, Multistep
-
-ROOT = Path(__file__).resolve().parent.parent
 
 STEPS = (5, 10, 20)
 
@@ -36,7 +34,7 @@ def main() -> None:
         "",
         "RMS distance of 48 samples to the exact flow (1000 Runge-Kutta steps); order 3 to the end, as in the papers.",
     ]
-    (ROOT / "benchmarks/mixture.md").write_text("\n".join(lines) + "\n")
+    results("mixture.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -27,6 +27,7 @@ from diffusers import (
 from torch import Tensor
 
 from benchmarks.mnist_network import SHARED, mnist_tool
+from benchmarks.places import results
 from diffusers_deis_sn import (
     Corrector,
     DEISSNScheduler,
@@ -161,7 +162,7 @@ def main() -> None:
         f"Where Euler's error comes from: runs of 6 calls that are exact but for one of their steps, in order: {parts}."
     )
     text = "\n".join([*lines, "", note, budget, ""])
-    (ROOT / "benchmarks" / "mnist_flow.md").write_text(text)
+    results("mnist_flow.md").write_text(text)
     print(text)
 
 

@@ -18,6 +18,7 @@ from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
 from benchmarks.mnist_network import SHARED, mnist_tool
+from benchmarks.places import results
 from diffusers_deis_sn import Corrector, DEISSNScheduler, Multistep, Power
 from diffusers_deis_sn.schedulers._factors import GAIN
 
@@ -79,7 +80,7 @@ def main() -> None:
         "",
         f"RMS distance to a {REFERENCE_STEPS}-step run, {BATCH * len(SEEDS)} samples; no statistics; to sigma zero.",
     ]
-    (ROOT / "benchmarks/mnist_vit.md").write_text("\n".join(lines) + "\n")
+    results("mnist_vit.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler, DEISMultistepScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
+from benchmarks.places import results
 from diffusers_deis_sn import DEISSNScheduler, Multistep, ScoreStatistics
 
 HERE = Path(__file__).resolve().parent
@@ -78,7 +79,7 @@ def main() -> None:
     machine = {"processor": platform.processor() or platform.machine(), "threads": 1, "shape": SHAPE, "steps": STEPS}
     versions = {"torch": torch.__version__, "diffusers": diffusers.__version__, "numpy": np.__version__}
     result = {"machine": machine, "versions": versions, "rows": rows}
-    (HERE / "overhead.json").write_text(json.dumps(result, indent=1) + "\n")
+    results("overhead.json").write_text(json.dumps(result, indent=1) + "\n")
     lines = ["| scheduler | step, float32 | step, bfloat16 | `set_timesteps(20)` |", "|---|---|---|---|"]
     for row in rows:
         lines.append(
@@ -86,7 +87,7 @@ def main() -> None:
             f"{row['set_timesteps_ms']:.1f} ms |"
         )
     lines += ["", f"One CPU thread, latents {SHAPE}, median of {REPEATS} runs of {STEPS} steps, network excluded."]
-    (HERE / "overhead.md").write_text("\n".join(lines) + "\n")
+    results("overhead.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.places import ROOT, VARIABLE
+
 PROGRAMS = (
     ["shipped_statistics"],
     ["overhead"],
@@ -19,6 +20,7 @@ PROGRAMS = (
     ["score_optimal.learned_grids"],
     ["score_optimal.other_images"],
     ["adaptive.train"],
+    ["calibration.size"],
     ["suite.run", "--workers", "2", "--no-report"],
     ["suite.report", "--output", "benchmarks/suite-results"],
     ["recipes"],
@@ -29,4 +31,4 @@ if __name__ == "__main__":
     for name, *options in PROGRAMS:
         program = ["-m", f"benchmarks.{name}", *options]
         print("\n" + " ".join(program), flush=True)
-        subprocess.run([sys.executable, *program], cwd=ROOT, check=True)
+        subprocess.run([sys.executable, *program], cwd=ROOT, check=True, env=os.environ | {VARIABLE: "benchmarks"})

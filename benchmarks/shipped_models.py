@@ -16,6 +16,7 @@ from typing import Any
 
 from diffusers import DEISMultistepScheduler, DPMSolverMultistepScheduler
 
+from benchmarks.places import results
 from diffusers_deis_sn import DEISSNScheduler
 from examples.comparison import (
     EMOJI,
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=list(FOLDERS), default=list(FOLDERS))
     parser.add_argument("--prompts", type=int, default=PROMPTS, help="of digits")
     parser.add_argument("--reference-steps", type=int, default=REFERENCE_STEPS, help="of the run compared with")
-    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent, help="where their folders are")
+    parser.add_argument("--output", type=Path, default=results(), help="where their folders are")
     options = parser.parse_args()
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     for model in options.models:

@@ -21,7 +21,7 @@ from typing import Any
 from diffusers import DiffusionPipeline
 
 from diffusers_deis_sn import ScoreStatistics, calibrate
-from diffusers_deis_sn.hub.source import FILE_NAME
+from diffusers_deis_sn.hub.names import FILE_NAME
 from diffusers_deis_sn.publish.folder import write_folder
 from diffusers_deis_sn.statistics.index import INDEX_NAME, INDEX_VERSION
 

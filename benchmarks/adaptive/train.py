@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks import places
 from benchmarks.adaptive.figure import draw, table
 from diffusers_deis_sn import __version__
 from diffusers_deis_sn.learn.adaptive import AdaptiveSchedule
@@ -275,7 +276,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny networks, few batches")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--problems", nargs="+", default=["bimodal", "digits"])
-    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent)
+    parser.add_argument("--output", type=Path, default=places.results("adaptive"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     chosen = [problem for problem in problems(options.quick) if problem.name in options.problems]

@@ -34,6 +34,7 @@ from torch import Tensor
 from benchmarks.exact.flows import SD_BETAS, digits_mixture
 from benchmarks.exact.runs import measured_statistics, rms, start_noise
 from benchmarks.family.figure import draw, overview, summary
+from benchmarks.places import results
 from diffusers_deis_sn import Corrector, DEISSNScheduler, Multistep, ScoreStatistics
 from diffusers_deis_sn.learn.costs import schedule_costs
 from diffusers_deis_sn.schedulers._factors import GAIN, NO_LIMIT, gain_limit
@@ -292,7 +293,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS))
     parser.add_argument("--draw-only", action="store_true", help="draw what was measured before")
-    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent)
+    parser.add_argument("--output", type=Path, default=results("family"))
     arguments = parser.parse_args()
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)

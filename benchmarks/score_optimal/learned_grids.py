@@ -17,6 +17,7 @@ import torch
 
 from benchmarks.exact.runs import rms
 from benchmarks.family.run import MixtureProblem, PipelineProblem
+from benchmarks.places import results
 from benchmarks.score_optimal.learned_grids_figure import draw, table
 from diffusers_deis_sn import DEISSNScheduler, EqualCost, Power, ScoreOptimalScheduler
 
@@ -56,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", nargs="+", default=["mixture", "pipeline"])
     parser.add_argument("--draw-only", action="store_true", help="draw what was measured before")
-    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent)
+    parser.add_argument("--output", type=Path, default=results("score_optimal"))
     arguments = parser.parse_args()
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     arguments.output.mkdir(parents=True, exist_ok=True)

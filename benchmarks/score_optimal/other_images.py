@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import torch
 
 from benchmarks.family.run import MixtureProblem
+from benchmarks.places import results
 from benchmarks.score_optimal.learned_grids import LEARNED, NAMED
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 
@@ -32,7 +32,7 @@ def main() -> None:
             cells.append(f"{int(other.sum())} · {rest:.4f}")
         lines.append(f"| {grid} | " + " | ".join(cells) + " |")
     lines += ["", f"Of {SAMPLES} samples, those that end in another image · RMS distance of the rest."]
-    Path(__file__).with_name("other_images.md").write_text("\n".join(lines) + "\n")
+    results("score_optimal", "other_images.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

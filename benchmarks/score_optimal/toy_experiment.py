@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.distributions import Distribution
 
+from benchmarks.places import results
 from diffusers_deis_sn.learn.costs import Epsilon
 from diffusers_deis_sn.plots.style import BLUE, MUTED, ORANGE, house_style, panels
 
@@ -67,8 +68,9 @@ def draw(path: Path, *drawn: Panel) -> None:
 def script(main: Callable[[Path], dict[str, Any]], name: str, description: str) -> None:
     """Run main on the folder of the command line, and write and print the figures that it returns."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent)
+    parser.add_argument("--output", type=Path, default=results("score_optimal"))
     output = parser.parse_args().output
+    output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     report = json.loads(json.dumps(main(output)), parse_float=lambda digits: float(f"{float(digits):.6g}"))
     text = json.dumps(report, indent=1)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import signal
 
+import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
 
-from diffusers_deis_sn import __version__
+from diffusers_deis_sn import __version__, calibrate
 from diffusers_deis_sn.cli.app import main
 from diffusers_deis_sn.learn.export import FORMATS, learned_levels, schedule_summary, schedule_text
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics.origin import hash_prompts
 from records import costed_record, gaussian_record, tiny_record, write_published
+from single_files import save_single_file
 from tiny_pipelines import BUILDERS
 
 FILE = "score_statistics.safetensors"
@@ -24,8 +28,9 @@ QUICK = ("--num-samples", "3", "--batch-size", "2", "--steps", "3", "--trials", 
 def models(tmp_path_factory):
     """A folder with saved pipelines."""
     folder = tmp_path_factory.mktemp("models")
-    for name in ("sd", "ddpm"):
+    for name in ("sd", "sd_img2img", "ddpm", "dit"):
         BUILDERS[name]()[0].save_pretrained(folder / name)
+    save_single_file(BUILDERS["sd"]()[0], folder / "mine.safetensors")
     return folder
 
 
@@ -80,7 +85,7 @@ def test_calibrate_tries_recipes_on_so_many_samples_and_inspect_tells_the_best(r
     assert ScoreStatistics.load(tmp_path / "bare").trials is None
     code, _, error = run(*options, tmp_path / "wrong", "--trials", "-1")
     assert code == 2
-    assert_one_line(error.splitlines(keepends=True)[-1], "`trials` must be a whole number, 0 or more, got -1")
+    assert_one_line(error.splitlines(keepends=True)[-1], "--trials must be a whole number, 0 or more, got -1")
 
 
 def test_recipes_are_tried_unless_that_is_declined(run, models, tmp_path, monkeypatch):
@@ -102,6 +107,48 @@ def test_calibrate_in_the_precision_asked_for(run, models, tmp_path):
     code, _, _ = run("calibrate", *arguments, *QUICK, "-o", tmp_path / "mine.safetensors")
     assert code == 0
     assert ScoreStatistics.load(tmp_path / "mine.safetensors").origin.dtype == "bfloat16"
+
+
+def test_calibrate_a_single_file_as_the_folder_that_it_was_made_of(run, models, tmp_path):
+    (tmp_path / "prompts.txt").write_text("a red seven", encoding="utf-8-sig")
+    options = ("--prompts", tmp_path / "prompts.txt", *QUICK, "-o")
+    assert run("calibrate", models / "sd", *options, tmp_path / "folder")[0] == 0
+    single = ("calibrate", models / "mine.safetensors", "--config", models / "sd")
+    assert run(*single, *options, tmp_path / "single")[0] == 0
+    folder, file = (ScoreStatistics.load(tmp_path / name) for name in ("folder", "single"))
+    np.testing.assert_allclose(file.mean_abs, folder.mean_abs, rtol=1e-5)
+    assert (folder.origin.base_model, file.origin.base_model) == ("sd", "mine")
+    assert file.origin.prompts_hash == hash_prompts(["a red seven"])  # without the mark
+
+
+def test_calibrate_passes_on_what_the_pipeline_takes(run, models, tmp_path):
+    (tmp_path / "prompts.csv").write_text("prompt,negative\na red seven,dull\na blue two,grey\n")
+    command = ("calibrate", models / "sd", "--prompts", tmp_path / "prompts.csv", "--license", "MIT", "-o")
+    quick = [{"--steps": "--num-inference-steps"}.get(one, one) for one in QUICK]
+    assert (
+        run(*command, tmp_path / "out", *quick, "--height", 16, "--width", 48, "--arg", "guidance_rescale=0.7")[0] == 0
+    )
+    found = ScoreStatistics.load(tmp_path / "out")
+    pipe = StableDiffusionPipeline.from_pretrained(models / "sd")
+    texts = {"prompts": ["a red seven", "a blue two"], "negative_prompt": ["dull", "grey"]}
+    options = {"num_samples": 3, "batch_size": 2, "num_inference_steps": 3, "trials": 0, "progress": False}
+    assert found == calibrate(pipe, **texts, **options, height=16, width=48, guidance_rescale=0.7, licence="MIT")
+    assert found.origin.sample_shape == (4, 8, 24)
+
+
+def test_calibrate_takes_labels_and_pictures_in_turn(run, models, tmp_path):
+    labels = ("--arg", "class_labels=3", "--arg", "class_labels=1", "--arg", "guidance_scale=1.0")
+    assert run("calibrate", models / "dit", *QUICK, *labels, "-o", tmp_path / "dit")[0] == 0
+    assert ScoreStatistics.load(tmp_path / "dit").most_samples == 3
+    for name, colour in (("cat", "red"), ("dog", "blue")):
+        Image.new("RGB", (32, 32), colour).save(tmp_path / f"{name}.png")
+    (tmp_path / "prompts.txt").write_text("a red seven")
+    command = ("calibrate", models / "sd_img2img", *QUICK, "--steps", 5, "--prompts", tmp_path / "prompts.txt")
+    cat, dog = (("--arg", f"image={tmp_path / name}.png") for name in ("cat", "dog"))
+    for name, pictures in (("cat", cat), ("both", (*cat, *dog))):
+        assert run(*command, *pictures, "-o", tmp_path / name)[0] == 0
+    one, both = (ScoreStatistics.load(tmp_path / name) for name in ("cat", "both"))
+    assert one.most_samples == both.most_samples == 3 and not np.array_equal(one.mean_abs, both.mean_abs)
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, MemoryError])
@@ -225,7 +272,7 @@ def test_what_is_wrong_with_the_output_is_known_before_the_model_is_loaded(run, 
         options, told = ("--resume", "--seed", "1"), ("seed was 0, now 1",)
     else:
         out, told = "/proc/nowhere", ("/proc/nowhere", "Choose another folder")
-    code, text, error = run("calibrate", "model", *QUICK, *options, "-o", out)
+    code, text, error = run("calibrate", "user/model", *QUICK, *options, "-o", out)
     assert (code, text) == (2, "")
     assert_one_line(error, *told)
 
@@ -262,8 +309,24 @@ def test_calibrate_refuses_bad_input_in_one_line(run, models, tmp_path):
         ((models / "sd", "--prompts", tmp_path / "nowhere.txt"), "nowhere.txt"),
         ((models / "ddpm", "--guidance-scale", "3"), "takes no guidance_scale"),
         ((tmp_path / "no-model",), "cannot be loaded"),
-        ((models / "ddpm", "--num-samples", "1"), "`num_samples`"),
+        ((models / "ddpm", "--num-samples", "1"), "--num-samples"),
+        ((models / "ddpm", "--steps", "1"), "--steps"),
         ((models / "ddpm", "--steps", "2000"), "2000"),
+        ((models / "ddpm", "--guidance-scale", "-1"), "--guidance-scale must be 0 or more"),
+        ((models / "ddpm", "--height", "32"), "takes no height"),
+        ((models / "ddpm", "--arg", "sted=3"), "takes no sted (did you mean --seed?)"),
+        ((models / "ddpm", "--arg", "eta"), "--arg must be NAME=VALUE"),
+        ((models / "dit",), "Pass --arg class_labels=... to the calibration"),
+        ((models / "dit", "--arg", "generator=3"), "Use --seed."),
+        ((models / "sd", "--arg", "height=32", "--height", "64"), "--height is given twice"),
+        ((models / "ddpm", "--offload", "model"), "--offload is 'model'"),
+        ((models / "ddpm", "--config", models / "sd"), "--config is for single files"),
+        ((models / "ddpm", "--lora", tmp_path / "none.safetensors"), "--lora has"),
+        ((models / "ddpm", "--vae", tmp_path / "none"), "--vae is"),
+        ((models / "mine.safetensors", "--revision", "main"), "--revision is for Hub models"),
+        ((models / "mine.safetensors", "--variant", "fp16"), "--variant is for"),
+        ((models / "mine.safetensors", "--prompts", binary), "UTF-8"),
+        ((binary,), "is no checkpoint"),
     )
     for arguments, fragment in cases:
         code, text, error = run("calibrate", *QUICK, *arguments, "-o", out)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from diffusers_deis_sn.cli import choices
+from diffusers_deis_sn.collect.loading import OFFLOADS, PRECISIONS
 from diffusers_deis_sn.core.spacing import FINAL_SIGMAS
 from diffusers_deis_sn.learn.export import FORMATS
 from diffusers_deis_sn.learn.path import VELOCITIES
@@ -20,6 +21,8 @@ from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED
         (choices.Probed, PROBED),
         (choices.Velocity, VELOCITIES),
         (choices.End, FINAL_SIGMAS),
+        (choices.Offload, OFFLOADS),
+        (choices.Precision, PRECISIONS),
     ],
 )
 def test_choices_are_the_names_of_the_library(choice, names):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from diffusers_deis_sn.collect.arguments import check_numbers, check_tolerance
+from diffusers_deis_sn.collect.arguments import check_guidance, check_numbers, check_tolerance
 from diffusers_deis_sn.errors import CalibrationError
 from refusals import refused
 
@@ -31,3 +31,13 @@ def test_a_tolerance_of_all_samples_is_one():
 @pytest.mark.parametrize("value", [-0.01, 1.0, float("nan"), True, None, "0.1"])
 def test_what_is_no_relative_error_is_refused(value):
     refused(CalibrationError, ["`tolerance`", repr(value)], check_tolerance, value)
+
+
+@pytest.mark.parametrize("scale", [0, 0.0, 1, 7.5, None, [3.0, 1.0]])
+def test_no_guidance_much_guidance_and_what_only_the_pipeline_understands_are_taken(scale):
+    check_guidance(scale)
+
+
+@pytest.mark.parametrize("scale", [-1e-9, -3, float("nan"), float("inf")])
+def test_a_negative_guidance_is_refused(scale):
+    refused(CalibrationError, ["`guidance_scale`", repr(scale)], check_guidance, scale)

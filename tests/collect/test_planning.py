@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from diffusers import DDIMScheduler, EDMEulerScheduler
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.collect.planning import WIDEST
 from diffusers_deis_sn.collect.run import recording
-from oracles import SD_BETAS
 
 PROCESSES: dict[str, Any] = {
     "linear": DDIMScheduler(),

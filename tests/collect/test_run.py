@@ -183,7 +183,38 @@ def test_embeddings_instead_of_prompts():
     pipe, _ = BUILDERS["sd"]()
     embeds, negative = pipe.encode_prompt(PROMPTS[:2], "cpu", 1, True, negative_prompt=["", ""])
     from_embeds = calibrate(pipe, prompt_embeds=embeds, negative_prompt_embeds=negative, **(QUICK | {"num_samples": 3}))
-    assert np.all(from_embeds.num_samples == 4)  # two at a time, as many calls as are needed
+    from_texts = calibrate(pipe, PROMPTS[:2], **(QUICK | {"num_samples": 3}))
+    assert np.all(from_embeds.num_samples == 3)
+    np.testing.assert_allclose(from_embeds.mean_abs, from_texts.mean_abs, rtol=1e-5)
+
+
+def test_class_labels_in_turn_whatever_the_batches():
+    twelve = {"num_samples": 12, "class_labels": list(range(8)), "guidance_scale": 1.0}
+    whole, split = (calibrate_tiny("dit", batch_size=size, **twelve) for size in (12, 5))
+    assert np.all(whole.num_samples == 12)
+    np.testing.assert_allclose(split.mean_abs, whole.mean_abs, rtol=1e-5)
+    written_out = calibrate_tiny("dit", **(twelve | {"class_labels": [*range(8), *range(4)]}))
+    np.testing.assert_allclose(written_out.mean_abs, whole.mean_abs, rtol=1e-5)
+    assert not np.array_equal(calibrate_tiny("dit", **(twelve | {"class_labels": 3})).mean_abs, whole.mean_abs)
+
+
+def test_images_and_masks_in_turn_whatever_the_batches():
+    generator = torch.Generator().manual_seed(1)
+    masks = (torch.rand(2, 1, 32, 32, generator=generator) > 0.5).float()
+    each = {"image": torch.rand(3, 3, 32, 32, generator=generator), "mask_image": masks}
+    options = each | {"num_samples": 5, "num_inference_steps": 4}
+    whole, split = (calibrate_tiny("sd_inpaint9", PROMPTS, batch_size=size, **options) for size in (5, 2))
+    np.testing.assert_allclose(split.mean_abs, whole.mean_abs, rtol=1e-5)
+    one = calibrate_tiny("sd_inpaint9", PROMPTS, batch_size=5, **(options | {"image": each["image"][:1]}))
+    assert not np.array_equal(one.mean_abs, whole.mean_abs)
+
+
+def test_a_file_of_prompts_is_read_as_the_command_line_reads_it(tmp_path):
+    file = tmp_path / "prompts.csv"
+    file.write_text("prompt,negative\na red seven,dull\na blue two,\n", encoding="utf-8-sig")
+    expected = calibrate_tiny("sd", PROMPTS[:2], negative_prompt=["dull", ""])
+    for name in (file, str(file)):
+        assert calibrate_tiny("sd", name) == expected
 
 
 def test_image_to_image_leaves_out_times_that_are_not_visited():
@@ -350,12 +381,21 @@ def test_prompts_for_a_pipeline_without_are_refused():
         ({"prompt": "x"}, "`prompts=`"),
         ({"generator": None}, "`seed=`"),
         ({"guidance_scales": 3.0}, "takes no guidance_scales"),
+        ({"licens": "MIT"}, "did you mean `licence`"),
+        ({"steps": 3}, "did you mean `num_inference_steps`"),
+        ({"guidance_scale": -1}, "must be 0 or more"),
         ({"num_images_per_prompt": 2}, "`num_images_per_prompt` must be 1"),
     ],
 )
 def test_arguments_that_are_not_the_callers_are_refused(options, rule):
     with pytest.raises(CalibrationError, match=rule):
         calibrate_tiny("sd", PROMPTS, **options)
+
+
+@pytest.mark.parametrize("given", ["folder", GaussianPipeline])
+def test_what_is_no_pipeline_is_refused_as_such(given):
+    with pytest.raises(CalibrationError, match="A loaded pipeline is needed"):
+        calibrate(given, **QUICK)
 
 
 def test_a_missing_argument_of_the_pipeline_is_named():

@@ -6,7 +6,8 @@ import pytest
 
 from diffusers_deis_sn.errors import StatisticsNotFoundError, StatisticsUnreachableError
 from diffusers_deis_sn.hub.download import HubName
-from diffusers_deis_sn.hub.source import PLACES, find
+from diffusers_deis_sn.hub.names import PLACES
+from diffusers_deis_sn.hub.source import find
 from diffusers_deis_sn.statistics import ScoreStatistics
 from records import gaussian_record, tiny_record
 from refusals import refused

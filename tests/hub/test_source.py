@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from diffusers_deis_sn.errors import StatisticsAccessError, StatisticsNotFoundError, StatisticsUnreachableError
-from diffusers_deis_sn.hub.source import PLACES, SIDE_FILE, Located, find, side_file
+from diffusers_deis_sn.hub.names import PLACES, SIDE_FILE
+from diffusers_deis_sn.hub.source import Located, find, side_file
 from diffusers_deis_sn.statistics import ScoreStatistics
 from fake_hub import TOKEN
 from records import tiny_record

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.schedulers._cursor import FORMER, Cursor
-from oracles import SD_BETAS
 from records import costed_record
 
 STATS = costed_record(DEISSNScheduler(**SD_BETAS).noise)

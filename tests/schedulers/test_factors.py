@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
@@ -26,7 +27,6 @@ from diffusers_deis_sn.schedulers._factors import (
 )
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.statistics.trials import Method, Trials
-from oracles import SD_BETAS
 from records import gaussian_record
 
 ONE, TWO = Method("noise", 2, 4, 0.375, "power_t", 1.0), Method("noise", 2, 4, None, "learned")

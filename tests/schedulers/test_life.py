@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import diffusers
 import pytest
 from diffusers import EDMEulerScheduler
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.errors import ConfigurationError
-from oracles import SD_BETAS
 from records import costed_record
 from refusals import refused
 
@@ -59,3 +61,25 @@ def test_statistics_of_a_config_are_kept_unless_others_or_none_are_given(ours):
 def test_an_option_that_nobody_knows_is_refused_with_the_nearest_name(ours, name, meant):
     words = [f"{ours.__name__}.from_config", name, *([f"did you mean {meant}?"] if meant else [])]
     refused(ConfigurationError, words, ours.from_config, SD_BETAS, **{name: 1})
+
+
+@pytest.mark.parametrize("ours", OURS)
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (SimpleNamespace(scheduler=1), ["class SimpleNamespace", "Pass pipe.scheduler.config"]),
+        (EDMEulerScheduler(), ["class EDMEulerScheduler", "Pass its `config`"]),
+        (diffusers.StableDiffusionPipeline, ["the class StableDiffusionPipeline", "Load a pipeline"]),
+        (3, ["class int", "Pass pipe.scheduler.config"]),
+        ([1], ["class list"]),
+    ],
+)
+def test_what_is_no_config_is_called_what_it_is(ours, given, words):
+    refused(ConfigurationError, [f"{ours.__name__}.from_config needs the config", *words], ours.from_config, given)
+
+
+@pytest.mark.parametrize(
+    "given", [3, "folder", None, diffusers.StableDiffusionPipeline, SimpleNamespace(scheduler=None)]
+)
+def test_what_is_no_pipeline_gets_no_scheduler(given):
+    refused(ConfigurationError, ["for_pipeline needs a pipeline"], DEISSNScheduler.for_pipeline, given)

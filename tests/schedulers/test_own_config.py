@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from diffusers import EulerDiscreteScheduler
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.codec import PRIVATE
 from diffusers_deis_sn.core.grids import Power
@@ -22,7 +23,6 @@ from diffusers_deis_sn.schedulers._own_config import (
     split,
     with_entries,
 )
-from oracles import SD_BETAS
 
 OURS = [DEISSNScheduler, ScoreOptimalScheduler]
 

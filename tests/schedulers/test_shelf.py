@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 
+from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.schedulers._shelf import IN_MEMORY, Shelf
-from oracles import SD_BETAS
 from records import costed_record, tiny_record
 
 STATS = costed_record(DEISSNScheduler(**SD_BETAS).noise)

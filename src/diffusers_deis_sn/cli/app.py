@@ -6,13 +6,15 @@ Each command imports what it needs when it runs.
 from __future__ import annotations
 
 import sys
+from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from diffusers_deis_sn.cli import publishing
-from diffusers_deis_sn.cli.choices import Cost, End, Form, Picture, Precision, Probed, Velocity
+from diffusers_deis_sn.cli.choices import Cost, End, Form, Offload, Picture, Precision, Probed, Velocity
+from diffusers_deis_sn.cli.passing import naming_flags, opened, pipeline_arguments
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, DeisSnError
 
 app = typer.Typer(
@@ -59,28 +61,58 @@ def _options(
 
 @app.command()
 def calibrate(
-    model: Annotated[str, typer.Argument(help="Folder or Hub name of a Diffusers pipeline.")],
+    model: Annotated[str, typer.Argument(help="Folder, Hub name or single file (.safetensors) of a pipeline.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder, or file ending in .safetensors, to write to at the end.")
     ],
     prompts: Annotated[
-        Path | None, typer.Option(help="Text file, one prompt a line; for pipelines that take prompts.")
+        Path | None,
+        typer.Option(help="One prompt a line, or .csv, .tsv, .jsonl with columns prompt and negative_prompt."),
     ] = None,
     num_samples: Annotated[int, typer.Option(help="Number of samples.")] = 64,
-    steps: Annotated[int, typer.Option(help="Steps of each trajectory.")] = 200,
+    num_inference_steps: Annotated[
+        int, typer.Option("--num-inference-steps", "--steps", help="Steps of each trajectory.")
+    ] = 200,
     batch_size: Annotated[int, typer.Option(help="Samples drawn at once.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
     guidance_scale: Annotated[
         float | None, typer.Option(help="Guidance that the model is used with; the pipeline's default otherwise.")
     ] = None,
+    height: Annotated[
+        int | None, typer.Option(min=1, help="Height in pixels; the pipeline's default otherwise.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Width in pixels.")] = None,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=VALUE for the pipeline, such as class_labels=3 or image=cat.png; one given again is a list, for "
+            "sample after sample."
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Such as cuda or cpu; cuda where there is one.")] = None,
-    dtype: Annotated[Precision, typer.Option(help="Precision of the networks.")] = Precision.float32,
+    dtype: Annotated[Precision, typer.Option(help="Precision the networks are loaded in.")] = Precision.float32,
+    offload: Annotated[
+        Offload | None, typer.Option(help="Keep what is not at work in the CPU's memory: networks, or single layers.")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="Variant of the weights' files, such as fp16.")] = None,
+    lora: Annotated[list[str] | None, typer.Option(help="LoRA, FILE or FILE:WEIGHT; once for each.")] = None,
+    vae: Annotated[str | None, typer.Option(help="Folder, Hub name or file of another autoencoder.")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="For a single file: a pipeline of the same family, for all but the weights.")
+    ] = None,
     revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of a Hub model.")] = None,
-    licence: Annotated[str | None, typer.Option(help="Licence of the statistics, for the record.")] = None,
-    cost: Annotated[
+    base_model: Annotated[
+        str | None, typer.Option(help="What to call the model in the record; its own name otherwise.")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option("--licence", "--license", help="Licence of the statistics, for the record.")
+    ] = None,
+    costs: Annotated[
         list[Probed] | None,
         typer.Option(
-            help="Measure this cost too, for learned time grids; once for each. Twice the calls, or 16 times."
+            "--cost",
+            "--costs",
+            help="Measure this cost too, for learned time grids; once for each. Twice the calls, or 16 times.",
         ),
     ] = None,
     tolerance: Annotated[
@@ -103,33 +135,60 @@ def calibrate(
 
     The state is kept in a hidden file beside the output after every batch. Ctrl-C finishes the batch first.
     """
-    from diffusers_deis_sn.collect.arguments import check_numbers, check_tolerance
+    from diffusers_deis_sn.collect.arguments import check_guidance, check_numbers, check_tolerance
     from diffusers_deis_sn.collect.checkpoint import remove, remove_unfinished
     from diffusers_deis_sn.collect.fingerprint import asked
+    from diffusers_deis_sn.collect.loading import Loading, Lora
     from diffusers_deis_sn.collect.places import choose_places
+    from diffusers_deis_sn.collect.prompts import prompts_given
 
-    # What is wrong is better known now than after the model is loaded, or after the measurement.
-    place = choose_places(output, resume=resume, force=force)
-    check_numbers(num_samples, steps, batch_size, seed, trials)
-    check_tolerance(tolerance)
-    texts = _read_prompts(prompts)
+    # What is bad is better known now than after the model is loaded, or after the measurement.
+    with naming_flags([*signature(calibrate).parameters]):
+        check_numbers(num_samples, num_inference_steps, batch_size, seed, trials)
+        check_tolerance(tolerance)
+        check_guidance(guidance_scale)
+        options = pipeline_arguments(arg or ())
+        for name, value in (("guidance_scale", guidance_scale), ("height", height), ("width", width)):
+            if value is not None and options.setdefault(name, value) is not value:
+                raise CalibrationError(f"`{name}` is given twice, by --arg as well. Leave one of them out.")
+        texts, options = prompts_given(prompts, options)
+        loading = Loading(
+            model,
+            revision=revision,
+            variant=variant,
+            dtype=dtype.value,
+            device=device,
+            offload=offload and offload.value,
+            loras=tuple(map(Lora.of, lora or ())),
+            vae=vae,
+            config=config,
+        )
+        place = choose_places(output, resume=resume, force=force)
+        numbers, probed = (num_samples, num_inference_steps, batch_size, seed), [one.value for one in costs or ()]
+        if place.found is not None:
+            facts = asked(texts, *numbers, probed, tolerance, trials, skip_invalid, opened(options))
+            place.found.check_run(facts, str(place.checkpoint))
 
-    costs, arguments = [one.value for one in cost or ()], {"guidance_scale": guidance_scale}
-    if guidance_scale is None:
-        arguments = {}
-    numbers = (num_samples, steps, batch_size, seed)
-    if place.found is not None:
-        facts = asked(texts, *numbers, costs, tolerance, trials, skip_invalid, arguments)
-        place.found.check_run(facts, str(place.checkpoint))
+        from diffusers_deis_sn.collect.run import calibrate as measure
 
-    from diffusers_deis_sn.collect.run import calibrate as measure
-
-    pipe = _load_pipeline(model, device, dtype, revision)
-    options: dict[str, Any] = {"costs": costs, "tolerance": tolerance, "trials": trials, "skip_invalid": skip_invalid}
-    if not resume:
-        remove(place.checkpoint)
-    options |= {"checkpoint": place.checkpoint, "resume": resume, **arguments}
-    statistics = measure(pipe, texts, *numbers, revision=revision, licence=licence, **options)
+        pipe = loading.load()
+        if not resume:
+            remove(place.checkpoint)
+        statistics = measure(
+            pipe,
+            texts,
+            *numbers,
+            base_model=base_model or loading.name,
+            revision=revision,
+            licence=licence,
+            costs=probed,
+            tolerance=tolerance,
+            trials=trials,
+            checkpoint=place.checkpoint,
+            resume=resume,
+            skip_invalid=skip_invalid,
+            **opened(options),
+        )
     path = statistics.save(output)
     remove(place.checkpoint)
     remove_unfinished(path)
@@ -226,30 +285,3 @@ def plot(
 
 for command in (publishing.card, publishing.push, publishing.package):
     app.command()(command)
-
-
-def _read_prompts(file: Path | None) -> list[str] | None:
-    """Lines of a text file that are not blank."""
-    if file is None:
-        return None
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise CalibrationError(f"{str(file)!r} is not a text in UTF-8. Give one prompt a line.") from error
-    prompts = [line.strip() for line in lines if line.strip()]
-    if not prompts:
-        raise CalibrationError(f"{str(file)!r} holds no prompts. Give one a line.")
-    return prompts
-
-
-def _load_pipeline(model: str, device: str | None, dtype: Precision, revision: str | None) -> Any:
-    """The pipeline on its device. Raises CalibrationError where it cannot be loaded."""
-    import torch
-    from diffusers import DiffusionPipeline
-
-    try:
-        # The name of the argument for the precision depends on the version of Diffusers; `to` is the same everywhere.
-        pipe = DiffusionPipeline.from_pretrained(model, revision=revision)
-        return pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), getattr(torch, dtype.value))
-    except (OSError, ValueError, RuntimeError, AssertionError) as error:
-        raise CalibrationError(f"The pipeline {model!r} cannot be loaded: {error}") from error

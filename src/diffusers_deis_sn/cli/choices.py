@@ -13,6 +13,13 @@ class Precision(str, Enum):
     bfloat16 = "bfloat16"
 
 
+class Offload(str, Enum):
+    """What waits in the memory of the CPU while it is not at work: whole networks, or single layers."""
+
+    model = "model"
+    sequential = "sequential"
+
+
 class Cost(str, Enum):
     """Costs that time grids are learned from."""
 

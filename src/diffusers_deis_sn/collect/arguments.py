@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from diffusers_deis_sn.errors import CalibrationError
 
 
@@ -24,4 +27,12 @@ def check_tolerance(tolerance: float) -> None:
     if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0.0 <= tolerance < 1.0:
         raise CalibrationError(
             f"`tolerance` is the relative error of a path's length, from 0 (all samples) to below 1, got {tolerance!r}."
+        )
+
+
+def check_guidance(scale: Any) -> None:
+    """Raise CalibrationError for a number that is no scale of guidance; what else a pipeline may take is its affair."""
+    if isinstance(scale, int | float) and not (math.isfinite(scale) and scale >= 0.0):
+        raise CalibrationError(
+            f"`guidance_scale` must be 0 or more, got {scale!r}. With 1, or 0 in some pipelines, there is no guidance."
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from os import PathLike
 from typing import Any
 
 import torch
 
+from diffusers_deis_sn.collect.arguments import check_guidance
 from diffusers_deis_sn.errors import CalibrationError
 
 _OURS = {
@@ -20,6 +22,22 @@ _OURS = {
 }
 _MULTIPLIERS = ("num_images_per_prompt", "num_videos_per_prompt", "num_waveforms_per_prompt")
 _EMBEDDINGS = "prompt_embeds"
+_LABELS = "class_labels"
+_SAMPLED = (_LABELS, "image", "mask_image", "mask", "control_image", "control_mask", "latents")
+_REFERENCES = ("EditPlus", "Flux2", "OmniGen")  # pipelines that look at several images for each sample
+_OTHER_NAMES = {
+    "batchsize": "batch_size",
+    "cfg": "guidance_scale",
+    "cfg_scale": "guidance_scale",
+    "cost": "costs",
+    "guidance": "guidance_scale",
+    "license": "licence",
+    "model": "base_model",
+    "n_samples": "num_samples",
+    "negative": "negative_prompt",
+    "samples": "num_samples",
+    "steps": "num_inference_steps",
+}
 
 
 @dataclass(frozen=True)
@@ -27,30 +45,34 @@ class PipelineCalls:
     """The keyword arguments of one call after another; `plan_calls` makes it.
 
     How many samples a call draws is decided by the list of prompts where a pipeline takes any, by `batch_size` where an
-    unconditional one does, and else by what the caller's own arguments hold (labels, embeddings).
+    unconditional one does, and by the caller's own arguments where they belong to samples (labels, embeddings).
 
     Args:
         fixed: Arguments of every call.
         prompts: Texts, used in turn; None where the pipeline takes none.
         takes: Which of `generator` and `batch_size` are to be passed.
         seed: Seed of sample 0; sample i starts from seed + i however the batches fall.
+        each: Names of the arguments that hold one value for each sample, used in turn as well.
     """
 
     fixed: Mapping[str, Any]
     prompts: tuple[str, ...] | None
     takes: frozenset[str]
     seed: int
+    each: frozenset[str] = frozenset()
 
     @property
     def sized(self) -> bool:
         """Whether a call can be told how many samples to draw."""
-        return self.prompts is not None or "batch_size" in self.takes
+        return self.prompts is not None or "batch_size" in self.takes or bool(self.each)
 
     def arguments(self, first: int, count: int) -> dict[str, Any]:
         """Arguments that draw samples `first` to `first + count - 1`."""
         arguments = dict(self.fixed)
+        for name in self.each:
+            arguments[name] = in_turn(arguments[name], first, count)
         if self.prompts is not None:
-            arguments["prompt"] = _in_turn(self.prompts, first, count)
+            arguments["prompt"] = in_turn(self.prompts, first, count)
             # Pipelines want their other texts as lists of the same length.
             for name in [name for name in arguments if name.startswith(("negative_prompt", "prompt_"))]:
                 arguments[name] = _spread(arguments[name], first, count)
@@ -65,7 +87,12 @@ class PipelineCalls:
 
 
 def plan_calls(
-    pipe: Any, prompts: str | Sequence[str] | None, num_inference_steps: int, seed: int, options: Mapping[str, Any]
+    pipe: Any,
+    prompts: str | Sequence[str] | None,
+    num_inference_steps: int,
+    seed: int,
+    options: Mapping[str, Any],
+    ours: Iterable[str] = (),
 ) -> PipelineCalls:
     """Calls of a pipeline that draw samples for a measurement.
 
@@ -77,10 +104,12 @@ def plan_calls(
         num_inference_steps: Number of steps of each call.
         seed: Seed of sample 0.
         options: The caller's own arguments for the pipeline.
+        ours: Names of the arguments of the calibration itself, one of which may be meant by an unknown one.
 
     Raises:
-        CalibrationError: Arguments that the pipeline does not take, or lacks.
+        CalibrationError: No pipeline; arguments that it does not take, or lacks.
     """
+    _check_callable(pipe)
     parameters = inspect.signature(pipe).parameters
     name = type(pipe).__name__
     if "num_inference_steps" not in parameters:
@@ -88,14 +117,18 @@ def plan_calls(
             f"{name} takes no `num_inference_steps`, so its trajectory cannot be refined. Call it yourself inside "
             "`recording(pipe)`."
         )
-    _check_options(name, parameters, options)
+    _check_options(options)
+    _refuse_unknown(name, _taken(pipe), options, ours)
     texts = _check_prompts(name, parameters, prompts, options)
+    each = sampled(pipe, options, texts is None)
     fixed = {"num_inference_steps": num_inference_steps, **options}
+    if isinstance(fixed.get(_LABELS), int):
+        fixed[_LABELS] = [fixed[_LABELS]]
     if "output_type" in parameters and getattr(pipe, "vae", None) is not None:
         fixed.setdefault("output_type", "latent")
     _check_complete(name, parameters, {*fixed, *_OURS})
     takes = {"generator", "batch_size"} & parameters.keys()
-    return PipelineCalls(fixed, texts, frozenset(takes), seed)
+    return PipelineCalls(fixed, texts, frozenset(takes), seed, each)
 
 
 def guidance_in_use(pipe: Any, options: Mapping[str, Any]) -> float | None:
@@ -110,18 +143,107 @@ def guidance_in_use(pipe: Any, options: Mapping[str, Any]) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _check_options(name: str, parameters: Mapping[str, inspect.Parameter], options: Mapping[str, Any]) -> None:
+def sampled(pipe: Any, options: Mapping[str, Any], alone: bool) -> frozenset[str]:
+    """Names of the arguments that hold one value for each sample: lists and batches of more than one.
+
+    Args:
+        pipe: The pipeline.
+        options: The caller's own arguments for it.
+        alone: Whether there are no prompts, so that embeddings stand for them.
+
+    Raises:
+        CalibrationError: An empty list.
+    """
+    names = set(_SAMPLED)
+    if hasattr(getattr(pipe, "controlnet", None), "nets") or any(part in type(pipe).__name__ for part in _REFERENCES):
+        names -= {
+            "image",
+            "control_image",
+        }  # a list is for one sample: an image for each network, or several to look at
+    given = {name: options[name] for name in names & options.keys() if _is_batch(options[name])}
+    for name, value in given.items():
+        if len(value) == 0:
+            raise CalibrationError(f"`{name}` is empty. Give at least one, better as many as there are samples.")
+    each = {name for name, value in given.items() if len(value) > 1 or name == _LABELS}
+    if isinstance(options.get(_LABELS), int):
+        each.add(_LABELS)
+    embeddings = options.get(_EMBEDDINGS)
+    if alone and isinstance(embeddings, torch.Tensor):
+        each |= {
+            name
+            for name, value in options.items()
+            if ("embeds" in name or "attention_mask" in name)
+            and isinstance(value, torch.Tensor)
+            and value.ndim > 0
+            and len(value) == len(embeddings)
+        }
+    return frozenset(each)
+
+
+def in_turn(values: Any, first: int, count: int) -> Any:
+    """Values of samples `first` to `first + count - 1`, of a list or of a batch; from the start again at the end."""
+    chosen = [i % len(values) for i in range(first, first + count)]
+    return [values[i] for i in chosen] if isinstance(values, list | tuple) else values[chosen]
+
+
+def _is_batch(value: Any) -> bool:
+    """Whether it is a list, or an array with an axis for samples; labels have no other, and an image has three more."""
+    return isinstance(value, list | tuple) or (hasattr(value, "shape") and len(value.shape) in (1, 4, 5))
+
+
+def _check_callable(pipe: Any) -> None:
+    """Raise CalibrationError for what is often given in the place of a pipeline."""
+    if isinstance(pipe, str | PathLike):
+        raise CalibrationError(
+            f"A loaded pipeline is needed, got the name {str(pipe)!r}. Load it by DiffusionPipeline.from_pretrained, "
+            f"or run deis-sn calibrate {pipe!s} -o FOLDER."
+        )
+    if isinstance(pipe, type):
+        raise CalibrationError(
+            f"A loaded pipeline is needed, got the class {pipe.__name__}. Load it by {pipe.__name__}.from_pretrained."
+        )
+    if not callable(pipe):
+        raise CalibrationError(f"A loaded pipeline is needed, got an object of class {type(pipe).__name__}. Load one.")
+
+
+def _taken(pipe: Any) -> frozenset[str]:
+    """Names of the arguments of a pipeline; with its parents' where it passes on whatever it is given."""
+    parameters = inspect.signature(pipe).parameters
+    names = set(parameters)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for parent in type(pipe).__mro__:
+            if inspect.isfunction(call := vars(parent).get("__call__")):
+                parameters = inspect.signature(call).parameters
+                names |= {
+                    key for key, one in parameters.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+                }
+    return frozenset(names - {"self", "kwargs"})
+
+
+def _refuse_unknown(name: str, taken: Collection[str], options: Mapping[str, Any], ours: Iterable[str]) -> None:
+    """Raise CalibrationError for names that nobody knows.
+
+    A pipeline with **kwargs swallows every name, so that a slip would change what is measured without a word.
+    """
+    unknown = sorted(options.keys() - taken)
+    if not unknown:
+        return
+    known = [*taken, *(one for one in ours if one not in taken)]
+    told = []
+    for option in unknown:
+        meant = _OTHER_NAMES.get(option.lower())
+        near = [meant] if meant in known else get_close_matches(option, known, 1)
+        told.append(f"{option} (did you mean `{near[0]}`?)" if near else option)
+    raise CalibrationError(f"{name} takes no {', '.join(told)}. It takes {', '.join(sorted(taken))}.")
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
     for option in options.keys() & _OURS.keys():
         raise CalibrationError(f"`{option}` of the pipeline is set by the calibration itself. Use {_OURS[option]}.")
-    unknown = sorted(options.keys() - parameters.keys())
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        # Such pipelines swallow every name, so that a slip would change what is measured without a word.
-        unknown = [option for option in unknown if get_close_matches(option, parameters, cutoff=0.85)]
-    if unknown:
-        raise CalibrationError(f"{name} takes no {', '.join(unknown)}. It takes {', '.join(parameters)}.")
     for option in _MULTIPLIERS:
         if options.get(option, 1) != 1:
             raise CalibrationError(f"`{option}` must be 1, got {options[option]!r}. Use `num_samples=`.")
+    check_guidance(options.get("guidance_scale"))
 
 
 def _check_prompts(
@@ -153,11 +275,7 @@ def _check_complete(name: str, parameters: Mapping[str, inspect.Parameter], give
     optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     for key, parameter in parameters.items():
         if parameter.default is parameter.empty and parameter.kind not in optional and key not in given:
-            raise CalibrationError(f"{name} cannot be called without `{key}`. Pass it to the calibration, {key}=...")
-
-
-def _in_turn(texts: Sequence[str], first: int, count: int) -> list[str]:
-    return [texts[i % len(texts)] for i in range(first, first + count)]
+            raise CalibrationError(f"{name} cannot be called without `{key}`. Pass `{key}=` to the calibration.")
 
 
 def _spread(value: Any, first: int, count: int) -> Any:
@@ -165,5 +283,5 @@ def _spread(value: Any, first: int, count: int) -> Any:
     if isinstance(value, str):
         return [value] * count
     if isinstance(value, list | tuple) and value and all(isinstance(text, str) for text in value):
-        return _in_turn(value, first, count)
+        return in_turn(value, first, count)
     return value

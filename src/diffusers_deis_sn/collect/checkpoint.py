@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
 
 from diffusers_deis_sn.errors import CheckpointError
-from diffusers_deis_sn.hub.files import write_together
+from diffusers_deis_sn.hub.atomic_write import write_together
 
 KEY = "calibration_checkpoint"
 VERSION = 1

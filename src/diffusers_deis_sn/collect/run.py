@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from diffusers_deis_sn.collect.checkpoint import Keeper
 from diffusers_deis_sn.collect.fingerprint import asked, of_model
 from diffusers_deis_sn.collect.keeping import Keeping
 from diffusers_deis_sn.collect.progress import Progress, meter, silenced
+from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.signals import Interruptions
 from diffusers_deis_sn.collect.trying import CALLS, FINE_CALLS, MENU, Trier
@@ -33,7 +35,7 @@ TRIAL_CALLS = len(MENU) * sum(CALLS) + FINE_CALLS + 2 * CALLS[0]
 
 def calibrate(
     pipe: Any,
-    prompts: str | Sequence[str] | None = None,
+    prompts: str | PathLike[str] | Sequence[str] | None = None,
     num_samples: int = 64,
     num_inference_steps: int = 200,
     batch_size: int = 8,
@@ -73,9 +75,9 @@ def calibrate(
 
     Args:
         pipe: Any pipeline of a variance-preserving, EDM or flow-matching model; its class need not be known.
-        prompts: What users of the model ask for; required where the pipeline takes a prompt.
-        num_samples: Number of samples, at least 2. A pipeline whose batch is fixed by its own arguments (labels,
-            embeddings) is called until there are as many.
+        prompts: What users of the model ask for, used in turn; required where the pipeline takes a prompt. Also a file
+            of them (.txt, .csv, .tsv, .jsonl), see `collect.prompts.read_prompts`.
+        num_samples: Number of samples, at least 2.
         num_inference_steps: Number of steps of a trajectory, at least 2; one more call is made at the cleanest level.
         batch_size: Number of samples drawn at once.
         seed: Seed of the first sample.
@@ -93,15 +95,16 @@ def calibrate(
         skip_invalid: Leave out samples with values that are not finite, at all times and in the trials, instead of an
             error; the record's origin says how many were.
         progress: True for a progress bar, False for none, or a function of samples drawn and samples in all.
-        **pipeline_kwargs: Further arguments of the pipeline's call, such as `guidance_scale`, `height`, `image`.
+        **pipeline_kwargs: Further arguments of the pipeline's call, such as `guidance_scale`, `height`, `image`. Lists
+            and batches of what belongs to samples (class labels, images, masks, embeddings) are used in turn.
 
     Returns:
         Statistics of the guided output, at the times that were visited.
 
     Raises:
-        CalibrationError: Arguments that make no measurement, a pipeline that never calls its scheduler, or outputs
-            that are not finite. Also costs of pipelines that change their samples between steps (inpainting), and the
-            predictor's cost in half precision.
+        CalibrationError: No loaded pipeline, arguments that make no measurement or that nobody knows, a pipeline that
+            never calls its scheduler, or outputs that are not finite. Also costs of pipelines that change their samples
+            between steps (inpainting), and the predictor's cost in half precision.
         CheckpointError: A checkpoint that is there without `resume`, is of another measurement, or cannot be written.
         CalibrationInterruptedError: Ctrl-C or SIGTERM; the checkpoint has what was measured.
         ConfigurationError: A model of a process that is not supported.
@@ -110,8 +113,11 @@ def calibrate(
     check_tolerance(tolerance)
     _check_data(data)
     keeper = _keeper(checkpoint, resume)
+    prompts, pipeline_kwargs = prompts_given(prompts, pipeline_kwargs)
     config = getattr(getattr(pipe, "scheduler", None), "config", {})  # `recording` refuses a pipeline without
-    calls = plan_calls(pipe, prompts, num_inference_steps, seed, pipeline_kwargs)
+    calls = plan_calls(
+        pipe, prompts, num_inference_steps, seed, pipeline_kwargs, inspect.signature(calibrate).parameters
+    )
     facts = (prompts, num_samples, num_inference_steps, batch_size, seed, costs, tolerance, trials, skip_invalid)
     record = recording(
         pipe,

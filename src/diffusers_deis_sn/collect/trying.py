@@ -35,6 +35,7 @@ FINE = Method("noise", 2, 3, 0.75, "power_t", 2.0)
 MENU = (
     *(Method("noise", 2, 4, gain, "power_t", k) for gain in (0.375, 0.75) for k in (1.0, 1.5, 2.0)),
     *(Method("noise", 2, 4, None, "power_t", k) for k in (1.5, 2.0)),
+    Method("data", 1, 0, None, "power_t", 1.0),  # under strong guidance nothing that extrapolates is safe in few calls
     *(Method("data", 2, 2, None, "power_t", k) for k in (1.5, 2.0)),
     *(Method("data", 3, 3, None, "power_t", k) for k in (2.0, 2.5)),
     Method("noise", 2, 4, 0.75, "karras"),

@@ -77,8 +77,7 @@ def encode(value: Any) -> Any:
     factor = is_dataclass(value) or hasattr(value, "levels") or hasattr(value, "table")
     if not factor or isinstance(value, type):
         return value
-    home = (type(value).__module__, type(value).__qualname__)  # a cell of a notebook makes its class anew
-    name = next((name for name, cls in _CLASSES.items() if (cls.__module__, cls.__qualname__) == home), None)
+    name = _name_of(type(value))
     if name is None:
         raise ConfigurationError(
             f"{type(value).__name__} has no name that a config could hold. Decorate the class with "
@@ -88,7 +87,7 @@ def encode(value: Any) -> Any:
     said = {
         one.name: encode(getattr(value, one.name))
         for one in fields(value)
-        if one.init and (one.default is MISSING or getattr(value, one.name) != one.default)
+        if one.init and not _is_default(getattr(value, one.name), one.default)
     }
     return {KIND: name, **said}
 
@@ -120,3 +119,22 @@ def decode(data: Any) -> Any:
 def _frozen(value: Any) -> Any:
     """Lists as tuples, all the way down: a frozen value is to be hashable, and equal to what was saved."""
     return tuple(_frozen(one) for one in value) if isinstance(value, list) else value
+
+
+def _name_of(cls: type) -> str | None:
+    """The name of a class: its own, or the newest of one written in the same place; None if it has none.
+
+    A cell of a notebook that is run again makes its class anew, and values of the one before may still be about.
+    """
+    home = (cls.__module__, cls.__qualname__)
+    same = [name for name, other in _CLASSES.items() if (other.__module__, other.__qualname__) == home]
+    return next((name for name, other in _CLASSES.items() if other is cls), same[-1] if same else None)
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """Whether a field says nothing. Raises ConfigurationError for arrays, which JSON does not have."""
+    if isinstance(value, np.ndarray):
+        raise ConfigurationError(
+            f"A config cannot hold an array, got one of shape {value.shape} in a field. Use a tuple of numbers."
+        )
+    return default is not MISSING and bool(value == default)

@@ -11,14 +11,9 @@ from typing import Any
 from diffusers_deis_sn.errors import StatisticsError, StatisticsNotFoundError, StatisticsUnreachableError
 from diffusers_deis_sn.hub.download import HubName, HubOptions, commit_of, first_file
 from diffusers_deis_sn.hub.errors import MissingFileError
+from diffusers_deis_sn.hub.names import FILE_NAME, PLACES, SIDE_FILE, SIDE_FOLDER
 
 logger = logging.getLogger("diffusers_deis_sn")
-
-# Never directly in a pipeline's `scheduler/`: there Diffusers would take the file for weights (stats/README.md).
-FILE_NAME = "score_statistics.safetensors"
-SIDE_FOLDER = "score_statistics"  # beside a scheduler's config
-SIDE_FILE = f"{SIDE_FOLDER}/{FILE_NAME}"
-PLACES = (FILE_NAME, SIDE_FILE, f"scheduler/{SIDE_FILE}")
 
 _MEASURE = "Measure them with `deis-sn calibrate`, or check the name."
 

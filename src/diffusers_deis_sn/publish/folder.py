@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from diffusers_deis_sn.hub.files import write_together
-from diffusers_deis_sn.hub.source import FILE_NAME
+from diffusers_deis_sn.hub.atomic_write import write_together
+from diffusers_deis_sn.hub.names import FILE_NAME
 from diffusers_deis_sn.plots.figures import normaliser_figure
 from diffusers_deis_sn.plots.schedule import schedule_figure
 from diffusers_deis_sn.plots.style import png

@@ -20,8 +20,8 @@ from typing import Any
 
 from diffusers_deis_sn.core.codec import PRIVATE
 from diffusers_deis_sn.errors import PublishError
+from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.hub.download import HubName
-from diffusers_deis_sn.hub.files import write_together
 
 OUR_SCHEDULERS = ("DEISSNScheduler", "ScoreOptimalScheduler")
 STAND_IN = "DEISMultistepScheduler"

@@ -171,3 +171,28 @@ def gain_limit(gain: float, guidance: float | None, statistics: ScoreStatistics 
     if guidance is None and statistics is not None:
         guidance = statistics.origin.guidance_scale
     return gain / max(LEAST_GUIDANCE, UNKNOWN_GUIDANCE if guidance is None else guidance)
+
+
+def contradictions(said: float | None, seen: float | None, statistics: ScoreStatistics | None) -> list[str]:
+    """What is to be warned about: guidance that is not that of the option, or of the statistics.
+
+    Args:
+        said: The option `guidance_scale`.
+        seen: What the pipeline runs with, None where nobody knows.
+        statistics: In use, or None.
+    """
+    found = []
+    if said is not None and seen is not None and not np.isclose(said, seen):
+        found.append(
+            f"The option guidance_scale={said:g} says another guidance than the pipeline runs with, {seen:g}. Leave it "
+            "out: it is read from the pipeline."
+        )
+    used = seen if said is None else said
+    measured = None if statistics is None else statistics.origin.guidance_scale
+    if used is not None and measured is not None and used > TRUSTED * measured:
+        found.append(
+            f"The statistics were measured at guidance {measured:g} and the pipeline runs with {used:g}: what was "
+            "tried there is not followed. Measure them at this guidance: `deis-sn calibrate --guidance-scale "
+            f"{used:g}`."
+        )
+    return found

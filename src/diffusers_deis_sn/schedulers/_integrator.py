@@ -24,27 +24,21 @@ from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Solver
-from diffusers_deis_sn.errors import DeisSnError, StepError
-from diffusers_deis_sn.hub.source import SIDE_FILE, find, side_file
+from diffusers_deis_sn.errors import StepError
+from diffusers_deis_sn.hub.names import SIDE_FILE
+from diffusers_deis_sn.hub.source import side_file
 from diffusers_deis_sn.learn.path import SchedulePath
-from diffusers_deis_sn.schedulers._contract import PlannedScheduler, logger, only_time
-from diffusers_deis_sn.schedulers._factors import followed, scale_of
-from diffusers_deis_sn.schedulers._life import HUB_OPTIONS, made, refuse_unknown
+from diffusers_deis_sn.schedulers._contract import PlannedScheduler, only_time
+from diffusers_deis_sn.schedulers._factors import contradictions, followed, scale_of
+from diffusers_deis_sn.schedulers._guidance import PipelineGuidance
+from diffusers_deis_sn.schedulers._life import HUB_OPTIONS, made, refuse_unknown, scheduler_config
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._own_config import entries, refuse_named_grids, registered, with_entries
 from diffusers_deis_sn.schedulers._planner import Planner, Request, Run, Times
-from diffusers_deis_sn.schedulers._shelf import IN_MEMORY, SHELF
+from diffusers_deis_sn.schedulers._shelf import AUTO, SHELF, resolved
 from diffusers_deis_sn.schedulers._typed import FromConfig, register_to_config
-from diffusers_deis_sn.statistics.index import look_up
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Method
-
-CHOOSING = ("subfolder", "revision", "force_download")  # beside a name, which file is meant and whether fetched anew
-AUTO = "auto"
-NOT_AT_HAND = (
-    "This config had score statistics that are not at hand in this process (%s), so this is plain DEIS. Pass stats=, "
-    "or load the scheduler with `from_pretrained` from the folder they were saved in."
-)
 
 Source = ScoreStatistics | str | PathLike[str]
 
@@ -59,6 +53,7 @@ class ExponentialIntegrator(PlannedScheduler):
     _silent: ClassVar[bool] = False  # a recorder is plain DEIS by intent
     _last_planner: Planner | None = None
     _run: Run | None = None
+    _guidance: PipelineGuidance | None = None
 
     @register_to_config
     def __init__(
@@ -208,7 +203,8 @@ class ExponentialIntegrator(PlannedScheduler):
             TimestepsError: None or several of the three ways to choose times, or times that cannot be walked.
             ConfigurationError: `mu` given to a model that is no flow, or missing where it is needed.
         """
-        run = self._planner.run(Request(num_inference_steps, mu, sigmas, timesteps))
+        guidance = None if self._guidance is None else self._guidance.read()
+        run = self._planner.run(Request(num_inference_steps, mu, sigmas, timesteps, guidance))
         # Times that are whole are integers, but not where a run that is planned anew would not fit in.
         fractions = (run.method is not None or self._learns_grid) and not run.options.whole_timesteps
         self._adopt(run.plan, device, numbered=self.noise.numbered and not fractions)
@@ -216,6 +212,8 @@ class ExponentialIntegrator(PlannedScheduler):
         self._scale_start(run.plan.levels[0])
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: plain DEIS is used. Measure them with `calibrate`.")
+        for words in contradictions(self._planner.options.guidance_scale, guidance, self.statistics):
+            self._warn_once(words, words)
 
     def _scale_start(self, level: float) -> None:
         scale = self.noise.start_scale(level)
@@ -259,6 +257,12 @@ class ExponentialIntegrator(PlannedScheduler):
         """As ever; of a run planned anew the first time is read, once, for the pipeline may hold a copy of the old."""
         first, run = self._cursor.step is None, self._run
         plan, n = super()._begin_step(timestep)
+        if self._guidance is not None and run is not None and self.order == 1:
+            guidance = self._guidance.read()
+            if (
+                guidance != run.guidance
+            ):  # a callback has changed it: outputs from here on are those of another function
+                self._at_hand, self._run = 0, replace(run, guidance=guidance)
         if first and run is not None and run.begin is not None:
             time = float(torch.as_tensor(timestep).flatten()[0])
             if abs(plan.times[n] - time) > plan.tolerance:
@@ -294,38 +298,15 @@ class ExponentialIntegrator(PlannedScheduler):
             StatisticsNotFoundError: There is no such file; or the Hub refuses, or cannot be reached (its subclasses).
             ConfigurationError: The config asks for a solver that has no use for statistics.
         """
-        statistics, name = None, None
-        if source == AUTO:
-            statistics, name = self._looked_up(base_model, index, hub_options)
-        elif isinstance(source, str) and (known := _at_hand(source, hub_options)) is not None:
-            statistics, name = known, source
-        elif isinstance(source, str) and source.startswith(IN_MEMORY):
-            logger.warning(NOT_AT_HAND, source)
-        elif isinstance(source, (str, PathLike)):
-            located = find(source, **hub_options)
-            statistics, name = ScoreStatistics.load(located.path), located.name
-        elif source is not None:
-            statistics = ScoreStatistics.load(source)
+        statistics, name = resolved(
+            source, self._planner.check, base_model or self.config.get("_name_or_path"), index, hub_options
+        )
         if statistics is not None and source != AUTO:
             self._planner.check(statistics)
         said = None if statistics is None else SHELF.remember(statistics, name)
         self.statistics, self._internal_dict = statistics, with_entries(self.config, stats=said)
         if self._run is not None and self._run.method is not None:  # which is that of the former statistics
             self._run = replace(self._run, method=None, own_grid=False)
-
-    def _looked_up(
-        self, base_model: str | None, index: str | PathLike[str] | None, hub_options: dict[str, Any]
-    ) -> tuple[ScoreStatistics | None, str | None]:
-        """Statistics that an index names for a model, if they fit it, and where they are."""
-        found = look_up(base_model or self.config.get("_name_or_path"), index=index, **hub_options)
-        if found is None:
-            return None, None
-        try:
-            self._planner.check(found.statistics)
-        except DeisSnError as error:
-            logger.warning("The index names statistics that do not fit here. %s Sampling as plain DEIS.", error)
-            return None, None
-        return found.statistics, found.source
 
     @classmethod
     def from_config(
@@ -356,6 +337,8 @@ class ExponentialIntegrator(PlannedScheduler):
     def for_pipeline(cls, pipe: Any, stats: Source | bool | None = AUTO, **kwargs: Unpack[FromConfig]) -> Self:
         """A scheduler for a pipeline, with the statistics that an index names for its model unless told others.
 
+        It reads the guidance from the pipeline when a run begins, and in each step, for callbacks may change it.
+
             pipe.scheduler = DEISSNScheduler.for_pipeline(pipe)
 
         Args:
@@ -367,9 +350,12 @@ class ExponentialIntegrator(PlannedScheduler):
             ConfigurationError: As `from_config`.
             StatisticsError: Likewise.
         """
+        config = scheduler_config(cls, pipe)
         if stats == AUTO:
             kwargs.setdefault("base_model", pipe.config.get("_name_or_path"))
-        return cls.from_config(pipe.scheduler.config, stats=stats, **kwargs)
+        scheduler = cls.from_config(config, stats=stats, **kwargs)
+        scheduler._guidance = PipelineGuidance(pipe)
+        return scheduler
 
     @classmethod
     def from_pretrained(
@@ -424,6 +410,10 @@ class ExponentialIntegrator(PlannedScheduler):
             self.statistics.save(beside)
         super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the pipeline that it was made for: a copy is for another one."""
+        return {name: value for name, value in self.__dict__.items() if name != "_guidance"}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy or pickle, whose statistics are from now on at hand in this process."""
         self.__dict__.update(state)
@@ -431,8 +421,3 @@ class ExponentialIntegrator(PlannedScheduler):
         name = self._private.get("stats")
         if self.statistics is not None and name is not None:
             SHELF.put(self.statistics, name)
-
-
-def _at_hand(name: str, hub_options: dict[str, Any]) -> ScoreStatistics | None:
-    """The record of a name in use, unless something beside the name says which file is meant, or to fetch it anew."""
-    return None if any(hub_options.get(one) for one in CHOOSING) else SHELF.get(name)

@@ -37,6 +37,7 @@ def made(
     """
     if isinstance(config, (str, PathLike)):  # as Diffusers had it once
         return cls.from_pretrained(config, return_unused_kwargs=True, stats=stats, **kwargs)
+    _check_config(cls, config)
     refuse_named_grids(cls, kwargs)
     where = {key: kwargs.pop(key) for key in (*HUB_OPTIONS, *LOOKING_UP, "subfolder") if key in kwargs}
     given = dict(config or {})
@@ -59,6 +60,33 @@ def made(
     elif stats is False:
         scheduler.set_stats(None)
     return scheduler, unused
+
+
+def _check_config(cls: Any, config: Any) -> None:
+    """Raise ConfigurationError for what is often given in the place of a config."""
+    if config is None or isinstance(config, Mapping):
+        return
+    what = f"the class {config.__name__}" if isinstance(config, type) else f"an object of class {type(config).__name__}"
+    if isinstance(config, type):
+        remedy = "Load a pipeline, and pass pipe.scheduler.config"
+    elif hasattr(config, "scheduler"):
+        remedy = "Pass pipe.scheduler.config"
+    elif hasattr(config, "config"):
+        remedy = "Pass its `config`"
+    else:
+        remedy = "Pass pipe.scheduler.config, or a folder"
+    raise ConfigurationError(f"{cls.__name__}.from_config needs the config of a scheduler, got {what}. {remedy}.")
+
+
+def scheduler_config(cls: Any, pipe: Any) -> Mapping[str, Any]:
+    """The config of a pipeline's scheduler. Raises ConfigurationError for what has none."""
+    config = None if isinstance(pipe, type) else getattr(getattr(pipe, "scheduler", None), "config", None)
+    if config is None:
+        what = f"the class {pipe.__name__}" if isinstance(pipe, type) else f"an object of class {type(pipe).__name__}"
+        raise ConfigurationError(
+            f"{cls.__name__}.for_pipeline needs a pipeline with a scheduler, got {what}. Load one."
+        )
+    return config
 
 
 def refuse_unknown(cls: Any, names: Iterable[str]) -> None:

@@ -25,12 +25,13 @@ Times = Sequence[float] | Array | None
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What `set_timesteps` was called with."""
+    """What `set_timesteps` was called with, and the guidance that the pipeline says it runs with."""
 
     steps: int | None = None
     mu: float | None = None
     sigmas: Times = None
     timesteps: Times = None
+    guidance: float | None = None
 
     @property
     def given(self) -> bool:
@@ -51,6 +52,7 @@ class Run:
         begin: The call that it was planned anew from, or None.
         begun_at: The time of that call before.
         own_grid: Whether its times are not spaced like shares of the process, and nobody gave them by hand.
+        guidance: That the pipeline said it runs with, or None.
     """
 
     options: Options
@@ -61,6 +63,7 @@ class Run:
     begin: int | None = None
     begun_at: float | None = None
     own_grid: bool = False
+    guidance: float | None = None
 
 
 class Planner:
@@ -160,7 +163,7 @@ class Planner:
         method = self._method(request)
         if not request.given and method is None and self.options.learns and self.kind.default_grid is None:
             self.learned(self.options)  # who asks for it by name is told where there is none
-        options = followed(self.options, method, self.statistics)
+        options = followed(self._told(request.guidance), method, self.statistics)
         if method is not None:
             replace(options, recipe=None).check()  # its grid and solver are nobody's own
         if self.statistics is not None and self._fitting is not self.statistics:
@@ -177,11 +180,11 @@ class Planner:
                 "run. Use solver='multistep', 'ipndm', 'euler' or 'heun'."
             )
         own_grid = not request.given and (method is not None or self._has_learned(options))
-        return Run(options, recipe, plan, method, shift, own_grid=own_grid)
+        return Run(options, recipe, plan, method, shift, own_grid=own_grid, guidance=request.guidance)
 
     def again(self, run: Run, begin: int) -> Run | None:
         """A run anew, by the options, as one that begins at a later call; None to leave it as it is."""
-        options = self.options
+        options = self._told(run.guidance)
         recipe = self.recipe(options, run.shift)
         if recipe.solver.calls_per_step != run.recipe.solver.calls_per_step:
             return None  # it would not fit into the pipeline's list
@@ -197,7 +200,14 @@ class Planner:
         if len(plan) != len(run.plan):
             return None
         begun_at = run.plan.times[begin]
-        return Run(options, recipe, plan, None, run.shift, begin, begun_at, self._has_learned(options))
+        own_grid = self._has_learned(options)
+        return Run(options, recipe, plan, None, run.shift, begin, begun_at, own_grid, run.guidance)
+
+    def _told(self, guidance: float | None) -> Options:
+        """The options, with the guidance that the pipeline runs with where they say none."""
+        if guidance is None or self.options.guidance_scale is not None:
+            return self.options
+        return replace(self.options, guidance_scale=guidance)
 
     def _method(self, request: Request) -> Method | None:
         """The tried method that a run is to follow; of the learned grid alone where that is the class's own."""
@@ -206,7 +216,7 @@ class Planner:
         else:
             learned = None if self.statistics is not None and self._can_learn() else False
         steps = None if request.given else request.steps
-        return tried_method(self.options, self.follows, self.statistics, steps, learned)
+        return tried_method(self._told(request.guidance), self.follows, self.statistics, steps, learned)
 
     def levels(self, recipe: Recipe, options: Options, shift: float, request: Request) -> Array:
         """Noise levels of a run, from whichever of the three the caller gave; (N + 1,)."""

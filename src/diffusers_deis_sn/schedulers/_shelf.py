@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
 from threading import Lock
+from typing import Any
 from weakref import WeakValueDictionary
 
+from diffusers_deis_sn.errors import DeisSnError
+from diffusers_deis_sn.hub.source import find
+from diffusers_deis_sn.schedulers._contract import logger
+from diffusers_deis_sn.statistics.index import look_up
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 IN_MEMORY = "sha256:"
+AUTO = "auto"
+CHOOSING = ("subfolder", "revision", "force_download")  # beside a name, which file is meant and whether fetched anew
+NOT_AT_HAND = (
+    "This config had score statistics that are not at hand in this process (%s), so this is plain DEIS. Pass stats=, "
+    "or load the scheduler with `from_pretrained` from the folder they were saved in."
+)
+Found = tuple[ScoreStatistics | None, str | None]
 
 
 class Shelf:
@@ -47,3 +61,55 @@ class Shelf:
 
 
 SHELF = Shelf()
+
+
+def resolved(
+    source: ScoreStatistics | str | PathLike[str] | None,
+    check: Callable[[ScoreStatistics], None],
+    base_model: str | None,
+    index: str | PathLike[str] | None,
+    hub_options: Mapping[str, Any],
+) -> Found:
+    """Statistics and the name of where they are; arguments as for `set_stats`.
+
+    Args:
+        source: What the caller gave.
+        check: Raises for statistics that do not fit; asked of those that an index names, which are then left out.
+        base_model: The model, for "auto".
+        index: Where to look it up.
+        hub_options: For the Hub.
+    """
+    if source is None:
+        return None, None
+    if source == AUTO:
+        return _looked_up(base_model, index, hub_options, check)
+    if not isinstance(source, str | PathLike):
+        return ScoreStatistics.load(source), None
+    if isinstance(source, str):
+        # A name in use answers, unless something beside it says which file is meant, or to fetch it anew.
+        known = None if any(hub_options.get(one) for one in CHOOSING) else SHELF.get(source)
+        if known is not None:
+            return known, source
+        if source.startswith(IN_MEMORY):
+            logger.warning(NOT_AT_HAND, source)
+            return None, None
+    located = find(source, **hub_options)
+    return ScoreStatistics.load(located.path), located.name
+
+
+def _looked_up(
+    base_model: str | None,
+    index: str | PathLike[str] | None,
+    hub_options: Mapping[str, Any],
+    check: Callable[[ScoreStatistics], None],
+) -> Found:
+    """Statistics that an index names for a model, if they fit it, and where they are."""
+    found = look_up(base_model, index=index, **hub_options)
+    if found is None:
+        return None, None
+    try:
+        check(found.statistics)
+    except DeisSnError as error:
+        logger.warning("The index names statistics that do not fit here. %s Sampling as plain DEIS.", error)
+        return None, None
+    return found.statistics, found.source

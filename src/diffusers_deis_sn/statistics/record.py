@@ -31,7 +31,7 @@ from diffusers_deis_sn.errors import (
     StatisticsFormatError,
     StatisticsMismatchError,
 )
-from diffusers_deis_sn.hub.files import write_together
+from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.hub.source import destination, locate
 from diffusers_deis_sn.statistics import format as layout
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost

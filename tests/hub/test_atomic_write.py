@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from diffusers_deis_sn.hub.files import write_together
+from diffusers_deis_sn.hub.atomic_write import write_together
 
 
 def test_files_that_cannot_all_be_written_stay_as_they_were(tmp_path):

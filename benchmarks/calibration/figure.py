@@ -1,0 +1,135 @@
+"""Figure and table of `benchmarks.calibration.size`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+from diffusers_deis_sn.collect.trying import CALLS, MENU, TINY
+from diffusers_deis_sn.statistics.trials import Trials
+
+CHOSEN_ON = (1, 2, 3, 4, 6, 8)
+JUDGED_FROM = 8  # samples before that are those recipes are chosen on
+Found = dict[str, dict[str, list[dict[str, Any]]]]
+
+
+def size_ratios(found: Found) -> dict[tuple[str, int, int], dict[str, float]]:
+    """(scheduler, samples, steps) -> problem -> error over that of the largest measurement, geometric mean over calls.
+
+    `nan` where such a measurement gives the scheduler nothing to run with.
+    """
+    ratios: dict[tuple[str, int, int], dict[str, float]] = {}
+    for problem, rows in found.items():
+        largest = max((row["samples"] * row["steps"] for row in rows["sizes"]), default=0)
+        best = {(r["scheduler"], r["calls"]): r["error"] for r in rows["sizes"] if r["samples"] * r["steps"] == largest}
+        for key in {(r["scheduler"], r["samples"], r["steps"]) for r in rows["sizes"]}:
+            mine = [r for r in rows["sizes"] if (r["scheduler"], r["samples"], r["steps"]) == key]
+            logs = [
+                np.log(r["error"] / best[r["scheduler"], r["calls"]])
+                for r in mine
+                if (r["scheduler"], r["calls"]) in best
+            ]
+            ratios.setdefault(key, {})[problem] = float(np.exp(np.mean(logs))) if logs else float("nan")
+    return ratios
+
+
+def trials_of(rows: list[dict[str, Any]], samples: slice) -> Trials:
+    """The trials that some of the samples make."""
+    cell = {(row["recipe"], row["calls"]): row for row in rows[1:]}
+    numbers = sorted({row["recipe"] for row in rows[1:]})
+    fine = max(float(np.mean(rows[0]["bands"][samples])), TINY)
+    errors = np.array([[cell[i, n]["errors"][samples] for n in CALLS] for i in numbers])
+    grain = np.array([[np.mean(cell[i, n]["bands"][samples]) / fine for n in CALLS] for i in numbers])
+    means, roots = np.exp(np.log(errors).mean(2)), np.sqrt(np.square(errors).mean(2))
+    return Trials(tuple(MENU[i] for i in numbers), CALLS, means, roots, grain, errors.shape[2])
+
+
+def regrets(found: Found) -> dict[int, dict[str, float]]:
+    """Samples chosen on -> problem -> error of the choice over that of the recipe that is best on other samples."""
+    result: dict[int, dict[str, float]] = {}
+    for problem, rows in found.items():
+        judge = trials_of(rows["recipes"], slice(JUDGED_FROM, None))
+        for count in CHOSEN_ON:
+            choice = trials_of(rows["recipes"], slice(0, count))
+            logs = []
+            for j, n in enumerate(CALLS):
+                recipe = choice.best(n)
+                assert recipe is not None
+                at = judge.error[:, j]
+                logs.append(np.log(at[judge.recipes.index(recipe)] / at[judge.recipes.index(judge.best(n))]))
+            result.setdefault(count, {})[problem] = float(np.exp(np.mean(logs)))
+    return result
+
+
+def summary(values: dict[str, float]) -> tuple[float, float, str]:
+    """Geometric mean over problems, the largest, and whose it is."""
+    known = {name: value for name, value in values.items() if np.isfinite(value)}
+    worst = max(known, key=known.__getitem__)
+    return float(np.exp(np.mean(np.log(list(known.values()))))), known[worst], worst
+
+
+def table(found: Found) -> str:
+    """Both questions' answers."""
+    lines = [
+        "| measured | network calls a sample in all | DEIS-SN | its worst | ScoreOptimal | its worst |",
+        "|---|---|---|---|---|---|",
+    ]
+    ratios = size_ratios(found)
+    for samples, steps in sorted({key[1:] for key in ratios}, key=lambda size: size[0] * size[1]):
+        cells = [f"{samples} samples x {steps} steps", str(samples * (steps + 1))]
+        for scheduler in ("DEISSNScheduler", "ScoreOptimalScheduler"):
+            mean, worst, whose = summary(ratios[scheduler, samples, steps])
+            cells += [f"{mean:.3f}", f"{worst:.2f} ({whose})"]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "Error in 5, 8 and 10 calls over that with the largest measurement of the network, geometric mean over "
+        f"{len(found)} settings; recipes tried on eight samples throughout.",
+        "",
+        "| recipes tried on | calls of the trials | error over the best recipe's | worst |",
+        "|---|---|---|---|",
+    ]
+    for count, values in sorted(regrets(found).items()):
+        mean, worst, whose = summary(values)
+        calls = count * (len(MENU) * sum(CALLS) + 80 + 2 * CALLS[0])
+        lines.append(f"| {count} sample{'s' * (count > 1)} | {calls} | {mean:.3f} | {worst:.2f} ({whose}) |")
+    lines += ["", "On sixteen other samples, geometric mean over 4 to 20 calls and all settings."]
+    return "\n".join(lines)
+
+
+def draw(found: Found, path: Path) -> None:
+    """Error against calibration calls, a thin line for each setting."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), layout="constrained")
+    ratios, colours = size_ratios(found), {"DEISSNScheduler": "tab:blue", "ScoreOptimalScheduler": "tab:orange"}
+    sizes = sorted({key[1:] for key in ratios}, key=lambda size: size[0] * size[1])
+    for scheduler, colour in colours.items():
+        for problem in found:
+            points = [(s * (n + 1), ratios[scheduler, s, n].get(problem, np.nan)) for s, n in sizes]
+            left.plot(*zip(*points, strict=True), color=colour, alpha=0.18, lw=0.8)
+        means = [(s * (n + 1), summary(ratios[scheduler, s, n])[0]) for s, n in sizes]
+        left.plot(*zip(*means, strict=True), color=colour, marker="o", lw=2.2, label=scheduler)
+    left.set(
+        xscale="log",
+        xlabel="network calls of the measurement",
+        ylabel="error over that of the largest",
+        ylim=(0.7, 1.6),
+    )
+    left.axhline(1.0, color="0.6", lw=0.8)
+    left.legend(frameon=False)
+    by_count = regrets(found)
+    for problem in found:
+        right.plot(CHOSEN_ON, [by_count[k][problem] for k in CHOSEN_ON], color="tab:green", alpha=0.25, lw=0.8)
+    means = [summary(by_count[k])[0] for k in CHOSEN_ON]
+    right.plot(CHOSEN_ON, means, color="tab:green", marker="o", lw=2.2)
+    right.set(xlabel="samples that recipes are tried on", ylabel="error over that of the best recipe", ylim=(0.95, 1.6))
+    right.axhline(1.0, color="0.6", lw=0.8)
+    figure.suptitle(f"What a measurement needs, {len(found)} settings of the suite")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)

@@ -1,0 +1,158 @@
+"""Quality against calibration calls: how many samples, steps and trials a measurement needs, on every network.
+
+    python -m benchmarks.calibration.size                     # all problems of the suite; goes on where it stopped
+    python -m benchmarks.calibration.size --problems 'digits-*' --draw-only
+
+Two questions, each asked of the one while the other is at its largest:
+
+* measurements of S samples x N steps: the error of both schedulers in 5, 8 and 10 calls, over that with the largest;
+* recipes tried on K samples: the error, on sixteen other samples, of the recipe that K samples choose, over that of the
+  best of all recipes on those sixteen.
+
+Errors are geometric means over samples of the distance to a converged run, as in the suite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from torch import Tensor
+
+from benchmarks.calibration.figure import draw, table, trials_of
+from benchmarks.places import results
+from benchmarks.suite import reference
+from benchmarks.suite.problems import CALIBRATED_FROM, Problem, load, names
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics, calibrate
+from diffusers_deis_sn.collect.calls import plan_calls
+from diffusers_deis_sn.collect.trying import CALLS, FINE, FINE_CALLS, MENU, TINY, Trier, finest_band
+from diffusers_deis_sn.errors import DeisSnError
+from diffusers_deis_sn.statistics.trials import Trials
+
+HERE = Path(__file__).resolve().parent
+SIZES = ((2, 10), (4, 20), (8, 20), (8, 50), (16, 50), (16, 100), (64, 200))
+SLOW, SLOW_SIZES = ("emoji-flow*", "tiny-flow*", "emoji-edm"), SIZES[:-1]  # hours otherwise
+CHOOSING, JUDGING = 8, 16  # samples that recipes are chosen on, the first of them, and that the choice is judged on
+STEPS = (5, 8, 10)
+SAMPLES, SEED = 16, 1
+
+
+def measured(problem: Problem, samples: int, steps: int) -> ScoreStatistics:
+    """Statistics of so many samples and steps, without trials."""
+    options: dict[str, Any] = {"prompts": problem.prompts(samples, CALIBRATED_FROM)} if has_prompts(problem) else {}
+    return calibrate(
+        problem.pipe,
+        num_samples=samples,
+        num_inference_steps=steps,
+        batch_size=16,
+        seed=CALIBRATED_FROM,
+        trials=0,
+        progress=False,
+        guidance_scale=problem.guidance,
+        **options,
+    )
+
+
+def has_prompts(problem: Problem) -> bool:
+    """Whether its pipeline draws from texts."""
+    return hasattr(problem, "prompts")
+
+
+def distance(end: Tensor, other: Tensor) -> float:
+    """Geometric mean over samples of the RMS distance."""
+    return float((end - other).flatten(1).double().square().mean(1).log().mean().mul(0.5).exp())
+
+
+def sizes(problem: Problem, trials: Trials | None, folder: Path) -> Iterator[dict[str, Any]]:
+    """Rows of the first question."""
+    there = reference.kept(problem, SAMPLES, SEED, folder)
+    slow = any(fnmatch(problem.name, pattern) for pattern in SLOW)
+    for samples, steps in SLOW_SIZES if slow else SIZES:
+        started = time.perf_counter()
+        record = measured(problem, samples, steps).with_trials(trials)
+        seconds = time.perf_counter() - started
+        for kind in (DEISSNScheduler, ScoreOptimalScheduler):
+            for n in STEPS:
+                try:
+                    end = problem.end(kind.from_config(problem.config, stats=record), n, SAMPLES, SEED)
+                except DeisSnError:
+                    continue
+                error = distance(end, there.end)
+                row = {"samples": samples, "steps": steps, "scheduler": kind.__name__, "calls": n, "error": error}
+                yield row | {"seconds": round(seconds, 2)}
+
+
+def recipes(problem: Problem, record: ScoreStatistics) -> Iterator[dict[str, Any]]:
+    """Rows of the second question: error and energy of the finest band of each sample, recipe and number of calls."""
+    prompts = problem.prompts(CHOOSING + JUDGING, CALIBRATED_FROM) if has_prompts(problem) else None
+    calls = plan_calls(problem.pipe, prompts, 10, CALIBRATED_FROM, {"guidance_scale": problem.guidance})
+    trier = Trier(problem.pipe, problem.config, record, calls, CHOOSING + JUDGING, 24, lambda _: None)
+    fine = trier.ends(FINE, FINE_CALLS)
+    yield {"recipe": "fine", "bands": bands(fine)}
+    for number, recipe in enumerate(MENU):
+        for n in CALLS:
+            try:
+                end = trier.ends(recipe, n)
+            except DeisSnError:
+                break
+            each = (end - fine).flatten(1).double().square().mean(1).clamp_min(TINY).sqrt()
+            yield {"recipe": number, "calls": n, "errors": each.tolist(), "bands": bands(end)}
+
+
+def bands(ends: Tensor) -> list[float]:
+    """Energy of the finest band of each sample; ones where there is none."""
+    return [1.0 if (band := finest_band(one[None])) is None else band for one in ends]
+
+
+def run(name: str, folder: Path, references: Path) -> None:
+    """Both questions of a problem, kept in a file."""
+    path = folder / f"{name}.json"
+    if path.exists():
+        return
+    started, problem = time.perf_counter(), load(name)
+    if hasattr(problem.pipe, "set_progress_bar_config"):
+        problem.pipe.set_progress_bar_config(disable=True)
+    record = measured(problem, 16, 100)
+    before = problem.pipe.scheduler
+    try:
+        tried = list(recipes(problem, record))
+    finally:
+        problem.pipe.scheduler = before
+    found = {"recipes": tried, "sizes": list(sizes(problem, trials_of(tried, slice(0, CHOOSING)), references))}
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found) + "\n")
+    print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--problems", nargs="+", default=["*"], metavar="PATTERN")
+    parser.add_argument("--draw-only", action="store_true")
+    parser.add_argument("--runs", type=Path, default=HERE.parent.parent / "runs/calibration")
+    parser.add_argument("--references", type=Path, default=HERE.parent.parent / "runs/suite/references")
+    parser.add_argument("--output", type=Path, default=results("calibration"))
+    arguments = parser.parse_args()
+    logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
+    diffusers.utils.logging.set_verbosity_error()
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    for name in [] if arguments.draw_only else names():
+        if any(fnmatch(name, pattern) for pattern in arguments.problems):
+            run(name, arguments.runs, arguments.references)
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(arguments.runs.glob("*.json"))}
+    draw(found, arguments.output / "size.png")
+    (arguments.output / "size.md").write_text(table(found) + "\n")
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()

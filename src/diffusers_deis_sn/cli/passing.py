@@ -1,0 +1,100 @@
+"""Arguments of the pipeline on the command line, and messages of the library in the command line's own words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from diffusers_deis_sn.errors import CalibrationError
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+FLAGS = {"num_inference_steps": "--steps", "costs": "--cost", "loras": "--lora", "place": "MODEL"}
+"""Arguments of Python that the command line has under another name than its own with dashes."""
+
+
+def pipeline_arguments(given: Sequence[str]) -> dict[str, Any]:
+    """The arguments that stand as NAME=VALUE; one that comes again becomes a list, for sample after sample.
+
+    A value is what it is in JSON (3, 0.5, true, null, [1, 2], "3"), the path of a picture that is there, or a text.
+
+    Raises:
+        CalibrationError: Something else than NAME=VALUE.
+    """
+    found: dict[str, list[Any]] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not sign or not name.isidentifier():
+            raise CalibrationError(f"--arg must be NAME=VALUE, got {text!r}. Write it like --arg class_labels=3.")
+        found.setdefault(name, []).append(_value(name, value))
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
+def opened(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with the pictures that paths among them name.
+
+    Raises:
+        CalibrationError: A picture that cannot be read.
+    """
+    return {
+        name: [_opened(one) for one in value] if isinstance(value, list) else _opened(value)
+        for name, value in arguments.items()
+    }
+
+
+@contextmanager
+def naming_flags(names: Sequence[str]) -> Iterator[None]:
+    """Errors of a calibration inside say the flags of the command line where Python has arguments.
+
+    Args:
+        names: The arguments of the command as Python knows them, with underscores.
+    """
+    try:
+        yield
+    except CalibrationError as error:
+        raise type(error)(flagged(str(error), names)) from error
+
+
+def flagged(message: str, names: Sequence[str]) -> str:
+    """The message with `name` or `name=` as a flag; `name=` that the command lacks is one for the pipeline, --arg."""
+
+    def flag(found: re.Match[str]) -> str:
+        name, sign = found.groups()
+        if name in FLAGS:
+            return FLAGS[name]
+        if name in names:
+            return f"--{name.replace('_', '-')}"
+        return f"--arg {name}=..." if sign else found[0]
+
+    return re.sub(r"`(\w+)(=?)`", flag, message)
+
+
+def _value(name: str, text: str) -> Any:
+    path = Path(text)
+    if path.suffix.lower() in PICTURES:
+        if not path.is_file():
+            raise CalibrationError(f"--arg {name} is the picture {text!r}, which is not there. Correct the path.")
+        return path
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except ValueError:
+        return text
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(text)  # NaN and Infinity are no JSON, so they are texts
+
+
+def _opened(value: Any) -> Any:
+    if not isinstance(value, Path):
+        return value
+    from PIL import Image
+
+    try:
+        with Image.open(value) as picture:
+            return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+    except OSError as error:
+        raise CalibrationError(f"The picture {str(value)!r} cannot be read: {error}. Give another.") from error

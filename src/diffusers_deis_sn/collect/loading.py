@@ -1,0 +1,334 @@
+"""What to load, and how: a folder, a Hub name or a single file as a pipeline, in the precision that is asked for."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from diffusers_deis_sn.errors import CalibrationError
+
+PRECISIONS = ("float32", "float16", "bfloat16")
+OFFLOADS = ("model", "sequential")
+CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+_INDEX = "model_index.json"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_URL = re.compile(r"https?://")
+_LORA = re.compile(r"lora[._](up|down|A|B)\b")
+_MISSING = re.compile(r"^(\w+) = \w+\.from_pretrained\(", re.MULTILINE)
+_MEASURED = ("unet", "transformer")  # what a file is shared for
+_NETWORKS = (*_MEASURED, "vae", "encoder")
+DTYPE_SINCE = (0, 40)  # Diffusers before takes `torch_dtype` alone, and drops `dtype` without a word
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA and how much of it: a file, a folder or a Hub name.
+
+    Raises:
+        CalibrationError: A weight that is no number, a file that is not there, or no PEFT, which Diffusers needs.
+    """
+
+    place: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.weight, bool) or not math.isfinite(self.weight):
+            raise CalibrationError(
+                f"The weight of the LoRA {self.place!r} must be a finite number, got {self.weight!r}."
+            )
+        if not Path(self.place).exists() and not _HUB_NAME.fullmatch(self.place):
+            raise CalibrationError(
+                f"`loras` has {self.place!r}, which is no file, folder or Hub name. Correct the path."
+            )
+        if not _installed("peft"):
+            raise CalibrationError("`loras` needs the package peft, which is not installed: pip install peft.")
+
+    @classmethod
+    def of(cls, text: str) -> Lora:
+        """A LoRA as the command line has it, PLACE or PLACE:WEIGHT."""
+        place, colon, weight = text.rpartition(":")
+        try:
+            return cls(place, float(weight)) if colon and not Path(text).exists() else cls(text)
+        except ValueError as error:
+            if isinstance(error, CalibrationError):
+                raise
+            return cls(text)  # a colon of the path
+
+
+@dataclass(frozen=True)
+class Loading:
+    """Everything that says which pipeline is meant; `load()` loads it. Nothing is imported to check it.
+
+    Args:
+        place: Folder of a pipeline, its name on the Hub, or one file (.safetensors, .ckpt) with all networks.
+        revision: Commit, branch or tag of a Hub model.
+        variant: Such as fp16, of files like diffusion_pytorch_model.fp16.safetensors.
+        dtype: Precision in which the networks are loaded, so that they never take more memory than that.
+        device: Such as cuda or cpu; None for cuda where there is one.
+        offload: None, "model" or "sequential": what is not at work waits in the memory of the CPU.
+        loras: LoRAs, all in use at once.
+        vae: Folder, Hub name or file of another autoencoder.
+        config: For a single file: folder or Hub name of a pipeline of the same family, for class, configs, tokenizers,
+            and the networks that the file lacks. By default Diffusers takes those of the family's first model from the
+            Hub.
+
+    Raises:
+        CalibrationError: What cannot be loaded, as far as that can be known without loading.
+    """
+
+    place: str
+    revision: str | None = None
+    variant: str | None = None
+    dtype: str = "float32"
+    device: str | None = None
+    offload: str | None = None
+    loras: tuple[Lora, ...] = ()
+    vae: str | None = None
+    config: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in (("dtype", PRECISIONS), ("offload", (None, *OFFLOADS))):
+            if getattr(self, name) not in known:
+                raise CalibrationError(f"`{name}` must be one of {known}, got {getattr(self, name)!r}.")
+        if self.offload is not None and self.device is not None and self.device.startswith("cpu"):
+            raise _no_offload(self.offload)
+        if self.offload is not None and not _installed("accelerate"):
+            raise CalibrationError("`offload` needs the package accelerate, which is not installed.")
+        _check_place(self.place)
+        for name, place in (("vae", self.vae), ("config", self.config)):
+            if place is not None and not Path(place).exists() and not _HUB_NAME.fullmatch(place):
+                raise CalibrationError(f"`{name}` is {place!r}, which is not there. Correct the path.")
+        self._check_single()
+
+    @property
+    def single(self) -> bool:
+        """Whether all networks are in one file."""
+        return bool(_URL.match(self.place)) or Path(self.place).is_file()
+
+    @property
+    def name(self) -> str | None:
+        """What to call the model in a record; None where the pipeline knows it."""
+        return Path(self.place).stem if self.single else None
+
+    def _check_single(self) -> None:
+        if not self.single:
+            if self.config is not None:
+                raise CalibrationError(f"`config` is for single files, and {self.place!r} is none. Leave it out.")
+            return
+        if self.variant is not None:
+            raise CalibrationError("`variant` is for folders and Hub names: give the single file that is meant.")
+        if self.revision is not None and not _URL.match(self.place):
+            raise CalibrationError("`revision` is for Hub models, and a file has none. Leave it out.")
+        if self.config is not None and Path(self.config).exists() and not (Path(self.config) / _INDEX).is_file():
+            raise CalibrationError(f"`config` must be the folder of a pipeline, and {self.config!r} has no {_INDEX}.")
+
+    def load(self) -> Any:
+        """The pipeline on its device.
+
+        Raises:
+            CalibrationError: It cannot be loaded, or what is asked for does not go with it.
+        """
+        device = self._device()
+        try:
+            pipe = self._from_file() if self.single else self._from_pretrained()
+        except CalibrationError:
+            raise
+        except Exception as error:  # loaders raise whatever they meet, of files that other people made
+            raise CalibrationError(f"The pipeline {self.place!r} cannot be loaded: {_said(error)}") from error
+        try:
+            self._add_loras(pipe)
+            self._put(pipe, device)
+        except (OSError, ValueError, RuntimeError, AssertionError, KeyError, ImportError) as error:
+            if isinstance(error, CalibrationError):
+                raise
+            raise CalibrationError(f"The pipeline {self.place!r} cannot be set up: {_said(error)}") from error
+        return pipe
+
+    def _device(self) -> str:
+        import torch
+
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if self.offload is not None and device.startswith("cpu"):
+            raise _no_offload(self.offload)
+        return device
+
+    def _from_pretrained(self) -> Any:
+        from diffusers import DiffusionPipeline
+
+        return DiffusionPipeline.from_pretrained(
+            self.place, revision=self.revision, variant=self.variant, **self._precision(), **self._other_vae()
+        )
+
+    def _from_file(self) -> Any:
+        import diffusers
+
+        config = self.config or self._family()
+        try:
+            index = diffusers.DiffusionPipeline.load_config(config)
+        except OSError as error:
+            raise CalibrationError(
+                f"The file {self.place!r} holds weights only. The classes, configs and tokenizers of its family are "
+                f"those of {config!r} on the Hub, which cannot be had ({_said(error).rstrip('.')}). Give `config`, the "
+                "folder of a pipeline of the same family."
+            ) from error
+        kind: Any = getattr(diffusers, index["_class_name"], None)
+        if not hasattr(kind, "from_single_file"):
+            raise CalibrationError(
+                f"{index['_class_name']} of {config!r} cannot be loaded from a single file by Diffusers. Use a folder "
+                "or a Hub name."
+            )
+        options = {"config": config, "revision": self.revision, **self._precision(), **self._other_vae()}
+        while True:
+            try:
+                return kind.from_single_file(self.place, **options)
+            except Exception as error:
+                name = _missing(error)
+                if name is None or name in options:
+                    raise
+                options[name] = self._of_config(config, index, name)
+
+    def _of_config(self, config: str, index: Mapping[str, Any], name: str) -> Any:
+        """A network that the file lacks, from the pipeline that gives the configs."""
+        from diffusers import DiffusionPipeline
+
+        if name.startswith(_MEASURED):
+            raise CalibrationError(
+                f"The file {self.place!r} has no network {name!r} as {config!r} has it, so it is none of that family. "
+                "Give `config`, the folder of a pipeline of its own family, or another file."
+            )
+        others = {key: None for key in index if any(part in key for part in _NETWORKS) and key != name}
+        try:
+            return getattr(DiffusionPipeline.from_pretrained(config, **others, **self._precision()), name)
+        except Exception as error:
+            raise CalibrationError(
+                f"The file {self.place!r} lacks the network {name!r}, and so does {config!r}. Give `config`, the "
+                f"folder of a whole pipeline of the same family. {_said(error)}"
+            ) from error
+
+    def _family(self) -> str:
+        """The Hub name of the first model whose weights have the same names and shapes, as Diffusers has them."""
+        from diffusers.loaders.single_file_utils import fetch_diffusers_config, load_single_file_checkpoint
+
+        return str(fetch_diffusers_config(load_single_file_checkpoint(self.place))["pretrained_model_name_or_path"])
+
+    def _precision(self) -> dict[str, Any]:
+        """The argument for the precision at load."""
+        import torch
+        from diffusers import __version__
+
+        version = tuple(int(number) for number in __version__.split(".")[:2])
+        return {"dtype" if version >= DTYPE_SINCE else "torch_dtype": getattr(torch, self.dtype)}
+
+    def _other_vae(self) -> dict[str, Any]:
+        """Another autoencoder as an argument of the pipeline's loading, or none."""
+        if self.vae is None:
+            return {}
+        from diffusers import AutoencoderKL, AutoModel
+
+        options = self._precision()
+        if Path(self.vae).is_file():
+            whole = self.config or (self.place if not self.single else None)
+            if whole is not None:  # whose own autoencoder has the same sizes; that of the first of the family otherwise
+                options |= {"config": whole, "subfolder": "vae"}
+            return {"vae": AutoencoderKL.from_single_file(self.vae, **options)}
+        if (Path(self.vae) / "vae").is_dir():
+            options["subfolder"] = "vae"
+        return {"vae": AutoModel.from_pretrained(self.vae, **options)}
+
+    def _add_loras(self, pipe: Any) -> None:
+        if not self.loras:
+            return
+        if not hasattr(pipe, "load_lora_weights"):
+            raise CalibrationError(f"{type(pipe).__name__} takes no LoRA. Leave `loras` out.")
+        weights: Mapping[str, float] = {f"lora_{i}": one.weight for i, one in enumerate(self.loras)}
+        for name, one in zip(weights, self.loras, strict=True):
+            path = Path(one.place)
+            # With the name of the file Diffusers need not look for it, which it does on the Hub.
+            where = (str(path.parent), {"weight_name": path.name}) if path.is_file() else (one.place, {})
+            pipe.load_lora_weights(where[0], adapter_name=name, **where[1])
+        pipe.set_adapters(list(weights), list(weights.values()))
+
+    def _put(self, pipe: Any, device: str) -> None:
+        """Move it to the device, part by part while it runs where it is to be offloaded."""
+        if self.offload is None:
+            pipe.to(device)
+        elif self.offload == "model":
+            pipe.enable_model_cpu_offload(device=device)
+        else:
+            pipe.enable_sequential_cpu_offload(device=device)
+
+
+def _check_place(place: str) -> None:
+    """Raise CalibrationError for what is neither there nor a name on the Hub, or there and no pipeline."""
+    path = Path(place)
+    if _URL.match(place):
+        if not re.match(r"https?://(huggingface\.co|hf\.co)/", place):
+            raise CalibrationError(f"The address {place!r} is not on the Hub. Download the file, and give its path.")
+        return
+    if path.is_dir():
+        if not (path / _INDEX).is_file():
+            files = sorted(one.name for one in path.iterdir() if one.suffix in CHECKPOINTS[:2])
+            hint = f" For a single file give its path, such as {str(path / files[0])!r}." if files else ""
+            raise CalibrationError(f"The folder {place!r} is no Diffusers pipeline: it has no {_INDEX}.{hint}")
+    elif path.is_file():
+        _check_file(path)
+    elif path.suffix in CHECKPOINTS or not _HUB_NAME.fullmatch(place):
+        raise CalibrationError(
+            f"The pipeline {place!r} cannot be loaded: there is no such file or folder, and a Hub name is user/name."
+        )
+
+
+def _check_file(path: Path) -> None:
+    if path.suffix not in CHECKPOINTS:
+        raise CalibrationError(
+            f"The file {str(path)!r} is no checkpoint, which ends in one of {', '.join(CHECKPOINTS)}. Give one, a "
+            "folder or a Hub name."
+        )
+    if path.suffix != ".safetensors":
+        return
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            names = list(file.keys())
+    except SafetensorError as error:
+        raise CalibrationError(
+            f"The file {str(path)!r} is not whole, or no safetensors ({_said(error)}). Download it again."
+        ) from error
+    if any(_LORA.search(name) for name in names):
+        raise CalibrationError(
+            f"The file {str(path)!r} is a LoRA, which is no model by itself. Give the model, and this as `loras`."
+        )
+    if path.name.startswith("diffusion_pytorch_model"):
+        raise CalibrationError(
+            f"The file {str(path)!r} is one network of a pipeline. Give the folder of the whole, with its {_INDEX}."
+        )
+
+
+def _missing(error: Exception) -> str | None:
+    """The name of the network that a single file lacks, where that is what Diffusers complains of."""
+    found = _MISSING.search(str(error)) if type(error).__name__ == "SingleFileComponentError" else None
+    return found[1] if found else None
+
+
+def _no_offload(offload: str) -> CalibrationError:
+    return CalibrationError(
+        f"`offload` is {offload!r}, and the device is the CPU, from which there is nothing to offload. Leave it out."
+    )
+
+
+def _installed(package: str) -> bool:
+    return find_spec(package) is not None
+
+
+def _said(error: Exception) -> str:
+    """What an error says, in one line, and its class where that says more."""
+    text = " ".join(str(error).split())
+    named = isinstance(error, OSError | ValueError | RuntimeError)
+    text = text if named and text else f"{type(error).__name__}: {text}"
+    return text if text.endswith(".") else f"{text}."

@@ -1,0 +1,145 @@
+"""The guidance that a pipeline runs with: read when a run begins and in each step, and what is made of it."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import logging
+import pickle
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.exact.flows import SD_BETAS
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from diffusers_deis_sn.core.vp import vp_schedule
+from diffusers_deis_sn.schedulers._factors import GAIN, LEAST_GUIDANCE, TRUSTED
+from diffusers_deis_sn.schedulers._guidance import NONE, PipelineGuidance
+from diffusers_deis_sn.statistics.trials import Method, Trials
+from records import costed_record
+from tiny_pipelines import BUILDERS
+
+OURS = [DEISSNScheduler, ScoreOptimalScheduler]
+MEASURED_AT = 3.0
+STATS = costed_record(vp_schedule(**SD_BETAS)).with_origin(guidance_scale=MEASURED_AT)
+RECIPES = (Method("noise", 1, 0, None, "power_t", 1.5), Method("noise", 1, 0, None, "learned"))
+TRIED = STATS.with_trials(Trials(RECIPES, (6,), [[0.1], [0.1]], [[0.1], [0.1]], [[1.0], [1.0]], 2))
+
+
+class Pipe(SimpleNamespace):
+    """Just enough of a pipeline, which a plain namespace is not: it can be referred to weakly."""
+
+    scheduler: Any = None
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(config={}, scheduler=DEISSNScheduler(**SD_BETAS), **attributes)
+
+
+def limit(scheduler: Any) -> float:
+    """Of the corrections of the present run."""
+    return scheduler.recipe.solver.corrector.gain
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"guidance_scale": 7.5}, 7.5),
+        ({"guidance_scale": 5}, 5.0),
+        ({"guidance_scale": 0.0}, NONE),
+        ({"guidance_scale": 7.5, "do_classifier_free_guidance": False}, NONE),
+        ({"guidance_scale": torch.tensor([[1.0, 2.5, 2.0]])}, 2.5),  # a scale for each frame
+        ({"guidance_scale": 3.5, "transformer": SimpleNamespace(config=SimpleNamespace(guidance_embeds=True))}, NONE),
+        ({"guidance_scale": 8.0, "unet": SimpleNamespace(config=SimpleNamespace(time_cond_proj_dim=256))}, NONE),
+        ({"guidance_scale": None}, None),
+        ({"guidance_scale": True}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_what_multiplies_the_difference_of_outputs_is_read(attributes, expected):
+    pipe = Pipe(**attributes)
+    assert PipelineGuidance(pipe).read() == expected
+
+
+def test_before_the_first_call_nothing_is_known_and_afterwards_what_it_was():
+    pipe, arguments = BUILDERS["sd"]()
+    scheduler = DEISSNScheduler.for_pipeline(pipe, stats=False)
+    guidance = PipelineGuidance(pipe)
+    assert guidance.read() is None
+    pipe.scheduler = scheduler
+    pipe(**arguments | {"num_inference_steps": 2, "guidance_scale": 4.0, "output_type": "latent"})
+    assert guidance.read() == 4.0 and scheduler._run.guidance == 4.0
+
+
+@pytest.mark.parametrize("ours", OURS)
+def test_corrections_are_limited_by_the_guidance_of_the_run(ours):
+    pipe = Pipe(guidance_scale=6.0)
+    scheduler = ours.for_pipeline(pipe, stats=STATS, recipe="fixed")
+    for guidance in (6.0, 12.0, 1.0):
+        pipe.guidance_scale = guidance
+        scheduler.set_timesteps(6)
+        assert limit(scheduler) == pytest.approx(GAIN / max(LEAST_GUIDANCE, guidance))
+
+
+@pytest.mark.parametrize("ours", OURS)
+def test_what_was_tried_is_followed_near_its_guidance_only(ours):
+    pipe = Pipe(guidance_scale=MEASURED_AT)
+    scheduler = ours.for_pipeline(pipe, stats=TRIED)
+    for guidance, followed in ((MEASURED_AT, True), (1.0, True), (1.01 * TRUSTED * MEASURED_AT, False)):
+        pipe.guidance_scale = guidance
+        scheduler.set_timesteps(6)
+        assert (scheduler.method is not None) == followed
+
+
+def test_an_option_that_says_the_guidance_wins_and_is_told_where_it_is_wrong(caplog):
+    pipe = Pipe(guidance_scale=3.0)
+    scheduler = DEISSNScheduler.for_pipeline(pipe, stats=STATS, recipe="fixed", guidance_scale=2.5)
+    with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
+        for _ in range(2):
+            scheduler.set_timesteps(6)
+    assert limit(scheduler) == pytest.approx(GAIN / 2.5)
+    assert sum("guidance_scale=2.5" in text and "3" in text for text in caplog.messages) == 1
+
+
+@pytest.mark.parametrize("ours", OURS)
+def test_statistics_of_less_guidance_are_told_once(ours, caplog):
+    pipe = Pipe(guidance_scale=7.5)
+    scheduler = ours.for_pipeline(pipe, stats=TRIED)
+    with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
+        for steps in (6, 8):
+            scheduler.set_timesteps(steps)
+    told = [text for text in caplog.messages if "measured at guidance 3" in text]
+    assert len(told) == 1 and "7.5" in told[0] and "deis-sn calibrate --guidance-scale 7.5" in told[0]
+
+
+def test_where_a_callback_switches_guidance_off_the_run_starts_up_afresh():
+    """From there on it is that of a scheduler which begins at this step with the same sample."""
+    pipe = Pipe(guidance_scale=3.0)
+    scheduler = DEISSNScheduler.for_pipeline(pipe, stats=STATS, recipe="fixed", solver_order=3)
+    fresh = DEISSNScheduler.from_config(scheduler.config)
+    for one in (scheduler, fresh):
+        one.set_timesteps(8)
+    x = torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for t in scheduler.timesteps[:4]:
+        x = scheduler.step(torch.sin(x), t, x).prev_sample
+    pipe.guidance_scale = 0.0
+    fresh.set_begin_index(4)
+    y = x
+    for t in scheduler.timesteps[4:]:
+        x = scheduler.step(torch.cos(x), t, x).prev_sample
+        y = fresh.step(torch.cos(y), t, y).prev_sample
+    assert torch.equal(x, y)
+
+
+def test_a_copy_is_for_another_pipeline_and_a_pipeline_may_go_away():
+    pipe = Pipe(guidance_scale=12.0)
+    scheduler = DEISSNScheduler.for_pipeline(pipe, stats=STATS, recipe="fixed")
+    for other in (copy.copy(scheduler), copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler))):
+        other.set_timesteps(6)
+        assert limit(other) == pytest.approx(GAIN / MEASURED_AT)
+    del pipe
+    gc.collect()
+    scheduler.set_timesteps(6)
+    assert limit(scheduler) == pytest.approx(GAIN / MEASURED_AT)

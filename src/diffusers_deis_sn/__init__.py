@@ -18,6 +18,8 @@ from diffusers_deis_sn import _pipelines
 from diffusers_deis_sn._version import __version__
 from diffusers_deis_sn.errors import (
     CalibrationError,
+    CalibrationInterruptedError,
+    CheckpointError,
     CoefficientError,
     ConfigurationError,
     DeisSnError,
@@ -83,6 +85,8 @@ _pipelines.announce()
 
 __all__ = [
     "CalibrationError",
+    "CalibrationInterruptedError",
+    "CheckpointError",
     "CoefficientError",
     "ConfigurationError",
     "Corrector",

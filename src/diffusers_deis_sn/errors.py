@@ -74,3 +74,11 @@ class PublishError(DeisSnError, OSError):
 
 class CalibrationError(DeisSnError, ValueError):
     """A measurement that cannot be made: no samples, a pipeline that never called its scheduler, ..."""
+
+
+class CheckpointError(CalibrationError):
+    """A checkpoint that cannot be written or read, or that belongs to another measurement."""
+
+
+class CalibrationInterruptedError(CalibrationError):
+    """A measurement that was stopped by Ctrl-C or SIGTERM after a whole batch, and can be taken up again."""

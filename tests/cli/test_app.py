@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from single_files import save_single_file
 from tiny_pipelines import BUILDERS
 
 FILE = "score_statistics.safetensors"
+CHECKPOINT = ".score_statistics.checkpoint.safetensors"
 QUICK = ("--num-samples", "3", "--batch-size", "2", "--steps", "3", "--trials", "0", "--device", "cpu")
 
 
@@ -93,8 +96,8 @@ def test_recipes_are_tried_unless_that_is_declined(run, models, tmp_path, monkey
         return gaussian_record()
 
     monkeypatch.setattr("diffusers_deis_sn.collect.run.calibrate", measure)
-    for options in ((), ("--trials", "0"), ("--trials", "3")):
-        assert run("calibrate", models / "ddpm", "--device", "cpu", "-o", tmp_path / "out", *options)[0] == 0
+    for place, options in enumerate(((), ("--trials", "0"), ("--trials", "3"))):
+        assert run("calibrate", models / "ddpm", "--device", "cpu", "-o", tmp_path / f"{place}", *options)[0] == 0
     assert asked == [8, 0, 3]
 
 
@@ -149,7 +152,9 @@ def test_calibrate_takes_labels_and_pictures_in_turn(run, models, tmp_path):
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, MemoryError])
-def test_an_interrupted_calibration_leaves_no_file(run, models, tmp_path, monkeypatch, interruption):
+def test_an_interrupted_calibration_leaves_the_file_before_and_its_checkpoint(
+    run, models, tmp_path, monkeypatch, interruption
+):
     from diffusers_deis_sn.collect.recorder import RecordingScheduler
 
     steps = []
@@ -163,15 +168,133 @@ def test_an_interrupted_calibration_leaves_no_file(run, models, tmp_path, monkey
     original = RecordingScheduler.step
     monkeypatch.setattr(RecordingScheduler, "step", step)
     old = tiny_record().save(tmp_path / "out").read_bytes()
-    arguments = ("calibrate", models / "ddpm", *QUICK, "-o", tmp_path / "out")
+    arguments = ("calibrate", models / "ddpm", *QUICK, "-o", tmp_path / "out", "--force")
     if interruption is KeyboardInterrupt:
         assert run(*arguments)[0] != 0
     else:
         with pytest.raises(MemoryError):
             main([str(one) for one in arguments])
-    assert len(steps) == 5
-    assert [entry.name for entry in (tmp_path / "out").iterdir()] == [FILE]
+    assert len(steps) == 5  # the first of the second batch
+    assert {entry.name for entry in (tmp_path / "out").iterdir()} == {FILE, CHECKPOINT}
     assert (tmp_path / "out" / FILE).read_bytes() == old
+
+
+def interrupted_in_the_second_batch(run, monkeypatch, *arguments):
+    """Run a calibration that gets Ctrl-C in its fifth step."""
+    from diffusers_deis_sn.collect.recorder import RecordingScheduler
+
+    steps, original = [], RecordingScheduler.step
+
+    def step(self, *positional, **named):
+        steps.append(1)
+        if len(steps) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, *positional, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordingScheduler, "step", step)
+        return run(*arguments)
+
+
+@pytest.mark.parametrize("output", ["out", "mine.safetensors"])
+def test_ctrl_c_finishes_the_batch_and_resume_gives_the_file_of_an_uninterrupted_run(
+    run, models, tmp_path, monkeypatch, output
+):
+    options = ("calibrate", models / "ddpm", *QUICK, "--num-samples", "5", "-o")
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / f".{FILE}.ab12.tmp").write_bytes(b"half")  # of a process that was killed while it wrote
+    assert run(*options, tmp_path / "whole")[0] == 0
+    assert [one.name for one in (tmp_path / "whole").iterdir()] == [FILE]
+    code, text, error = interrupted_in_the_second_batch(run, monkeypatch, *options, tmp_path / output)
+    assert (code, text) == (130, "")
+    assert_one_line(error.splitlines(keepends=True)[-1], "SIGINT after 4 of 5 samples", "--resume")
+    assert [one.name.startswith(".") for one in tmp_path.rglob("*checkpoint*")] == [True]
+    # Neither the same command again nor another measurement does away with what was measured.
+    for wrong, told in (((), "--resume"), (("--resume", "--seed", "9"), "seed was 0, now 9")):
+        code, _, error = run(*options, tmp_path / output, *wrong)
+        assert code == 2
+        assert_one_line(error.splitlines(keepends=True)[-1], "checkpoint", told)
+    code, text, _ = run(*options, tmp_path / output, "--resume")
+    assert code == 0 and "5 samples" in text
+    whole, resumed = (ScoreStatistics.load(tmp_path / place) for place in ("whole", output))
+    assert resumed.to_bytes() == whole.to_bytes()
+    assert not list(tmp_path.rglob("*checkpoint*"))
+
+
+def test_force_begins_anew_and_replaces_a_measurement(run, models, tmp_path, monkeypatch):
+    options = ("calibrate", models / "ddpm", *QUICK, "-o", tmp_path / "out")
+    assert interrupted_in_the_second_batch(run, monkeypatch, *options, "--num-samples", "7")[0] == 130
+    assert run(*options, "--force", "--seed", "4")[0] == 0
+    first = (tmp_path / "out" / FILE).read_bytes()
+    for more in ((), ("--resume",)):
+        code, text, error = run(*options, *more)
+        assert (code, text) == (2, "")
+        assert_one_line(error, FILE, "holds a measurement already", "--force")
+    assert (tmp_path / "out" / FILE).read_bytes() == first
+    assert run(*options, "--force", "--seed", "5")[0] == 0
+    assert ScoreStatistics.load(tmp_path / "out").origin.seed == 5
+
+
+def test_resume_without_anything_to_go_on_from_begins(run, models, tmp_path):
+    assert run("calibrate", models / "ddpm", *QUICK, "-o", tmp_path / "out", "--resume")[0] == 0
+
+
+def test_a_file_that_cannot_be_written_in_the_end_costs_nothing(run, models, tmp_path, monkeypatch):
+    from diffusers_deis_sn.collect.recorder import RecordingScheduler
+
+    options = ("calibrate", models / "ddpm", *QUICK, "-o", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(ScoreStatistics, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        code, _, error = run(*options)
+    assert code == 2 and "No space left" in error
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordingScheduler, "step", lambda *_, **__: pytest.fail("measured again"))
+        assert run(*options, "--resume")[0] == 0
+    assert ScoreStatistics.load(tmp_path / "out").most_samples == 3
+
+
+@pytest.mark.parametrize(
+    "case", ["a measurement is there", "an unfinished one is there", "another one is unfinished", "no disk"]
+)
+def test_what_is_wrong_with_the_output_is_known_before_the_model_is_loaded(run, tmp_path, monkeypatch, case):
+    from diffusers_deis_sn.collect.checkpoint import Checkpoint, Keeper
+
+    monkeypatch.setattr("diffusers.DiffusionPipeline.from_pretrained", lambda *_, **__: pytest.fail("loaded"))
+    out, options, told = tmp_path / "out", (), ()
+    if case == "a measurement is there":
+        tiny_record().save(out)
+        told = (FILE, "--force")
+    elif case == "an unfinished one is there":
+        Keeper(out / CHECKPOINT, False).write(Checkpoint({}))
+        told = (CHECKPOINT, "--resume", "--force")
+    elif case == "another one is unfinished":
+        Keeper(out / CHECKPOINT, False).write(Checkpoint({"seed": 0, "batch_size": 2, "num_inference_steps": 3}))
+        options, told = ("--resume", "--seed", "1"), ("seed was 0, now 1",)
+    else:
+        out, told = "/proc/nowhere", ("/proc/nowhere", "Choose another folder")
+    code, text, error = run("calibrate", "user/model", *QUICK, *options, "-o", out)
+    assert (code, text) == (2, "")
+    assert_one_line(error, *told)
+
+
+def test_samples_that_are_not_finite_are_named_or_left_out(run, models, tmp_path, monkeypatch):
+    from diffusers import UNet2DModel
+
+    original = UNet2DModel.forward
+
+    def broken(self, sample, *positional, **named):
+        result = original(self, sample, *positional, **named)
+        result.sample[-1] = float("nan")  # the last of each batch: samples 2 and 4
+        return result
+
+    monkeypatch.setattr(UNet2DModel, "forward", broken)
+    options = ("calibrate", models / "ddpm", *QUICK, "--num-samples", "5", "--batch-size", "3", "-o")
+    code, _, error = run(*options, tmp_path / "out")
+    assert code == 2
+    assert_one_line(error.splitlines(keepends=True)[-1], "t = 999, for sample 2.", "--skip-invalid")
+    code, text, _ = run(*options, tmp_path / "out", "--skip-invalid")
+    assert code == 0 and "3 samples at" in text
+    assert ScoreStatistics.load(tmp_path / "out").origin.num_skipped == 2
 
 
 def test_calibrate_refuses_bad_input_in_one_line(run, models, tmp_path):

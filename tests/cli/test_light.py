@@ -15,6 +15,7 @@ REFUSED = [
     "calibrate /nowhere -o /tmp/x --tolerance 2",
     "calibrate /nowhere -o /tmp/x --dtype float8",
     "calibrate /nowhere -o /tmp/x --prompts /nowhere.txt",
+    "calibrate user/repo -o /proc/nowhere",
     "calibrate /nowhere -o /tmp/x",
     "calibrate /nowhere.safetensors -o /tmp/x",
     "calibrate user/repo -o /tmp/x --guidance-scale -1",

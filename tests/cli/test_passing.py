@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from diffusers_deis_sn.cli.passing import flagged, naming_flags, opened, pipeline_arguments
-from diffusers_deis_sn.errors import CalibrationError, ConfigurationError
+from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, CheckpointError, ConfigurationError
 from refusals import refused
 
 
@@ -76,3 +76,9 @@ def test_only_errors_of_the_calibration_are_put_in_other_words():
         raise CalibrationError("`seed` is")
     with pytest.raises(ConfigurationError, match="`seed` is"), naming_flags(["seed"]):
         raise ConfigurationError("`seed` is")
+
+
+@pytest.mark.parametrize("kind", [CheckpointError, CalibrationInterruptedError])
+def test_an_error_in_other_words_is_of_the_same_class(kind):
+    with pytest.raises(kind, match="--seed is"), naming_flags(["seed"]):
+        raise kind("`seed` is")

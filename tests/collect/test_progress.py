@@ -49,3 +49,10 @@ def test_a_pipeline_without_a_bar_is_left_alone():
     pipe = object()
     with silenced(pipe):
         assert not hasattr(pipe, "_progress_bar_config")
+
+
+def test_a_bar_that_was_never_configured_is_not_configured_afterwards_either():
+    pipe = Pipeline()
+    with silenced(pipe):
+        assert pipe._progress_bar_config == {"disable": True}
+    assert vars(pipe) == {}

@@ -23,6 +23,7 @@ from diffusers_deis_sn.collect.trying import CALLS, FINE_CALLS, LOST, MENU, Trie
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
+from diffusers_deis_sn.errors import CalibrationInterruptedError, CheckpointError
 from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.schedulers._factors import options_of
 from diffusers_deis_sn.schedulers._own_config import OF_GRIDS
@@ -311,6 +312,42 @@ def test_recipes_that_the_process_does_not_have_are_left_out(caplog):
         assert f"Not tried: {recipe}" in told and reason in told
     assert trier(gaussian_pipeline(), bare).tried(SHORT[1:], (4, 7)) is None
     assert trier(gaussian_pipeline(), statistics).tried(SHORT, (4, 7)).recipes == SHORT
+
+
+def test_trials_that_are_known_are_not_made_again_and_each_new_one_is_told():
+    pipe = gaussian_pipeline()
+    statistics = calibrate(pipe, trials=0, **QUICK)
+    first, told = trier(pipe, statistics), []
+    first.after_run = lambda: told.append(len(first.known))
+    expected = first.tried(SHORT, (4, 7))
+    assert told == [0, *range(1, 7)]  # the fine run, then three recipes in two numbers of calls
+    again = trier(gaussian_pipeline(), statistics)
+    again.known = dict(list(first.known.items())[:5])
+    assert again.tried(SHORT, (4, 7)) == expected
+    assert len(again.pipe.rows) == FINE_CALLS + 2 * 4 + 7  # the fine run, the two that must agree, and what was missing
+    assert again.done == first.done
+
+
+@pytest.mark.parametrize("error", [CalibrationInterruptedError, CheckpointError])
+def test_an_interruption_is_no_recipe_that_failed(error):
+    pipe = gaussian_pipeline()
+    one = trier(pipe, calibrate(pipe, trials=0, **QUICK))
+
+    def stop() -> None:
+        if len(one.known) == 2:
+            raise error
+
+    one.after_run = stop
+    with pytest.raises(error):
+        one.tried(SHORT, (4, 7))
+
+
+def test_samples_that_are_left_out_count_in_no_trial():
+    pipe = gaussian_pipeline()
+    statistics = calibrate(pipe, trials=0, **QUICK)
+    without, one = trier(pipe, statistics), trier(pipe, statistics)
+    without.left_out, one.samples = [1], 1
+    assert without.tried(SHORT, (4, 7)) == one.tried(SHORT, (4, 7))
 
 
 def test_noised_data_make_no_learned_recipes(short_menu):

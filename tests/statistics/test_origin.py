@@ -24,6 +24,12 @@ def test_facts_go_through_json_and_what_a_later_version_adds_is_passed_over(orig
     assert StatisticsOrigin.from_dict(facts | {"weather": "fair"}) == origin
 
 
+def test_how_many_samples_were_skipped_is_written_only_where_some_were():
+    assert "num_skipped" not in StatisticsOrigin().as_dict()
+    facts = json.loads(json.dumps(StatisticsOrigin(num_skipped=2).as_dict()))
+    assert facts["num_skipped"] == 2 and StatisticsOrigin.from_dict(facts).num_skipped == 2
+
+
 def test_facts_that_are_not_there_are_unknown():
     assert StatisticsOrigin.from_dict({"seed": 3}) == StatisticsOrigin(seed=3)
 
@@ -34,6 +40,7 @@ def test_facts_that_are_not_there_are_unknown():
         ("base_model", 3),
         ("seed", 1.5),
         ("seed", True),
+        ("num_skipped", 1.5),
         ("guidance_scale", float("nan")),
         ("guidance_scale", True),
         ("sample_shape", (4, 0)),

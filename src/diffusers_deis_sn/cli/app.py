@@ -15,7 +15,7 @@ import typer
 from diffusers_deis_sn.cli import publishing
 from diffusers_deis_sn.cli.choices import Cost, End, Form, Offload, Picture, Precision, Probed, Velocity
 from diffusers_deis_sn.cli.passing import naming_flags, opened, pipeline_arguments
-from diffusers_deis_sn.errors import CalibrationError, DeisSnError
+from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, DeisSnError
 
 app = typer.Typer(
     name="deis-sn",
@@ -27,9 +27,15 @@ app = typer.Typer(
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit: with 0, or with 2 and one line on stderr where the input is at fault."""
+    """Run the command line and exit: with 0, or with 2 and one line on stderr where the input is at fault.
+
+    With 130 where a measurement was interrupted and can be taken up again.
+    """
     try:
         app(arguments, prog_name="deis-sn")
+    except CalibrationInterruptedError as error:
+        typer.echo(f"deis-sn: {error}", err=True)
+        sys.exit(130)
     except (DeisSnError, OSError, ImportError) as error:
         typer.echo(f"deis-sn: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
@@ -115,14 +121,28 @@ def calibrate(
     trials: Annotated[
         int, typer.Option(help="Samples on which recipes for 4 to 20 steps are tried at the end; 0 for none.")
     ] = 8,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from where an interrupted measurement stopped.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a measurement, or an unfinished one, at the place of the output.")
+    ] = False,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Leave out samples with NaN or infinite values, instead of an error.")
+    ] = False,
 ) -> None:
-    """Measure the score statistics of a model and write score_statistics.safetensors."""
-    from diffusers_deis_sn.collect.arguments import check_guidance, check_numbers, check_tolerance
-    from diffusers_deis_sn.collect.loading import Loading, Lora
-    from diffusers_deis_sn.collect.prompts import prompts_given
-    from diffusers_deis_sn.hub.source import destination
+    """Measure the score statistics of a model and write score_statistics.safetensors.
 
-    destination(output)  # what is bad is better known now than after seconds, or after the measurement
+    The state is kept in a hidden file beside the output after every batch. Ctrl-C finishes the batch first.
+    """
+    from diffusers_deis_sn.collect.arguments import check_guidance, check_numbers, check_tolerance
+    from diffusers_deis_sn.collect.checkpoint import remove, remove_unfinished
+    from diffusers_deis_sn.collect.fingerprint import asked
+    from diffusers_deis_sn.collect.loading import Loading, Lora
+    from diffusers_deis_sn.collect.places import choose_places
+    from diffusers_deis_sn.collect.prompts import prompts_given
+
+    # What is bad is better known now than after the model is loaded, or after the measurement.
     with naming_flags([*signature(calibrate).parameters]):
         check_numbers(num_samples, num_inference_steps, batch_size, seed, trials)
         check_tolerance(tolerance)
@@ -143,25 +163,35 @@ def calibrate(
             vae=vae,
             config=config,
         )
+        place = choose_places(output, resume=resume, force=force)
+        numbers, probed = (num_samples, num_inference_steps, batch_size, seed), [one.value for one in costs or ()]
+        if place.found is not None:
+            facts = asked(texts, *numbers, probed, tolerance, trials, skip_invalid, opened(options))
+            place.found.check_run(facts, str(place.checkpoint))
 
         from diffusers_deis_sn.collect.run import calibrate as measure
 
+        pipe = loading.load()
+        if not resume:
+            remove(place.checkpoint)
         statistics = measure(
-            loading.load(),
+            pipe,
             texts,
-            num_samples,
-            num_inference_steps,
-            batch_size,
-            seed,
+            *numbers,
             base_model=base_model or loading.name,
             revision=revision,
             licence=licence,
-            costs=[one.value for one in costs or ()],
+            costs=probed,
             tolerance=tolerance,
             trials=trials,
+            checkpoint=place.checkpoint,
+            resume=resume,
+            skip_invalid=skip_invalid,
             **opened(options),
         )
     path = statistics.save(output)
+    remove(place.checkpoint)
+    remove_unfinished(path)
     for name, local in statistics.costs.items():
         typer.echo(f"The {name} cost from {local.num_samples} samples: length of path ± {local.uncertainty:.1%}")
     typer.echo(f"Measured {statistics.most_samples} samples at {len(statistics)} times. Written to {path}")

@@ -55,7 +55,7 @@ def naming_flags(names: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except CalibrationError as error:
-        raise CalibrationError(flagged(str(error), names)) from error
+        raise type(error)(flagged(str(error), names)) from error
 
 
 def flagged(message: str, names: Sequence[str]) -> str:

@@ -41,9 +41,11 @@ def silenced(pipe: Any) -> Iterator[None]:
         yield
         return
     # There is no public reader, and the attribute is absent until the bar is first configured or shown.
-    before = dict(getattr(pipe, "_progress_bar_config", {}))
+    absent, before = not hasattr(pipe, "_progress_bar_config"), dict(getattr(pipe, "_progress_bar_config", {}))
     pipe.set_progress_bar_config(**{**before, "disable": True})
     try:
         yield
     finally:
         pipe.set_progress_bar_config(**before)
+        if absent and "_progress_bar_config" in vars(pipe):
+            del pipe._progress_bar_config

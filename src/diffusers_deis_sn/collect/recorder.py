@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from diffusers_deis_sn._version import __version__
 from diffusers_deis_sn.collect.bends import Bends, solver_cost
+from diffusers_deis_sn.collect.ledger import BENDS, COST, MOMENTS, Ledger
 from diffusers_deis_sn.collect.planning import RecordingPlanner
 from diffusers_deis_sn.collect.probing import Costs, ProbeGroup
-from diffusers_deis_sn.collect.reducers import MeanReducer, MomentReducer
+from diffusers_deis_sn.collect.reducers import moments_of
 from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.plan import Plan, Raw
 from diffusers_deis_sn.core.process import log_snr
@@ -61,6 +63,7 @@ class RecordingScheduler(DEISSNScheduler):
     Attributes:
         origin: Facts about the measurement that a scheduler cannot know; `measured` adds those it can.
         costs: Costs to be measured, of `COST_ORDERS`; may change between runs.
+        ledger: What was taken down so far.
         data: Clean samples of the next run, as the scheduler sees them (latents of latent models), one for each sample
             of the batch, to be noised instead of going along trajectories; (B, *event), or None.
         generators: Of the noise for `data` and of the probes' signs, on the CPU: one for each sample, or one for all.
@@ -75,11 +78,8 @@ class RecordingScheduler(DEISSNScheduler):
     data: Tensor | None = None
     generators: Sequence[torch.Generator] = ()
     on_step: Callable[[float], None] | None = None
-    _reducer: MomentReducer | None = None
-    _cost_reducers: dict[str, MeanReducer]
+    ledger: Ledger
     _bends: Bends
-    _squares: MeanReducer
-    _times: tuple[float, ...] = ()
     _calls_per_step = 1
     _fine = False
     _group = ProbeGroup(())
@@ -116,19 +116,19 @@ class RecordingScheduler(DEISSNScheduler):
         recorder.origin = origin
         recorder.costs = tuple(dict.fromkeys(costs))
         recorder._fine = bool(costs)
-        recorder._cost_reducers = {}
+        recorder.ledger = Ledger()
         recorder.generators = [torch.Generator()]  # the global one belongs to the pipeline
         return recorder
 
     @property
-    def _known(self) -> MomentReducer:
-        """What was taken down so far."""
-        return MomentReducer(0) if self._reducer is None else self._reducer
-
-    @property
     def num_samples(self) -> int:
         """Number of samples that every step so far has seen, or the most of them where steps differ."""
-        return 0 if self._reducer is None else int(self._reducer.count.max())
+        return self.ledger.num_samples
+
+    @property
+    def drawn(self) -> int:
+        """Number of samples drawn: these, and those that were left out."""
+        return self.ledger.drawn
 
     # ----------------------------------------------------------------------------------------------------- plan
 
@@ -164,16 +164,15 @@ class RecordingScheduler(DEISSNScheduler):
         self._group = ProbeGroup(self.costs)
         self._calls_per_step = len(self._group) + 1
         times = tuple(time for time, starts in zip(plan.times, plan.starts, strict=True) if starts)
-        if self._reducer is None:
-            self._times, self._reducer, self._squares = times, MomentReducer(len(times)), MeanReducer(1, len(times))
-        elif times != self._times:
+        if not self.ledger.times:
+            self.ledger.begin(times)
+        elif times != self.ledger.times:
             raise CalibrationError(
-                f"All runs of one recording must have the same times: the first had {_span(self._times)}, this one "
-                f"has {_span(times)}. Call the pipeline with one `num_inference_steps`, or record anew."
+                f"All runs of one recording must have the same times: the first had {_span(self.ledger.times)}, this "
+                f"one has {_span(times)}. Call the pipeline with one `num_inference_steps`, or record anew."
             )
         self._bends = Bends()
-        for name in self.costs:
-            self._cost_reducers.setdefault(name, MeanReducer(1, len(times) - 1))
+        self.ledger.expect(self.costs)
         super()._adopt(plan, device, numbered)
 
     # ----------------------------------------------------------------------------------------------------- step
@@ -188,7 +187,7 @@ class RecordingScheduler(DEISSNScheduler):
             return self._answer(plan, row, output, sample)
         self._take_down(plan, step, output)
         self._after = super()._advance(plan, step, output, sample, raw)
-        if step == len(self._times) - 1:
+        if step == len(self.ledger.times) - 1:
             return self._after
         if self.data is not None:
             self._after = self._noised(plan, step + 1, sample)
@@ -209,7 +208,7 @@ class RecordingScheduler(DEISSNScheduler):
             y, _ = next(self._asking) if output is None else self._asking.send(output.to(wide))
         except StopIteration as done:
             for name, costs in done.value.items():
-                self._cost_reducers[name].add_samples(row // self._calls_per_step, costs[None].cpu().numpy())
+                self.ledger.add(COST + name, row // self._calls_per_step, costs[None].double().cpu().numpy())
             return self._after
         self._asked = (y * plan.alpha[row + 1]).to(sample.dtype)
         return self._asked
@@ -223,12 +222,12 @@ class RecordingScheduler(DEISSNScheduler):
             )
 
     def _take_down(self, plan: Plan, step: int, epsilon: Tensor) -> None:
-        self._known.add(step, epsilon, self._clean)
+        self.ledger.add(MOMENTS, step, moments_of(epsilon, self._clean))
         if self.data is None:  # else neighbouring samples have nothing to do with each other
             level = plan.levels[step * self._calls_per_step]
             bend = self._bends.square(step, float(self.noise.progress(level)), self._clean)
             if bend is not None:
-                self._squares.add_samples(bend[0], bend[1][None])
+                self.ledger.add(BENDS, bend[0], bend[1][None])
         self._sample_shape = tuple(epsilon.shape[1:])
 
     def _convert(self, plan: Plan, n: int, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Raw | None]:
@@ -266,6 +265,25 @@ class RecordingScheduler(DEISSNScheduler):
         alpha, sigma = plan.alpha[call], plan.sigma[call]
         return (alpha * self.data.to(noise) + sigma * noise).to(like.dtype)
 
+    # ----------------------------------------------------------------------------------------------------- state
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Everything that later batches and the results depend on: facts that JSON has, and arrays."""
+        facts = {
+            "costs": list(self.costs),
+            "dtype": _name(self._dtype),
+            "sample_shape": self._sample_shape,
+            "from_data": self._from_data,
+        }
+        return facts, self.ledger.tensors()
+
+    def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a `state` of a recorder of the same model. Raises KeyError or ValueError for what is none."""
+        self.ledger = Ledger.of(tensors)
+        self.costs = tuple(facts["costs"])
+        self._dtype = getattr(torch, facts["dtype"])
+        self._sample_shape, self._from_data = tuple(facts["sample_shape"]), bool(facts["from_data"])
+
     # --------------------------------------------------------------------------------------------------- results
 
     def measured(self) -> ScoreStatistics:
@@ -275,14 +293,14 @@ class RecordingScheduler(DEISSNScheduler):
             CalibrationError: Fewer than two times were visited by at least two samples; or a cost not between all of
                 them.
         """
-        reducer = self._known
+        reducer = self.ledger.moments
         visited = np.flatnonzero(reducer.count >= 2)[::-1]
         if len(visited) < 2:
             raise CalibrationError(
                 f"Too little to measure: {self.num_samples} samples at {np.count_nonzero(reducer.count)} times, and at "
                 "least two samples at two times are needed. Did the pipeline call its scheduler?"
             )
-        times = np.array(self._times)[visited]
+        times = np.array(self.ledger.times)[visited]
         means, errors = reducer.mean[:, visited], reducer.standard_error[:, visited]
         return ScoreStatistics(
             timesteps=times,
@@ -295,23 +313,23 @@ class RecordingScheduler(DEISSNScheduler):
             mean_abs_data_error=errors[2],
             num_samples=reducer.count[visited],
             origin=self._full_origin(),
-            costs={name: self._cost(name, visited) for name in self._cost_reducers} | self._solver_cost(visited),
+            costs={name: self._cost(name, visited) for name in self.ledger.costs} | self._solver_cost(visited),
         )
 
     def _solver_cost(self, visited: np.ndarray) -> dict[str, LocalCost]:
         """The cost that is seen along the trajectories, if there were any."""
-        levels = self.noise.rho(np.array(self._times)[visited])
-        reducer, entered = self._squares, visited[:-1]
+        levels = self.noise.rho(np.array(self.ledger.times)[visited])
+        reducer, entered = self.ledger.bends, visited[:-1]
         seen = reducer.count[entered] >= 2
         squares, errors = (np.where(seen, row[0, entered], np.nan) for row in (reducer.mean, reducer.standard_error))
-        data_scale = float(self._known.mean[2, visited[0]] / HALF_NORMAL)
+        data_scale = float(self.ledger.moments.mean[2, visited[0]] / HALF_NORMAL)
         progress, count = self.noise.progress(levels), int(reducer.count.max())
         cost = solver_cost(squares, errors, levels, progress, data_scale, count)
         return {} if cost is None else {"solver": cost}
 
     def _cost(self, name: str, visited: np.ndarray) -> LocalCost:
         """A cost of the intervals between the visited times, cleanest first."""
-        reducer = self._cost_reducers[name]
+        reducer = self.ledger.costs[name]
         left = visited[1:]  # the step from each time but the cleanest
         if np.any(np.diff(visited) != -1) or np.any(reducer.count[left] < 2):
             raise CalibrationError(
@@ -327,10 +345,10 @@ class RecordingScheduler(DEISSNScheduler):
 
     def uncertainty(self, name: str) -> float:
         """Relative standard error of the length that a cost gives the path so far; infinite where nothing is known."""
-        reducer = self._cost_reducers.get(name)
+        reducer = self.ledger.costs.get(name)
         if reducer is None or reducer.count.max() < 2:
             return float("inf")
-        return self._cost(name, np.flatnonzero(self._known.count >= 2)[::-1]).uncertainty
+        return self._cost(name, np.flatnonzero(self.ledger.moments.count >= 2)[::-1]).uncertainty
 
     @property
     def _solver_in_words(self) -> str:
@@ -344,19 +362,24 @@ class RecordingScheduler(DEISSNScheduler):
             fingerprint=self.noise.fingerprint,
             prediction_type=self.config["prediction_type"],
             sample_shape=self._sample_shape,
-            dtype=str(self._dtype).removeprefix("torch."),
+            dtype=_name(self._dtype),
             solver=self._solver_in_words,
-            num_inference_steps=len(self._times),
-            versions=_versions(),
+            num_inference_steps=len(self.ledger.times),
+            num_skipped=len(self.ledger.invalid) or None,
+            versions=versions(),
             date=datetime.now(timezone.utc).date().isoformat(),
         )
+
+
+def _name(dtype: torch.dtype | None) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _span(times: tuple[float, ...]) -> str:
     return f"{len(times)} times from {times[0]:g} to {times[-1]:g}"
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Versions of the libraries that a measurement depends on."""
     found = {"diffusers_deis_sn": __version__, "torch": torch.__version__}
     for name in ("diffusers", "transformers", "numpy"):

@@ -92,5 +92,15 @@ class MomentReducer(MeanReducer):
         Raises:
             CalibrationError: A value that is not finite.
         """
-        noise, data = (one.detach().to("cpu").to(torch.float64).flatten(1) for one in (epsilon, clean))
-        self.add_samples(index, torch.stack([noise.abs().mean(1), noise.square().mean(1), data.abs().mean(1)]).numpy())
+        self.add_samples(index, moments_of(epsilon, clean))
+
+
+def moments_of(epsilon: Tensor, clean: Tensor) -> NDArray[np.float64]:
+    """Means over the components of |eps|, eps^2 and |x_0| of each sample; (3, B).
+
+    Args:
+        epsilon: Guided outputs as noise; (B, *event), any device and dtype.
+        clean: The same outputs as clean samples; (B, *event).
+    """
+    noise, data = (one.detach().to("cpu").to(torch.float64).flatten(1) for one in (epsilon, clean))
+    return np.asarray(torch.stack([noise.abs().mean(1), noise.square().mean(1), data.abs().mean(1)]))

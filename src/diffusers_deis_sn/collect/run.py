@@ -14,12 +14,16 @@ import torch
 from torch import Tensor
 
 from diffusers_deis_sn.collect.arguments import check_numbers, check_tolerance
-from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
+from diffusers_deis_sn.collect.calls import PipelineCalls, guidance_in_use, plan_calls
+from diffusers_deis_sn.collect.checkpoint import Keeper
+from diffusers_deis_sn.collect.fingerprint import asked, of_model
+from diffusers_deis_sn.collect.keeping import Keeping
 from diffusers_deis_sn.collect.progress import Progress, meter, silenced
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
+from diffusers_deis_sn.collect.signals import Interruptions
 from diffusers_deis_sn.collect.trying import CALLS, FINE_CALLS, MENU, Trier
-from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, CheckpointError
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin, hash_prompts
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -44,6 +48,9 @@ def calibrate(
     tolerance: float = 0.02,
     trials: int = 8,
     data: Tensor | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    resume: bool = False,
+    skip_invalid: bool = False,
     progress: bool | Progress = True,
     **pipeline_kwargs: Any,
 ) -> ScoreStatistics:
@@ -60,6 +67,11 @@ def calibrate(
     sample at the time of the next step (one for the "corrector" cost), or on samples near it (fifteen for
     "predictor"); the trajectories, and r, stay as they are. A cost is measured until the length it gives the path is
     known to `tolerance`, which takes a few batches, and on `num_samples` at most.
+
+    With `checkpoint` nothing is lost but the batch at hand: the state is written after each, and the same call with
+    `resume=True` gives the same statistics, bit for bit, as one that was never interrupted (where the samples depend on
+    a generator alone, and on the same device). Ctrl-C and SIGTERM then finish the batch first; a second one stops at
+    once. The file stays: delete it when the statistics are saved.
 
     Args:
         pipe: Any pipeline of a variance-preserving, EDM or flow-matching model; its class need not be known.
@@ -78,6 +90,10 @@ def calibrate(
             do not depend on a generator alone have none.
         data: Clean samples as the scheduler sees them (latents of latent models), to be noised at every time instead of
             going along trajectories; (M, *event). Sample i uses number i, in turn.
+        checkpoint: File that the state is kept in, such as "model.checkpoint.safetensors".
+        resume: Go on from the checkpoint; from the beginning where there is none yet.
+        skip_invalid: Leave out samples with values that are not finite, at all times and in the trials, instead of an
+            error; the record's origin says how many were.
         progress: True for a progress bar, False for none, or a function of samples drawn and samples in all.
         **pipeline_kwargs: Further arguments of the pipeline's call, such as `guidance_scale`, `height`, `image`. Lists
             and batches of what belongs to samples (class labels, images, masks, embeddings) are used in turn.
@@ -89,16 +105,20 @@ def calibrate(
         CalibrationError: No loaded pipeline, arguments that make no measurement or that nobody knows, a pipeline that
             never calls its scheduler, or outputs that are not finite. Also costs of pipelines that change their samples
             between steps (inpainting), and the predictor's cost in half precision.
+        CheckpointError: A checkpoint that is there without `resume`, is of another measurement, or cannot be written.
+        CalibrationInterruptedError: Ctrl-C or SIGTERM; the checkpoint has what was measured.
         ConfigurationError: A model of a process that is not supported.
     """
     check_numbers(num_samples, num_inference_steps, batch_size, seed, trials)
     check_tolerance(tolerance)
     _check_data(data)
+    keeper = _keeper(checkpoint, resume)
     prompts, pipeline_kwargs = prompts_given(prompts, pipeline_kwargs)
     config = getattr(getattr(pipe, "scheduler", None), "config", {})  # `recording` refuses a pipeline without
     calls = plan_calls(
         pipe, prompts, num_inference_steps, seed, pipeline_kwargs, inspect.signature(calibrate).parameters
     )
+    facts = (prompts, num_samples, num_inference_steps, batch_size, seed, costs, tolerance, trials, skip_invalid)
     record = recording(
         pipe,
         prompts=calls.prompts,
@@ -109,33 +129,60 @@ def calibrate(
         licence=licence,
         costs=costs,
     )
-    with record as recorder, silenced(pipe), meter(progress, num_samples) as report:
-        while recorder.num_samples < num_samples:
-            first = recorder.num_samples
-            count = min(batch_size, num_samples - first)
-            recorder.on_step = _step_counter(report, first)
-            recorder.generators = [torch.Generator().manual_seed(seed + i) for i in range(first, first + count)]
-            recorder.data = None if data is None else data[[i % len(data) for i in range(first, first + count)]]
-            recorder.costs = tuple(name for name in recorder.costs if not _known(recorder, name, tolerance))
-            pipe(**calls.arguments(first, count))
-            if recorder.num_samples == first:
-                raise CalibrationError(
-                    f"{type(pipe).__name__} never called `step` of its scheduler, so there is nothing to measure. "
-                    "Statistics need a pipeline that samples with `pipe.scheduler`."
-                )
-            report(recorder.num_samples)
+    # From the inside outwards: signals act only where the pipeline is lent, not while it is being lent or given back.
+    with Interruptions(keeper is not None) as stop, record as recorder, silenced(pipe), stop.acting():
+        run = {} if keeper is None else asked(*facts, pipeline_kwargs) | of_model(pipe, recorder, data, (MENU, CALLS))
+        keeping = Keeping(keeper, run, recorder, stop)
+        samples = min(trials, num_samples) if "generator" in calls.takes else 0
+        keeping.resume()
+        with meter(progress, num_samples) as report:
+            while recorder.drawn < num_samples:
+                recorder.costs = tuple(name for name in recorder.costs if not _known(recorder, name, tolerance))
+                count = min(batch_size, num_samples - recorder.drawn)
+                _draw(pipe, recorder, calls, count, data, skip_invalid, keeping.told(report))
+                report(recorder.drawn)
+                keeping.keep(num_samples, last=not samples and recorder.drawn >= num_samples)
+        statistics = recorder.measured()
         _tell_missed(recorder, tolerance)
-        statistics, samples = recorder.measured(), min(trials, num_samples)
-        if not samples or "generator" not in calls.takes:
+        if not samples:
             return statistics
         with meter(progress, samples, "Trying recipes") as report:
-            return _tried(statistics, Trier(pipe, config, statistics, calls, samples, batch_size, report))
+            trier = Trier(pipe, config, statistics, calls, samples, batch_size, keeping.told(report))
+            trier.left_out, trier.known = recorder.ledger.invalid, keeping.tried
+            trier.after_run = lambda: keeping.keep(num_samples)
+            return _tried(statistics, trier)
+
+
+def _draw(
+    pipe: Any,
+    recorder: RecordingScheduler,
+    calls: PipelineCalls,
+    count: int,
+    data: Tensor | None,
+    skip_invalid: bool,
+    report: Callable[[float], None],
+) -> None:
+    """Draw the next samples, so many or as many as the pipeline's own arguments hold, past the recorder."""
+    first = recorder.drawn
+    numbers = range(first, first + count)
+    recorder.on_step = _step_counter(report, first)
+    recorder.generators = [torch.Generator().manual_seed(calls.seed + i) for i in numbers]
+    recorder.data = None if data is None else data[[i % len(data) for i in numbers]]
+    with recorder.ledger.batch(skip_invalid):
+        pipe(**calls.arguments(first, count))
+    if recorder.drawn == first:
+        raise CalibrationError(
+            f"{type(pipe).__name__} never called `step` of its scheduler, so there is nothing to measure. "
+            "Statistics need a pipeline that samples with `pipe.scheduler`."
+        )
 
 
 def _tried(statistics: ScoreStatistics, trier: Trier) -> ScoreStatistics:
     """The statistics with trials, or as they are where the pipeline fails: what was measured is not lost for it."""
     try:
         return statistics.with_trials(trier.tried(MENU, CALLS))
+    except (CalibrationInterruptedError, CheckpointError):
+        raise
     except Exception as error:  # whatever a pipeline raises
         logger.warning("No recipes were tried, so runs follow the options. %s: %s", type(error).__name__, error)
         return statistics
@@ -191,12 +238,21 @@ def recording(
         licence=licence,
     )
     recorder = RecordingScheduler.measuring(scheduler.config, origin, costs)  # type: ignore[union-attr]
-    pipe.scheduler = recorder
     try:
+        pipe.scheduler = recorder
         with _full_precision(recorder.costs):
             yield recorder
     finally:
         pipe.scheduler = scheduler
+
+
+def _keeper(checkpoint: str | PathLike[str] | None, resume: bool) -> Keeper | None:
+    """The checkpoint's file, read. Raises CheckpointError where it is not to be gone on from, or cannot be."""
+    if checkpoint is not None:
+        return Keeper(checkpoint, resume)
+    if resume:
+        raise CheckpointError("`resume=True` needs the file to go on from, and `checkpoint` is None. Name it.")
+    return None
 
 
 def _check_data(data: Tensor | None) -> None:

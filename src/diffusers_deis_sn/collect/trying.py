@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch.nn import functional
 from diffusers_deis_sn.collect.calls import PipelineCalls
 from diffusers_deis_sn.collect.planning import TryingPlanner
 from diffusers_deis_sn.core.plan import Plan, Raw
-from diffusers_deis_sn.errors import CalibrationError, DeisSnError
+from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, CheckpointError, DeisSnError
 from diffusers_deis_sn.schedulers._factors import options_of
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
 from diffusers_deis_sn.schedulers._own_config import OF_GRIDS
@@ -45,6 +45,9 @@ MENU = (
     Method("noise", 2, 4, 1.5, LEARNED, spread=0.3),
     Method("data", 3, 3, None, LEARNED, spread=0.5),
 )
+
+
+Distances = tuple[float, float, float]  # in the order of `TABLES`
 
 
 class Finishing(ExponentialIntegrator):
@@ -83,6 +86,10 @@ class Trier:
         samples: Number of samples.
         batch_size: Number of samples drawn at once.
         report: Told after each run how many samples are through with everything, a fraction.
+        left_out: Numbers of samples that do not count.
+        known: Distances by number of the recipe and number of calls; those that are there are not measured again.
+        after_run: Called when a run is through. May raise CalibrationInterruptedError or CheckpointError, which end it
+            all; any other error only means that a recipe is not tried.
     """
 
     pipe: Any
@@ -92,11 +99,14 @@ class Trier:
     samples: int
     batch_size: int
     report: Callable[[float], None]
+    left_out: Collection[int] = ()
+    known: dict[tuple[int, int], Distances] = field(default_factory=dict)
+    after_run: Callable[[], None] = lambda: None
     done: int = 0
     planned: int = 1
 
     def ends(self, recipe: Method, steps: int, kind: type[Finishing] | None = None) -> Tensor:
-        """Where all samples end; (samples, *event).
+        """Where all samples end but those left out; (S, *event).
 
         Raises:
             CalibrationError: A pipeline whose runs do not follow recipes, or do not come to their end.
@@ -120,7 +130,8 @@ class Trier:
             drawn += count
             self.done += count * steps
             self.report(self.done / self.planned)
-        return torch.cat(scheduler.ends)[: self.samples]
+        ends = torch.cat(scheduler.ends)[: self.samples]
+        return ends[[number not in self.left_out for number in range(len(ends))]] if self.left_out else ends
 
     def tried(self, recipes: Sequence[Method], numbers: Sequence[int]) -> Trials | None:
         """All recipes with all numbers of calls; those that the process does not have are left out.
@@ -131,16 +142,28 @@ class Trier:
         fine = self._fine(numbers[0])
         if fine is None:
             return None
-        rows: dict[Method, list[tuple[float, float, float]]] = {}
-        for recipe in recipes:
+        self.after_run()
+        rows: dict[Method, list[Distances]] = {}
+        for place, recipe in enumerate(recipes):
             try:
-                rows[recipe] = [distances(self.ends(recipe, steps), fine) for steps in numbers]
+                rows[recipe] = [self._distances(place, recipe, steps, fine) for steps in numbers]
+            except (CalibrationInterruptedError, CheckpointError):
+                raise
             except DeisSnError as error:
                 logger.info("Not tried: %s. %s", recipe, error)
         if not rows:
             return None
         tables: NDArray[np.float64] = np.array(list(rows.values())).transpose(2, 0, 1)
         return Trials(tuple(rows), tuple(numbers), **dict(zip(TABLES, tables, strict=True)), num_samples=len(fine))
+
+    def _distances(self, place: int, recipe: Method, steps: int, fine: Tensor) -> Distances:
+        """Of one recipe in one number of calls."""
+        if (place, steps) in self.known:
+            self.done += self.samples * steps
+        else:
+            self.known[place, steps] = distances(self.ends(recipe, steps), fine)
+            self.after_run()
+        return self.known[place, steps]
 
     def _fine(self, steps: int) -> Tensor | None:
         """The run that all are held against; None if there is none, or if no two runs end alike."""
@@ -158,7 +181,7 @@ class Trier:
         return fine
 
 
-def distances(ends: Tensor, fine: Tensor) -> tuple[float, float, float]:
+def distances(ends: Tensor, fine: Tensor) -> Distances:
     """Error, RMS and grain as in `statistics.trials`; `LOST` where ends are not finite."""
     each = (ends - fine).flatten(1).double().square().mean(1)
     if not bool(torch.isfinite(each).all()):

@@ -15,7 +15,8 @@ from diffusers_deis_sn.errors import StatisticsError
 _TEXTS = frozenset("base_model revision noise_schedule fingerprint prediction_type dtype solver".split()) | frozenset(
     "prompts_hash date licence source".split()
 )
-_INTEGERS = frozenset(("num_inference_steps", "seed"))
+_INTEGERS = frozenset(("num_inference_steps", "seed", "num_skipped"))
+_RARE = ("num_skipped",)  # facts that are written only where there is something to tell
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class StatisticsOrigin:
         licence: Licence under which the statistics may be used.
         source: File of another kind that the numbers were taken from: its address or name, and its SHA-256. None for
             statistics that were measured, not imported.
+        num_skipped: Number of samples that were left out because of values that are not finite; None for none.
 
     Raises:
         StatisticsError: A value of the wrong type, a guidance scale that is not finite, or a date that is not ISO 8601.
@@ -61,6 +63,7 @@ class StatisticsOrigin:
     date: str | None = None
     licence: str | None = None
     source: str | None = None
+    num_skipped: int | None = None
 
     def __post_init__(self) -> None:
         for name in _TEXTS:
@@ -85,7 +88,7 @@ class StatisticsOrigin:
         facts = asdict(self)
         if self.sample_shape is not None:
             facts["sample_shape"] = list(self.sample_shape)
-        return facts
+        return {name: value for name, value in facts.items() if value is not None or name not in _RARE}
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> StatisticsOrigin:

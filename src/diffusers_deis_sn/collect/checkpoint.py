@@ -1,0 +1,181 @@
+"""The file that an unfinished measurement is kept in, after every batch.
+
+A safetensors file with the means so far, and one metadata key, `calibration_checkpoint`, whose value is JSON:
+
+    format_version   1
+    run              what decides the numbers, by name (`collect.fingerprint`); a file of another run is refused by it
+    facts            what the recorder knows beside its means
+    sha256           over all of that and the tensors
+
+Nothing is ever unpickled, and nothing heavy is imported: a file is judged before the model is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors_numpy
+
+from diffusers_deis_sn.errors import CheckpointError
+from diffusers_deis_sn.hub.atomic_write import write_together
+
+KEY = "calibration_checkpoint"
+VERSION = 1
+LARGEST = 64 * 2**20  # bytes; a thousand times and all costs take 300 kB
+
+_ANEW = "Delete it to begin anew (--force)."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State of a measurement between two batches.
+
+    Args:
+        run: What decides the numbers, by name; values as JSON has them.
+        facts: What the recorder knows; the same.
+        tensors: Its means, and what else is kept as numbers.
+    """
+
+    run: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    tensors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """Content of the file."""
+        payload = {"facts": self.facts, "format_version": VERSION, "run": self.run}
+        payload["sha256"] = _digest(payload, self.tensors)
+        tensors = {name: np.ascontiguousarray(one) for name, one in self.tensors.items()}
+        return safetensors_numpy.save(tensors, metadata={KEY: _json(payload)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, place: str) -> Checkpoint:
+        """What a file holds. Raises CheckpointError for other bytes than `to_bytes` gave; `place` is its name."""
+        payload, tensors = _parsed(data, place)
+        if payload.get("format_version") != VERSION:
+            version = payload.get("format_version")
+            _refuse(place, f"has format version {version!r}, and this package reads version {VERSION}")
+        if payload.pop("sha256", None) != _digest(payload, tensors):
+            _refuse(place, "is damaged: its content is not that of its SHA-256")
+        run, facts = payload.get("run"), payload.get("facts")
+        if not isinstance(run, dict) or not isinstance(facts, dict):
+            _refuse(place, "lacks `run` or `facts` in its metadata")
+        return cls(run, facts, tensors)
+
+    def check_run(self, run: Mapping[str, Any], place: str) -> None:
+        """Refuse to serve another run than the one that was interrupted.
+
+        Args:
+            run: What decides the numbers now, or the part of it that is known already.
+            place: Name of the file.
+
+        Raises:
+            CheckpointError: Something differs; the message names it.
+        """
+        wanted = json.loads(_json(run))
+        changed = [name for name, value in wanted.items() if self.run.get(name) != value]
+        if changed:
+            told = "; ".join(f"{name} was {_short(self.run.get(name))}, now {_short(wanted[name])}" for name in changed)
+            raise CheckpointError(
+                f"{place!r} is the checkpoint of another measurement: {told}. Give the arguments of then to go on from "
+                f"it, or name another file. {_ANEW}"
+            )
+
+
+class Keeper:
+    """One checkpoint file: what was found in it, and where the next state goes.
+
+    Args:
+        path: The file.
+        resume: Whether to go on from what it holds. A file that is not there means to begin.
+
+    Attributes:
+        path: The file.
+        found: What it held; None where the measurement begins.
+
+    Raises:
+        CheckpointError: It is there and is not to be gone on from, or it cannot be.
+    """
+
+    def __init__(self, path: str | PathLike[str], resume: bool) -> None:
+        """Read the file, if there is one."""
+        self.path = Path(path).expanduser()
+        self.found: Checkpoint | None = None
+        remove_unfinished(self.path)
+        if not self.path.exists():
+            return
+        if not self.path.is_file():
+            raise CheckpointError(f"{str(self.path)!r} is no file, so no checkpoint can be there. Choose another name.")
+        if self.path.stat().st_size > LARGEST:
+            _refuse(str(self.path), f"has more than {LARGEST} bytes, so it is something else")
+        self.found = Checkpoint.from_bytes(self.path.read_bytes(), str(self.path))
+        if not resume:
+            raise CheckpointError(
+                f"{str(self.path)!r} is the checkpoint of an unfinished measurement. Go on from it with resume=True "
+                f"(--resume). {_ANEW}"
+            )
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Replace the file in one piece. Raises CheckpointError where that fails; the last state is still there."""
+        try:
+            write_together({self.path: checkpoint.to_bytes()})
+        except OSError as error:
+            kept = "The last one is still there" if self.path.exists() else "There is none yet"
+            raise CheckpointError(
+                f"The checkpoint {str(self.path)!r} cannot be written: {error.strerror or error}. {kept}. Make room "
+                "and go on with the same arguments and resume=True (--resume)."
+            ) from error
+
+
+def remove(path: Path) -> None:
+    """Delete a checkpoint, if it is there, and what a killed process left beside it."""
+    remove_unfinished(path)
+    path.unlink(missing_ok=True)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Delete what a killed process left beside a file that it was writing."""
+    for unfinished in path.parent.glob(f".{path.name}.*.tmp"):
+        unfinished.unlink(missing_ok=True)
+
+
+def _refuse(place: str, rule: str) -> NoReturn:
+    raise CheckpointError(f"{place!r} {rule}. {_ANEW}")
+
+
+def _parsed(data: bytes, place: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The JSON in the metadata, and the tensors."""
+    length = int.from_bytes(data[:8], "little")
+    try:
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        payload, tensors = json.loads(metadata[KEY]), dict(safetensors_numpy.load(data))
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
+        payload, tensors = None, {}
+    if not isinstance(payload, dict):
+        _refuse(place, "is not a whole checkpoint of a measurement")
+    return payload, tensors
+
+
+def _digest(payload: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(_json(payload).encode())
+    for name, one in sorted(tensors.items()):
+        digest.update(f"{name} {one.dtype.str} {one.shape}".encode())
+        digest.update(np.ascontiguousarray(one).tobytes())
+    return digest.hexdigest()
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:56]} ..."

@@ -69,10 +69,13 @@ def calibrate(
         Path | None,
         typer.Option(help="One prompt a line, or .csv, .tsv, .jsonl with columns prompt and negative_prompt."),
     ] = None,
-    num_samples: Annotated[int, typer.Option(help="Number of samples.")] = 64,
+    num_samples: Annotated[
+        str | None, typer.Option(help="Number of samples, or auto: 8 to 64, as many as it takes. [default: auto]")
+    ] = None,
     num_inference_steps: Annotated[
-        int, typer.Option("--num-inference-steps", "--steps", help="Steps of each trajectory.")
-    ] = 200,
+        int | None,
+        typer.Option("--num-inference-steps", "--steps", help="Steps of each trajectory. [default: 50]"),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Samples drawn at once.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
     guidance_scale: Annotated[
@@ -119,8 +122,12 @@ def calibrate(
         float, typer.Option(help="Relative error of the path's length at which a cost counts as measured.")
     ] = 0.02,
     trials: Annotated[
-        int, typer.Option(help="Samples on which recipes for 4 to 20 steps are tried at the end; 0 for none.")
-    ] = 8,
+        int | None,
+        typer.Option(help="Samples on which recipes for 4 to 20 steps are tried at the end; 0: none. [default: 4]"),
+    ] = None,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="64 samples of 200 steps, trials on 8, where nothing else is said.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from where an interrupted measurement stopped.")
     ] = False,
@@ -135,7 +142,7 @@ def calibrate(
 
     The state is kept in a hidden file beside the output after every batch. Ctrl-C finishes the batch first.
     """
-    from diffusers_deis_sn.collect.arguments import check_guidance, check_numbers, check_tolerance
+    from diffusers_deis_sn.collect.arguments import Size, check_guidance, check_numbers, check_tolerance
     from diffusers_deis_sn.collect.checkpoint import remove, remove_unfinished
     from diffusers_deis_sn.collect.fingerprint import asked
     from diffusers_deis_sn.collect.loading import Loading, Lora
@@ -144,7 +151,8 @@ def calibrate(
 
     # What is bad is better known now than after the model is loaded, or after the measurement.
     with naming_flags([*signature(calibrate).parameters]):
-        check_numbers(num_samples, num_inference_steps, batch_size, seed, trials)
+        size = Size.of(_count(num_samples), num_inference_steps, trials, thorough)
+        check_numbers(size.num_samples, size.num_inference_steps, batch_size, seed, size.trials)
         check_tolerance(tolerance)
         check_guidance(guidance_scale)
         options = pipeline_arguments(arg or ())
@@ -164,9 +172,9 @@ def calibrate(
             config=config,
         )
         place = choose_places(output, resume=resume, force=force)
-        numbers, probed = (num_samples, num_inference_steps, batch_size, seed), [one.value for one in costs or ()]
+        numbers, probed = (*size[:2], batch_size, seed), [one.value for one in costs or ()]
         if place.found is not None:
-            facts = asked(texts, *numbers, probed, tolerance, trials, skip_invalid, opened(options))
+            facts = asked(texts, *numbers, probed, tolerance, size.trials, skip_invalid, opened(options))
             place.found.check_run(facts, str(place.checkpoint))
 
         from diffusers_deis_sn.collect.run import calibrate as measure
@@ -183,7 +191,7 @@ def calibrate(
             licence=licence,
             costs=probed,
             tolerance=tolerance,
-            trials=trials,
+            trials=size.trials,
             checkpoint=place.checkpoint,
             resume=resume,
             skip_invalid=skip_invalid,
@@ -195,6 +203,11 @@ def calibrate(
     for name, local in statistics.costs.items():
         typer.echo(f"The {name} cost from {local.num_samples} samples: length of path ± {local.uncertainty:.1%}")
     typer.echo(f"Measured {statistics.most_samples} samples at {len(statistics)} times. Written to {path}")
+
+
+def _count(text: str | None) -> int | str | None:
+    """A number where the text is one."""
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 @app.command("import")

@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from diffusers_deis_sn.errors import CalibrationError
 
+AUTO = "auto"  # as many samples as it takes, looked at after so many
+MARKS = (8, 16, 32, 64)
 
-def check_numbers(num_samples: int, num_inference_steps: int, batch_size: int, seed: int, trials: int) -> None:
+
+class Size(NamedTuple):
+    """How large a measurement is; see `calibrate`."""
+
+    num_samples: int | str
+    num_inference_steps: int
+    trials: int
+
+    @classmethod
+    def of(
+        cls, num_samples: int | str | None, num_inference_steps: int | None, trials: int | None, thorough: bool = False
+    ) -> Size:
+        """What was asked for, and the rest of one of two sizes.
+
+        From 8 samples x 50 steps on there is nothing to gain, on any network of the suite (benchmarks/calibration);
+        the thorough one is what nobody has to wonder about.
+        """
+        default = THOROUGH if thorough else CHEAP
+        return cls(
+            default.num_samples if num_samples is None else num_samples,
+            default.num_inference_steps if num_inference_steps is None else num_inference_steps,
+            default.trials if trials is None else trials,
+        )
+
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """Numbers of samples after which it may be enough; the last is the most."""
+        return MARKS if isinstance(self.num_samples, str) else (self.num_samples,)
+
+
+CHEAP, THOROUGH = Size(AUTO, 50, 4), Size(64, 200, 8)
+
+
+def check_numbers(num_samples: int | str, num_inference_steps: int, batch_size: int, seed: int, trials: int) -> None:
     """Raise CalibrationError for numbers that make no measurement."""
+    if isinstance(num_samples, str) and num_samples != AUTO:
+        raise CalibrationError(f"`num_samples` must be a whole number or {AUTO!r}, got {num_samples!r}.")
     limits = (
-        ("num_samples", num_samples, 2),  # one sample has no standard error
+        ("num_samples", 2 if num_samples == AUTO else num_samples, 2),  # one sample has no standard error
         ("num_inference_steps", num_inference_steps, 2),
         ("batch_size", batch_size, 1),
         ("seed", seed, 0),

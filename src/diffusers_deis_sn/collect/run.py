@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusers_deis_sn.collect.arguments import check_numbers, check_tolerance
+from diffusers_deis_sn.collect.arguments import CHEAP, MARKS, Size, check_numbers, check_tolerance
 from diffusers_deis_sn.collect.calls import PipelineCalls, guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.checkpoint import Keeper
+from diffusers_deis_sn.collect.enough import POOR, path_change, plan_change, samples_for
 from diffusers_deis_sn.collect.fingerprint import asked, of_model
 from diffusers_deis_sn.collect.keeping import Keeping
 from diffusers_deis_sn.collect.progress import Progress, meter, silenced
@@ -36,8 +37,8 @@ TRIAL_CALLS = len(MENU) * sum(CALLS) + FINE_CALLS + 2 * CALLS[0]
 def calibrate(
     pipe: Any,
     prompts: str | PathLike[str] | Sequence[str] | None = None,
-    num_samples: int = 64,
-    num_inference_steps: int = 200,
+    num_samples: int | str | None = None,
+    num_inference_steps: int | None = None,
     batch_size: int = 8,
     seed: int = 0,
     *,
@@ -46,7 +47,8 @@ def calibrate(
     licence: str | None = None,
     costs: Sequence[str] = (),
     tolerance: float = 0.02,
-    trials: int = 8,
+    trials: int | None = None,
+    thorough: bool = False,
     data: Tensor | None = None,
     checkpoint: str | PathLike[str] | None = None,
     resume: bool = False,
@@ -57,7 +59,8 @@ def calibrate(
     """Score statistics of a pipeline's model, measured along fine trajectories of plain DEIS.
 
     Sample i starts from seed + i and has prompt i (in turn), so the result does not depend on `batch_size` but for
-    rounding. The pipeline's scheduler is put back whatever happens. Memory does not grow with `num_samples`.
+    rounding. The pipeline's scheduler is put back whatever happens. Memory does not grow with `num_samples`. The
+    network is called at times uniform in t^(1/2), or in t where runs may start half way (`strength`).
 
     Afterwards a handful of recipes (solver, corrector, limit, grid) draw the first `trials` samples in 4 to 20 steps,
     and are held against a fine run of the same samples. `DEISSNScheduler` takes the one that came nearest for its
@@ -77,8 +80,11 @@ def calibrate(
         pipe: Any pipeline of a variance-preserving, EDM or flow-matching model; its class need not be known.
         prompts: What users of the model ask for, used in turn; required where the pipeline takes a prompt. Also a file
             of them (.txt, .csv, .tsv, .jsonl), see `collect.prompts.read_prompts`.
-        num_samples: Number of samples, at least 2.
-        num_inference_steps: Number of steps of a trajectory, at least 2; one more call is made at the cleanest level.
+        num_samples: Number of samples, at least 2; or "auto", the default, for 8, 16, 32 or 64: as many as it takes
+            until a standard error of r moves no coefficient of a run of 5 to 20 steps by more than `tolerance`, and the
+            learned grid's path is as long to within it.
+        num_inference_steps: Number of steps of a trajectory, at least 2; 50 if None. One more call is made at the
+            cleanest level.
         batch_size: Number of samples drawn at once.
         seed: Seed of the first sample.
         base_model: What to call the model in the record; by default where the pipeline was loaded from.
@@ -86,8 +92,9 @@ def calibrate(
         licence: Licence of the statistics, for the record.
         costs: Costs to be measured as well: "corrector", "predictor", both or none.
         tolerance: Relative standard error of the path's length at which a cost counts as measured; 0 for all samples.
-        trials: Number of samples on which recipes are tried, at most `num_samples`; 0 for none. Pipelines whose samples
-            do not depend on a generator alone have none.
+        trials: Number of samples on which recipes are tried, at most `num_samples`; 4 if None, 0 for none. Pipelines
+            whose samples do not depend on a generator alone have none.
+        thorough: 64 samples of 200 steps and trials on 8 instead, where nothing else is said.
         data: Clean samples as the scheduler sees them (latents of latent models), to be noised at every time instead of
             going along trajectories; (M, *event). Sample i uses number i, in turn.
         checkpoint: File that the state is kept in, such as "model.checkpoint.safetensors".
@@ -109,16 +116,17 @@ def calibrate(
         CalibrationInterruptedError: Ctrl-C or SIGTERM; the checkpoint has what was measured.
         ConfigurationError: A model of a process that is not supported.
     """
-    check_numbers(num_samples, num_inference_steps, batch_size, seed, trials)
+    size = Size.of(num_samples, num_inference_steps, trials, thorough)
+    check_numbers(size.num_samples, size.num_inference_steps, batch_size, seed, size.trials)
     check_tolerance(tolerance)
     _check_data(data)
     keeper = _keeper(checkpoint, resume)
     prompts, pipeline_kwargs = prompts_given(prompts, pipeline_kwargs)
     config = getattr(getattr(pipe, "scheduler", None), "config", {})  # `recording` refuses a pipeline without
     calls = plan_calls(
-        pipe, prompts, num_inference_steps, seed, pipeline_kwargs, inspect.signature(calibrate).parameters
+        pipe, prompts, size.num_inference_steps, seed, pipeline_kwargs, inspect.signature(calibrate).parameters
     )
-    facts = (prompts, num_samples, num_inference_steps, batch_size, seed, costs, tolerance, trials, skip_invalid)
+    facts = (prompts, *size[:2], batch_size, seed, costs, tolerance, size.trials, skip_invalid)
     record = recording(
         pipe,
         prompts=calls.prompts,
@@ -128,28 +136,35 @@ def calibrate(
         revision=revision,
         licence=licence,
         costs=costs,
+        dense="strength" not in inspect.signature(pipe).parameters,
     )
     # From the inside outwards: signals act only where the pipeline is lent, not while it is being lent or given back.
     with Interruptions(keeper is not None) as stop, record as recorder, silenced(pipe), stop.acting():
         run = {} if keeper is None else asked(*facts, pipeline_kwargs) | of_model(pipe, recorder, data, (MENU, CALLS))
         keeping = Keeping(keeper, run, recorder, stop)
-        samples = min(trials, num_samples) if "generator" in calls.takes else 0
+        samples = min(size.trials, size.marks[0]) if "generator" in calls.takes else 0
         keeping.resume()
-        with meter(progress, num_samples) as report:
-            while recorder.drawn < num_samples:
-                recorder.costs = tuple(name for name in recorder.costs if not _known(recorder, name, tolerance))
-                count = min(batch_size, num_samples - recorder.drawn)
-                _draw(pipe, recorder, calls, count, data, skip_invalid, keeping.told(report))
-                report(recorder.drawn)
-                keeping.keep(num_samples, last=not samples and recorder.drawn >= num_samples)
+        for most in size.marks:
+            if recorder.drawn > most:  # known when it was gone on from
+                continue
+            with meter(progress, most) as report:
+                while recorder.drawn < most:
+                    recorder.costs = tuple(name for name in recorder.costs if not _known(recorder, name, tolerance))
+                    count = min(batch_size, most - recorder.drawn)
+                    _draw(pipe, recorder, calls, count, data, skip_invalid, keeping.told(report))
+                    report(recorder.drawn)
+                    keeping.keep(most, last=not samples and recorder.drawn >= size.marks[-1])
+            if most == size.marks[-1] or _enough(recorder, tolerance):
+                break
         statistics = recorder.measured()
         _tell_missed(recorder, tolerance)
+        _tell_poor(statistics, recorder)
         if not samples:
             return statistics
         with meter(progress, samples, "Trying recipes") as report:
             trier = Trier(pipe, config, statistics, calls, samples, batch_size, keeping.told(report))
             trier.left_out, trier.known = recorder.ledger.invalid, keeping.tried
-            trier.after_run = lambda: keeping.keep(num_samples)
+            trier.after_run = lambda: keeping.keep(recorder.drawn)
             return _tried(statistics, trier)
 
 
@@ -199,6 +214,7 @@ def recording(
     revision: str | None = None,
     licence: str | None = None,
     costs: Sequence[str] = (),
+    dense: bool = False,
 ) -> Iterator[RecordingScheduler]:
     """A recorder in the place of the pipeline's scheduler, for people who call the pipeline themselves.
 
@@ -219,6 +235,7 @@ def recording(
         revision: The same.
         licence: The same.
         costs: Costs to be measured as well, see `calibrate`.
+        dense: Whether at times that are dense next to clean data, for pipelines whose runs start at noise.
 
     Raises:
         CalibrationError: No scheduler, an unknown cost, or different times in different calls.
@@ -237,13 +254,33 @@ def recording(
         prompts_hash=None if prompts is None else hash_prompts(prompts),
         licence=licence,
     )
-    recorder = RecordingScheduler.measuring(scheduler.config, origin, costs)  # type: ignore[union-attr]
+    recorder = RecordingScheduler.measuring(scheduler.config, origin, costs, dense)  # type: ignore[union-attr]
     try:
         pipe.scheduler = recorder
         with _full_precision(recorder.costs):
             yield recorder
     finally:
         pipe.scheduler = scheduler
+
+
+def _enough(recorder: RecordingScheduler, tolerance: float) -> bool:
+    """Whether more samples would change no run of few steps, nor the costs that are measured."""
+    statistics = recorder.measured()
+    change = max(plan_change(statistics, recorder.noise), path_change(statistics))
+    return change <= tolerance and all(recorder.uncertainty(name) <= tolerance for name in recorder.costs)
+
+
+def _tell_poor(statistics: ScoreStatistics, recorder: RecordingScheduler) -> None:
+    """Log that statistics are visibly not good enough, and what it takes."""
+    change = plan_change(statistics, recorder.noise)
+    if change > POOR:
+        logger.warning(
+            "These statistics are rough: within their standard errors a coefficient of a run of 5 to 20 steps moves by "
+            "%.0f %%. Measure %d samples or more of at least %d steps, or leave num_samples at 'auto'.",
+            100.0 * min(change, 9.99),
+            max(samples_for(change, statistics.most_samples or 1), MARKS[0]),
+            CHEAP.num_inference_steps,
+        )
 
 
 def _keeper(checkpoint: str | PathLike[str] | None, resume: bool) -> Keeper | None:

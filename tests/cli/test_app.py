@@ -98,7 +98,7 @@ def test_recipes_are_tried_unless_that_is_declined(run, models, tmp_path, monkey
     monkeypatch.setattr("diffusers_deis_sn.collect.run.calibrate", measure)
     for place, options in enumerate(((), ("--trials", "0"), ("--trials", "3"))):
         assert run("calibrate", models / "ddpm", "--device", "cpu", "-o", tmp_path / f"{place}", *options)[0] == 0
-    assert asked == [8, 0, 3]
+    assert asked == [4, 0, 3]
 
 
 def test_calibrate_in_the_precision_asked_for(run, models, tmp_path):

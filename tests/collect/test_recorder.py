@@ -124,7 +124,8 @@ def euler_factor(sigma: np.ndarray, c: float) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def gaussian() -> ScoreStatistics:
-    return calibrate(ExactPipeline(), num_samples=8, costs=BOTH, tolerance=0.0, trials=0, progress=False)
+    options = {"num_inference_steps": 200, "tolerance": 0.0, "trials": 0, "progress": False}
+    return calibrate(ExactPipeline(), num_samples=8, costs=BOTH, **options)
 
 
 def test_the_corrector_cost_of_gaussian_data_within_the_error_bars(gaussian):
@@ -134,7 +135,7 @@ def test_the_corrector_cost_of_gaussian_data_within_the_error_bars(gaussian):
     constant but for what a run of second order makes wrong.
     """
     cost, exact = gaussian.cost("corrector"), gaussian_costs(gaussian.log_snr)["corrector"]
-    assert cost.order == 2 and cost.num_samples == 8 and len(cost) == len(gaussian) - 1 == 200
+    assert cost.order == 2 and cost.num_samples == 8 and len(cost) == len(gaussian) - 1 == 199
     assert np.max(np.abs(cost.values - exact.values) / cost.error) < 3.5
     assert np.max(cost.error / cost.values) < 0.03  # 8 samples of 768 components: (2 / 6144)^(1/2) = 1.8 percent
     ratio = cost.values / exact.values
@@ -280,8 +281,8 @@ def test_r_and_trajectories_are_the_same_to_the_last_bit_with_and_without_costs(
     assert tuple(measured.costs) == (*costs, "solver")  # which is seen along the trajectories, and is the same, too
     assert without.costs == {"solver": measured.cost("solver")}
     mains = [len(calls) for calls in plain.calls]
-    assert mains == [201]
-    assert [len(calls) for calls in probed.calls] == [201 + 200 * CALLS[costs]]
+    assert mains == [200]  # the last of them at the cleanest level
+    assert [len(calls) for calls in probed.calls] == [200 + 199 * CALLS[costs]]
 
 
 @pytest.mark.parametrize("process", ["vp", "ve", "edm"])
@@ -423,7 +424,7 @@ def test_costs_from_noised_data(cost):
     measured = statistics.cost(cost)
     z = (measured.values - exact) / measured.error
     assert np.max(np.abs(z)) < 5.0 and 0.5 < np.sqrt(np.mean(z**2)) < 1.7
-    assert statistics.origin.solver.startswith("noised data at the times of a trailing run")
+    assert statistics.origin.solver.startswith("noised data at times uniform in t^(1/2)")
     r = np.sqrt(2.0 / np.pi) * levels_of(statistics) / np.sqrt(0.09 + levels_of(statistics) ** 2)
     assert np.max(np.abs(statistics.mean_abs - r) / statistics.mean_abs_error) < 5.0
 
@@ -444,7 +445,7 @@ def test_data_without_costs_are_for_r_alone():
     data = 0.3 * torch.randn(8, 3, 16, 16, dtype=torch.float64)
     statistics = calibrate(ExactPipeline(), data=data, num_samples=8, num_inference_steps=20, trials=0, progress=False)
     assert statistics.costs == {} and "noised data" in statistics.origin.solver
-    assert statistics.timesteps.tolist() == [0.0, *range(49, 1000, 50)]
+    assert len(statistics) == 20 + 1 and statistics.timesteps[[0, -1]].tolist() == [0.0, 999.0]
 
 
 def test_trajectories_are_said_to_be_trajectories(gaussian):
@@ -616,7 +617,7 @@ def test_people_may_call_the_pipeline_themselves():
     pipe = ExactPipeline(size=4)
     expected = calibrate(pipe, costs=("corrector",), tolerance=0.0, **QUICK)
     scheduler = pipe.scheduler
-    with recording(pipe, guidance_scale=1.0, seed=0, costs=("corrector",)) as recorder:
+    with recording(pipe, guidance_scale=1.0, seed=0, costs=("corrector",), dense=True) as recorder:
         assert isinstance(pipe.scheduler, RecordingScheduler) and recorder.uncertainty("corrector") == float("inf")
         for seed in range(4):
             pipe(generator=torch.Generator().manual_seed(seed), num_inference_steps=4)

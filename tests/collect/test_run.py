@@ -56,7 +56,8 @@ class GaussianPipeline:
 
 @pytest.fixture(scope="module")
 def gaussian() -> ScoreStatistics:
-    return calibrate(GaussianPipeline(), num_samples=20, batch_size=8, trials=0, progress=False)
+    options = {"num_inference_steps": 200, "batch_size": 8, "trials": 0, "progress": False}
+    return calibrate(GaussianPipeline(), num_samples=20, **options)
 
 
 # ------------------------------------------------------------------------------------------------------- the numbers
@@ -78,14 +79,28 @@ def test_error_bars_are_those_of_independent_normal_numbers(gaussian):
     assert gaussian.mean_abs_error[-1] == pytest.approx(expected, rel=0.5)
 
 
-def test_the_fine_trailing_grid_and_the_cleanest_level_are_measured(gaussian):
-    assert gaussian.timesteps.tolist() == [0, *range(4, 1000, 5)]
+def test_distinct_whole_times_dense_next_to_clean_data_are_measured(gaussian):
+    """Uniform in the root of time but for rounding, where there are as many whole times."""
+    times = gaussian.timesteps
+    assert (
+        len(times) == 200 and times[0] == 0.0 and times[-1] == 999.0 and np.array_equal(times, np.unique(times.round()))
+    )
+    apart = np.diff(np.sqrt(times[100:] + 1.0))
+    assert apart == pytest.approx(np.full(99, np.sqrt(1000.0) / 200), rel=0.2)  # rounded to whole times
     assert np.all(gaussian.num_samples == 20)
+
+
+def test_runs_that_may_start_half_way_are_measured_at_uniform_times():
+    pipe, arguments = BUILDERS["sd_img2img"]()
+    arguments = {key: value for key, value in arguments.items() if key not in ("prompt", "output_type")}
+    statistics = calibrate(pipe, PROMPTS, **QUICK | arguments | {"strength": 1.0})
+    assert statistics.timesteps.tolist() == [0.0, 249.0, 499.0, 749.0, 999.0] and "trailing" in statistics.origin.solver
 
 
 def test_v_prediction_of_the_same_data_has_the_same_epsilon(gaussian):
     pipe = GaussianPipeline(prediction_type="v_prediction")
-    statistics = calibrate(pipe, num_samples=20, batch_size=8, trials=0, progress=False)
+    options = {"num_inference_steps": 200, "batch_size": 8, "trials": 0, "progress": False}
+    statistics = calibrate(pipe, num_samples=20, **options)
     np.testing.assert_allclose(statistics.mean_abs, gaussian.mean_abs, rtol=1e-5)
     assert statistics.origin.prediction_type == "v_prediction"
 
@@ -146,7 +161,7 @@ def calibrate_tiny(name: str, prompts: list[str] | None = None, **options) -> Sc
 
 def test_an_unconditional_pipeline():
     statistics = calibrate_tiny("ddpm")
-    assert statistics.timesteps.tolist() == [0.0, 249.0, 499.0, 749.0, 999.0]
+    assert statistics.timesteps.tolist() == [0.0, 62.0, 249.0, 562.0, 999.0]  # (n / 4)^2 of 1000, and the cleanest
     assert statistics.origin.sample_shape == (3, 16, 16)
     assert statistics.origin.guidance_scale == 1.0  # none: the network's own output
     assert statistics.origin.prompts_hash is None
@@ -236,7 +251,7 @@ def test_the_origin_says_what_was_measured():
     assert "scaled_linear" in origin.noise_schedule
     assert (origin.prediction_type, origin.dtype, origin.sample_shape) == ("epsilon", "float32", (4, 16, 16))
     assert (origin.num_inference_steps, origin.seed) == (5, 0)  # four asked for, and one at the cleanest level
-    assert "trailing" in origin.solver
+    assert "uniform in t^(1/2)" in origin.solver
     assert {"torch", "diffusers", "diffusers_deis_sn"} <= origin.versions.keys()
     recorded = DEISSNScheduler.from_config(pipe.scheduler.config, stats=statistics)
     assert recorded.statistics == statistics
@@ -308,7 +323,7 @@ def test_people_may_call_the_pipeline_themselves():
     pipe = GaussianPipeline()
     expected = calibrate(pipe, **QUICK)
     scheduler = pipe.scheduler
-    with recording(pipe, guidance_scale=1.0, seed=0) as recorder:
+    with recording(pipe, guidance_scale=1.0, seed=0, dense=True) as recorder:
         assert isinstance(pipe.scheduler, RecordingScheduler)
         for seed in range(4):
             pipe(generator=torch.Generator().manual_seed(seed), num_inference_steps=4)
@@ -352,7 +367,7 @@ def test_less_than_two_samples_make_no_statistics(calls):
         ("trials", -1),
         ("trials", 2.5),
         ("trials", True),
-        ("trials", None),
+        ("num_samples", "many"),
     ],
 )
 def test_bad_numbers_are_refused_before_anything_is_called(name, value):

@@ -46,7 +46,7 @@ CHEAP, THOROUGH = Size(AUTO, 50, 4), Size(64, 200, 8)
 def check_numbers(num_samples: int | str, num_inference_steps: int, batch_size: int, seed: int, trials: int) -> None:
     """Raise CalibrationError for numbers that make no measurement."""
     if isinstance(num_samples, str) and num_samples != AUTO:
-        raise CalibrationError(f"`num_samples` must be a whole number or {AUTO!r}, got {num_samples!r}.")
+        raise CalibrationError(f"`num_samples` must be a whole number, 2 or more, or {AUTO!r}, got {num_samples!r}.")
     limits = (
         ("num_samples", 2 if num_samples == AUTO else num_samples, 2),  # one sample has no standard error
         ("num_inference_steps", num_inference_steps, 2),

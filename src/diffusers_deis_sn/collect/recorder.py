@@ -49,7 +49,7 @@ MEASURING_OPTIONS: dict[str, Any] = {
 # r falls fastest next to clean data, and paths are longest there: uniform times need four times as many to say as much.
 DENSE = Whole(Power("t", 2.0))
 SOLVER = "DEIS order {solver_order} in t, {spacing}, by the cleanest level, to sigma zero"
-NOISED_DATA = "noised data at the times of a {spacing} run, and at the cleanest level"
+NOISED_DATA = "noised data at {spacing}, and at the cleanest level"
 HALF_NORMAL = (2.0 / np.pi) ** 0.5  # mean magnitude of a normal number of deviation one
 HALF_PRECISION = (torch.float16, torch.bfloat16)
 
@@ -352,7 +352,7 @@ class RecordingScheduler(DEISSNScheduler):
 
     @property
     def _solver_in_words(self) -> str:
-        spacing = MEASURING_OPTIONS["timestep_spacing"] if self.options["grid"] is None else "times uniform in t^(1/2)"
+        spacing = "trailing times" if self.options["grid"] is None else "times uniform in t^(1/2)"
         return (NOISED_DATA if self._from_data else SOLVER).format(**MEASURING_OPTIONS, spacing=spacing)
 
     def _full_origin(self) -> StatisticsOrigin:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks.exact.flows import SD_BETAS
-from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, calibrate
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.schedulers._factors import GAIN, LEAST_GUIDANCE, TRUSTED
 from diffusers_deis_sn.schedulers._guidance import NONE, PipelineGuidance
@@ -61,6 +61,76 @@ def limit(scheduler: Any) -> float:
 def test_what_multiplies_the_difference_of_outputs_is_read(attributes, expected):
     pipe = Pipe(**attributes)
     assert PipelineGuidance(pipe).read() == expected
+
+
+class Caller:
+    """Calls a scheduler as pipelines do, by way of a function."""
+
+    def __init__(self, scheduler: Any) -> None:
+        self.scheduler = scheduler
+
+    def __call__(self, steps: int, guidance_scale: float = 4.0) -> None:
+        retrieve(self.scheduler, steps)
+
+
+class TrueCaller(Caller):
+    """One whose network is told a scale, and which may also guide it truly."""
+
+    guidance_scale = 3.5
+    transformer = SimpleNamespace(config=SimpleNamespace(guidance_embeds=True))
+
+    def __call__(self, steps: int, true_cfg_scale: float = 1.0, negative: bool = True) -> None:
+        do_true_cfg = true_cfg_scale > 1 and negative  # noqa: F841  (as in Diffusers)
+        retrieve(self.scheduler, steps)
+
+
+def retrieve(scheduler: Any, steps: int) -> None:
+    scheduler.set_timesteps(steps)
+
+
+@pytest.mark.parametrize("ours", OURS)
+def test_whoever_calls_the_scheduler_is_asked_however_it_was_swapped_in(ours):
+    pipe = Caller(ours(**SD_BETAS, stats=STATS, recipe="fixed"))
+    for guidance in (6.0, 12.0):
+        pipe(6, guidance_scale=guidance)
+        assert limit(pipe.scheduler) == pytest.approx(GAIN / guidance)
+    pipe.scheduler.set_timesteps(6)  # by nobody who holds it
+    assert limit(pipe.scheduler) == pytest.approx(GAIN / MEASURED_AT)
+
+
+@pytest.mark.parametrize(("options", "expected"), [({}, 1.0), ({"true_cfg_scale": 4.0}, 4.0)])
+def test_true_guidance_is_told_from_a_scale_that_the_network_is_told(options, expected):
+    pipe = TrueCaller(DEISSNScheduler(**SD_BETAS, stats=STATS, recipe="fixed"))
+    pipe(6, **options)
+    assert pipe.scheduler._run.guidance == expected
+    pipe(6, **options, negative=False)
+    assert pipe.scheduler._run.guidance == 1.0
+
+
+def test_somebody_elses_pipeline_is_not_asked():
+    inner = Caller(DEISSNScheduler(**SD_BETAS, stats=STATS, recipe="fixed"))
+
+    class Outer(Caller):
+        def __call__(self, steps: int, guidance_scale: float = 9.0) -> None:
+            inner(steps, guidance_scale=5.0)
+
+    Outer(DEISSNScheduler(**SD_BETAS))(6)
+    assert inner.scheduler._run.guidance == 5.0
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "flux"])
+def test_pipelines_of_diffusers_tell_their_guidance_by_themselves(name):
+    pipe, arguments = BUILDERS[name]()
+    pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats=False)
+    pipe(**arguments | {"num_inference_steps": 2, "guidance_scale": 4.5, "output_type": "latent"})
+    distilled = getattr(getattr(pipe, "transformer", None), "config", {}).get("guidance_embeds", False)
+    assert pipe.scheduler._run.guidance == (1.0 if name == "flux" else 4.5) and (not distilled or name == "flux")
+
+
+def test_a_measurement_records_the_guidance_that_only_the_call_knows():
+    pipe, arguments = BUILDERS["svd"]() if "svd" in BUILDERS else pytest.skip("no such pipeline here")
+    statistics = calibrate(pipe, num_samples=2, num_inference_steps=3, trials=0, progress=False, **arguments)
+    assert statistics.origin.guidance_scale == pytest.approx(3.0)  # the largest of its frames
 
 
 def test_before_the_first_call_nothing_is_known_and_afterwards_what_it_was():

@@ -356,8 +356,11 @@ class RecordingScheduler(DEISSNScheduler):
         return (NOISED_DATA if self._from_data else SOLVER).format(**MEASURING_OPTIONS, spacing=spacing)
 
     def _full_origin(self) -> StatisticsOrigin:
+        said, seen = self.origin.guidance_scale, None if self._run is None else self._run.guidance
         return replace(
             self.origin,
+            # What the pipeline says by itself, where its arguments do not: by frames, or true guidance.
+            guidance_scale=seen if seen is not None and said in (None, 1.0) else said,
             noise_schedule=str(self.noise),
             fingerprint=self.noise.fingerprint,
             prediction_type=self.config["prediction_type"],

@@ -46,7 +46,8 @@ def tried_method(
         return unmeasured(number)
     if statistics.trials is None:
         return None
-    if (options.guidance_scale or 0.0) > TRUSTED * (statistics.origin.guidance_scale or 1.0):
+    used, measured = options.guidance_scale, statistics.origin.guidance_scale
+    if used is not None and measured is not None and used > TRUSTED * max(measured, 1.0):
         return None
     return statistics.trials.best(number, learned)
 
@@ -189,7 +190,7 @@ def contradictions(said: float | None, seen: float | None, statistics: ScoreStat
         )
     used = seen if said is None else said
     measured = None if statistics is None else statistics.origin.guidance_scale
-    if used is not None and measured is not None and used > TRUSTED * measured:
+    if used is not None and measured is not None and used > TRUSTED * max(measured, 1.0):
         found.append(
             f"The statistics were measured at guidance {measured:g} and the pipeline runs with {used:g}: what was "
             "tried there is not followed. Measure them at this guidance: `deis-sn calibrate --guidance-scale "

@@ -53,7 +53,8 @@ class ExponentialIntegrator(PlannedScheduler):
     _silent: ClassVar[bool] = False  # a recorder is plain DEIS by intent
     _last_planner: Planner | None = None
     _run: Run | None = None
-    _guidance: PipelineGuidance | None = None
+    _guidance: PipelineGuidance | None = None  # of the present run
+    _made_for: PipelineGuidance | None = None
 
     @register_to_config
     def __init__(
@@ -203,12 +204,13 @@ class ExponentialIntegrator(PlannedScheduler):
             TimestepsError: None or several of the three ways to choose times, or times that cannot be walked.
             ConfigurationError: `mu` given to a model that is no flow, or missing where it is needed.
         """
-        guidance = None if self._guidance is None else self._guidance.read()
+        seen = PipelineGuidance.of_caller(self) or self._made_for
+        guidance = None if seen is None else seen.read()
         run = self._planner.run(Request(num_inference_steps, mu, sigmas, timesteps, guidance))
         # Times that are whole are integers, but not where a run that is planned anew would not fit in.
         fractions = (run.method is not None or self._learns_grid) and not run.options.whole_timesteps
         self._adopt(run.plan, device, numbered=self.noise.numbered and not fractions)
-        self._run, self.order = run, run.recipe.solver.calls_per_step
+        self._run, self._guidance, self.order = run, seen, run.recipe.solver.calls_per_step
         self._scale_start(run.plan.levels[0])
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: plain DEIS is used. Measure them with `calibrate`.")
@@ -337,7 +339,7 @@ class ExponentialIntegrator(PlannedScheduler):
     def for_pipeline(cls, pipe: Any, stats: Source | bool | None = AUTO, **kwargs: Unpack[FromConfig]) -> Self:
         """A scheduler for a pipeline, with the statistics that an index names for its model unless told others.
 
-        It reads the guidance from the pipeline when a run begins, and in each step, for callbacks may change it.
+        Where the calls of the pipeline cannot be seen, its guidance is read from it all the same.
 
             pipe.scheduler = DEISSNScheduler.for_pipeline(pipe)
 
@@ -354,7 +356,7 @@ class ExponentialIntegrator(PlannedScheduler):
         if stats == AUTO:
             kwargs.setdefault("base_model", pipe.config.get("_name_or_path"))
         scheduler = cls.from_config(config, stats=stats, **kwargs)
-        scheduler._guidance = PipelineGuidance(pipe)
+        scheduler._made_for = PipelineGuidance(pipe)
         return scheduler
 
     @classmethod
@@ -411,8 +413,8 @@ class ExponentialIntegrator(PlannedScheduler):
         super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the pipeline that it was made for: a copy is for another one."""
-        return {name: value for name, value in self.__dict__.items() if name != "_guidance"}
+        """All but the pipelines that call it: a copy is for another one."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_guidance", "_made_for")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy or pickle, whose statistics are from now on at hand in this process."""

@@ -19,24 +19,31 @@ JUDGED_FROM = 8  # samples before that are those recipes are chosen on
 Found = dict[str, dict[str, list[dict[str, Any]]]]
 
 
-def size_ratios(found: Found) -> dict[tuple[str, int, int], dict[str, float]]:
-    """(scheduler, samples, steps) -> problem -> error over that of the largest measurement, geometric mean over calls.
+def size_ratios(found: Found) -> dict[tuple[str, str, int, int], dict[str, float]]:
+    """(scheduler, spacing, samples, steps) -> problem -> error over that of the largest measurement.
 
-    `nan` where such a measurement gives the scheduler nothing to run with.
+    Geometric mean over calls; `nan` where such a measurement gives the scheduler nothing to run with.
     """
-    ratios: dict[tuple[str, int, int], dict[str, float]] = {}
+    ratios: dict[tuple[str, str, int, int], dict[str, float]] = {}
     for problem, rows in found.items():
-        largest = max((row["samples"] * row["steps"] for row in rows["sizes"]), default=0)
-        best = {(r["scheduler"], r["calls"]): r["error"] for r in rows["sizes"] if r["samples"] * r["steps"] == largest}
-        for key in {(r["scheduler"], r["samples"], r["steps"]) for r in rows["sizes"]}:
-            mine = [r for r in rows["sizes"] if (r["scheduler"], r["samples"], r["steps"]) == key]
-            logs = [
-                np.log(r["error"] / best[r["scheduler"], r["calls"]])
-                for r in mine
-                if (r["scheduler"], r["calls"]) in best
-            ]
+        last = size_of(rows["sizes"][-1])
+        best = {(row["scheduler"], row["calls"]): row["error"] for row in rows["sizes"] if size_of(row) == last}
+        for key in {(row["scheduler"], *size_of(row)) for row in rows["sizes"]}:
+            mine = [row for row in rows["sizes"] if (row["scheduler"], *size_of(row)) == key]
+            mine = [row for row in mine if (row["scheduler"], row["calls"]) in best]
+            logs = [np.log(row["error"] / best[row["scheduler"], row["calls"]]) for row in mine]
             ratios.setdefault(key, {})[problem] = float(np.exp(np.mean(logs))) if logs else float("nan")
     return ratios
+
+
+def size_of(row: dict[str, Any]) -> tuple[str, int, int]:
+    """Spacing, samples, steps."""
+    return row["spacing"], row["samples"], row["steps"]
+
+
+def sizes_of(ratios: dict[tuple[str, str, int, int], dict[str, float]]) -> list[tuple[str, int, int]]:
+    """All spacings, samples and steps, by the number of calls."""
+    return sorted({key[1:] for key in ratios}, key=lambda size: (size[1] * size[2], size))
 
 
 def trials_of(rows: list[dict[str, Any]], samples: slice) -> Trials:
@@ -77,14 +84,15 @@ def summary(values: dict[str, float]) -> tuple[float, float, str]:
 def table(found: Found) -> str:
     """Both questions' answers."""
     lines = [
-        "| measured | network calls a sample in all | DEIS-SN | its worst | ScoreOptimal | its worst |",
-        "|---|---|---|---|---|---|",
+        "| measured | network calls in all | coefficients move by | DEIS-SN | its worst | ScoreOptimal | its worst |",
+        "|---|---|---|---|---|---|---|",
     ]
     ratios = size_ratios(found)
-    for samples, steps in sorted({key[1:] for key in ratios}, key=lambda size: size[0] * size[1]):
-        cells = [f"{samples} samples x {steps} steps", str(samples * (steps + 1))]
+    for size in sizes_of(ratios):
+        moved = [row["change"] for rows in found.values() for row in rows["sizes"] if size_of(row) == size]
+        cells = [f"{size[1]} samples x {size[2]} steps, {size[0]}", str(size[1] * size[2]), f"{np.median(moved):.3f}"]
         for scheduler in ("DEISSNScheduler", "ScoreOptimalScheduler"):
-            mean, worst, whose = summary(ratios[scheduler, samples, steps])
+            mean, worst, whose = summary(ratios[(scheduler, *size)])
             cells += [f"{mean:.3f}", f"{worst:.2f} ({whose})"]
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
@@ -99,7 +107,7 @@ def table(found: Found) -> str:
         mean, worst, whose = summary(values)
         calls = count * (len(MENU) * sum(CALLS) + 80 + 2 * CALLS[0])
         lines.append(f"| {count} sample{'s' * (count > 1)} | {calls} | {mean:.3f} | {worst:.2f} ({whose}) |")
-    lines += ["", "On sixteen other samples, geometric mean over 4 to 20 calls and all settings."]
+    lines += ["", "On eight other samples, geometric mean over 4 to 20 calls and all settings."]
     return "\n".join(lines)
 
 
@@ -107,13 +115,15 @@ def draw(found: Found, path: Path) -> None:
     """Error against calibration calls, a thin line for each setting."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), layout="constrained")
     ratios, colours = size_ratios(found), {"DEISSNScheduler": "tab:blue", "ScoreOptimalScheduler": "tab:orange"}
-    sizes = sorted({key[1:] for key in ratios}, key=lambda size: size[0] * size[1])
     for scheduler, colour in colours.items():
-        for problem in found:
-            points = [(s * (n + 1), ratios[scheduler, s, n].get(problem, np.nan)) for s, n in sizes]
-            left.plot(*zip(*points, strict=True), color=colour, alpha=0.18, lw=0.8)
-        means = [(s * (n + 1), summary(ratios[scheduler, s, n])[0]) for s, n in sizes]
-        left.plot(*zip(*means, strict=True), color=colour, marker="o", lw=2.2, label=scheduler)
+        for spacing, style in (("dense", "-"), ("uniform", "--")):
+            sizes = [size for size in sizes_of(ratios) if size[0] == spacing]
+            calls = [samples * steps for _, samples, steps in sizes]
+            for problem in found:
+                points = [ratios[(scheduler, *size)].get(problem, np.nan) for size in sizes]
+                left.plot(calls, points, style, color=colour, alpha=0.12, lw=0.8)
+            means = [summary(ratios[(scheduler, *size)])[0] for size in sizes]
+            left.plot(calls, means, style, color=colour, marker="o", lw=2.2, label=f"{scheduler}, {spacing} times")
     left.set(
         xscale="log",
         xlabel="network calls of the measurement",

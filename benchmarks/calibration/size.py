@@ -5,9 +5,10 @@
 
 Two questions, each asked of the one while the other is at its largest:
 
-* measurements of S samples x N steps: the error of both schedulers in 5, 8 and 10 calls, over that with the largest;
-* recipes tried on K samples: the error, on sixteen other samples, of the recipe that K samples choose, over that of the
-  best of all recipes on those sixteen.
+* measurements of S samples x N steps, at uniform times and at times that are dense next to clean data: the error of
+  both schedulers in 5, 8 and 10 calls, over that with the largest;
+* recipes tried on K samples: the error, on eight other samples, of the recipe that K samples choose, over that of the
+  best of all recipes on those eight.
 
 Errors are geometric means over samples of the distance to a converged run, as in the suite.
 """
@@ -23,6 +24,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import diffusers
 import torch
@@ -33,33 +35,42 @@ from benchmarks.places import results
 from benchmarks.suite import reference
 from benchmarks.suite.problems import CALIBRATED_FROM, Problem, load, names
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics, calibrate
+from diffusers_deis_sn.collect import recorder
 from diffusers_deis_sn.collect.calls import plan_calls
+from diffusers_deis_sn.collect.enough import plan_change
 from diffusers_deis_sn.collect.trying import CALLS, FINE, FINE_CALLS, MENU, TINY, Trier, finest_band
+from diffusers_deis_sn.core.grids import Trailing
 from diffusers_deis_sn.errors import DeisSnError
 from diffusers_deis_sn.statistics.trials import Trials
 
 HERE = Path(__file__).resolve().parent
-SIZES = ((2, 10), (4, 20), (8, 20), (8, 50), (16, 50), (16, 100), (64, 200))
-SLOW, SLOW_SIZES = ("emoji-flow*", "tiny-flow*", "emoji-edm"), SIZES[:-1]  # hours otherwise
-CHOOSING, JUDGING = 8, 16  # samples that recipes are chosen on, the first of them, and that the choice is judged on
+# Spacing of the times, samples, steps; the last is what all others are held against.
+SIZES = (
+    *(("dense", *size) for size in ((2, 10), (4, 20), (8, 30), (8, 50), (16, 50))),
+    *(("uniform", *size) for size in ((8, 50), (16, 100), (32, 200))),
+    ("dense", 32, 100),
+)
+CHOOSING, JUDGING = 8, 8  # samples that recipes are chosen on, the first of them, and that the choice is judged on
 STEPS = (5, 8, 10)
 SAMPLES, SEED = 16, 1
 
 
-def measured(problem: Problem, samples: int, steps: int) -> ScoreStatistics:
+def measured(problem: Problem, spacing: str, samples: int, steps: int) -> ScoreStatistics:
     """Statistics of so many samples and steps, without trials."""
     options: dict[str, Any] = {"prompts": problem.prompts(samples, CALIBRATED_FROM)} if has_prompts(problem) else {}
-    return calibrate(
-        problem.pipe,
-        num_samples=samples,
-        num_inference_steps=steps,
-        batch_size=16,
-        seed=CALIBRATED_FROM,
-        trials=0,
-        progress=False,
-        guidance_scale=problem.guidance,
-        **options,
-    )
+    grid = recorder.DENSE if spacing == "dense" else Trailing()
+    with mock.patch.object(recorder, "DENSE", grid):  # `calibrate` offers no choice
+        return calibrate(
+            problem.pipe,
+            num_samples=samples,
+            num_inference_steps=steps,
+            batch_size=16,
+            seed=CALIBRATED_FROM,
+            trials=0,
+            progress=False,
+            guidance_scale=problem.guidance,
+            **options,
+        )
 
 
 def has_prompts(problem: Problem) -> bool:
@@ -75,11 +86,12 @@ def distance(end: Tensor, other: Tensor) -> float:
 def sizes(problem: Problem, trials: Trials | None, folder: Path) -> Iterator[dict[str, Any]]:
     """Rows of the first question."""
     there = reference.kept(problem, SAMPLES, SEED, folder)
-    slow = any(fnmatch(problem.name, pattern) for pattern in SLOW)
-    for samples, steps in SLOW_SIZES if slow else SIZES:
+    for spacing, samples, steps in SIZES:
         started = time.perf_counter()
-        record = measured(problem, samples, steps).with_trials(trials)
-        seconds = time.perf_counter() - started
+        record = measured(problem, spacing, samples, steps).with_trials(trials)
+        seconds = round(time.perf_counter() - started, 2)
+        change = plan_change(record, DEISSNScheduler.from_config(problem.config).noise)
+        size = {"spacing": spacing, "samples": samples, "steps": steps, "seconds": seconds, "change": change}
         for kind in (DEISSNScheduler, ScoreOptimalScheduler):
             for n in STEPS:
                 try:
@@ -87,15 +99,14 @@ def sizes(problem: Problem, trials: Trials | None, folder: Path) -> Iterator[dic
                 except DeisSnError:
                     continue
                 error = distance(end, there.end)
-                row = {"samples": samples, "steps": steps, "scheduler": kind.__name__, "calls": n, "error": error}
-                yield row | {"seconds": round(seconds, 2)}
+                yield size | {"scheduler": kind.__name__, "calls": n, "error": error}
 
 
 def recipes(problem: Problem, record: ScoreStatistics) -> Iterator[dict[str, Any]]:
     """Rows of the second question: error and energy of the finest band of each sample, recipe and number of calls."""
     prompts = problem.prompts(CHOOSING + JUDGING, CALIBRATED_FROM) if has_prompts(problem) else None
     calls = plan_calls(problem.pipe, prompts, 10, CALIBRATED_FROM, {"guidance_scale": problem.guidance})
-    trier = Trier(problem.pipe, problem.config, record, calls, CHOOSING + JUDGING, 24, lambda _: None)
+    trier = Trier(problem.pipe, problem.config, record, calls, CHOOSING + JUDGING, 16, lambda _: None)
     fine = trier.ends(FINE, FINE_CALLS)
     yield {"recipe": "fine", "bands": bands(fine)}
     for number, recipe in enumerate(MENU):
@@ -121,7 +132,7 @@ def run(name: str, folder: Path, references: Path) -> None:
     started, problem = time.perf_counter(), load(name)
     if hasattr(problem.pipe, "set_progress_bar_config"):
         problem.pipe.set_progress_bar_config(disable=True)
-    record = measured(problem, 16, 100)
+    record = measured(problem, "dense", 16, 50)
     before = problem.pipe.scheduler
     try:
         tried = list(recipes(problem, record))

@@ -22,12 +22,13 @@ import transformers
 from torch import empty, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffusers_deis_sn.collect.probing import ProbeGroup
+from diffusers_deis_sn.collect.arguments import CHEAP, MARKS
+from diffusers_deis_sn.collect.run import TRIAL_CALLS
 
 TARGET = Path(__file__).resolve().parent.parent / "stats/RECIPES.md"
 CARDS = {24: 60.0, 80: 300.0}  # GB of a consumer's and of a data centre's, and TFLOP/s that a network keeps up: assumed
-SAMPLES, STEPS, BATCH = 64, 200, 8
-HALF, FULL = 2, 4  # bytes of a number
+SAMPLES, STEPS, TRIALS = MARKS[0], CHEAP.num_inference_steps, CHEAP.trials
+HALF = 2  # bytes of a number
 
 Counted = tuple[nn.Module, Callable[[nn.Module], Any]]
 
@@ -108,7 +109,6 @@ class Recipe:
     others: tuple[Callable[[], nn.Module], ...]
     guidance: float
     dtype: str
-    costs: tuple[str, ...]
     evaluations: int  # of the network in one call: two where guidance compares with and without prompt
     remark: str
 
@@ -118,22 +118,13 @@ class Recipe:
 
     @property
     def command(self) -> str:
-        costs = "".join(f" --cost {cost}" for cost in self.costs)
-        tolerance = " --tolerance 0" if self.costs else ""  # all samples, so that the table's numbers are those
         return (
             f"deis-sn calibrate {self.model} \\\n"
-            f"    --prompts prompts.txt --num-samples {SAMPLES} --steps {STEPS} --batch-size {BATCH} \\\n"
-            f"    --guidance-scale {self.guidance:g} --dtype {self.dtype}{costs}{tolerance} -o {self.folder}\n"
+            f"    --prompts prompts.txt --guidance-scale {self.guidance:g} --dtype {self.dtype} -o {self.folder}\n"
             f"deis-sn inspect {self.folder}\n"
             f"deis-sn push {self.folder} your-name/{self.model.rpartition('/')[2]}-score-statistics --dry-run\n"
             f"deis-sn push {self.folder} your-name/{self.model.rpartition('/')[2]}-score-statistics"
         )
-
-    @property
-    def calls(self) -> int:
-        """Calls of the pipeline's network for one sample: those of the run, and the probes between its steps."""
-        levels = torch.linspace(9.0, 0.0, STEPS + 2).numpy()  # one more at the cleanest level, and the end
-        return len(ProbeGroup(self.costs).calls(levels)[0]) - 1
 
 
 RECIPES = (
@@ -144,7 +135,6 @@ RECIPES = (
         (clip_l, autoencoder(4)),
         7.5,
         "float16",
-        ("corrector",),
         2,
         "The safety checker, 0.3 billion parameters more, is loaded with the pipeline and never called.",
     ),
@@ -155,7 +145,6 @@ RECIPES = (
         (clip_l, clip_g, autoencoder(4)),
         5.0,
         "float16",
-        ("corrector",),
         2,
         "",
     ),
@@ -166,7 +155,6 @@ RECIPES = (
         (clip_l, clip_g, t5, autoencoder(16)),
         7.0,
         "float16",
-        ("corrector",),
         2,
         "Gated: accept its terms on its page and log in with `hf auth login`.",
     ),
@@ -177,10 +165,8 @@ RECIPES = (
         (clip_l, t5, autoencoder(16)),
         3.5,
         "bfloat16",
-        (),
         1,
-        "Gated, like the one before. Guidance is an input of the network, so that a call is one evaluation. No cost: "
-        "bfloat16 keeps three digits, too few for the differences between neighbouring levels.",
+        "Gated, like the one before. Guidance is an input of the network, so that a call is one evaluation.",
     ),
 )
 
@@ -196,14 +182,20 @@ def row(recipe: Recipe) -> str:
             evaluate(network)
         own, others = billions(network), sum(billions(make()) for make in recipe.others)
     one = counter.get_total_flops() / 1e12
-    evaluations, weights = SAMPLES * recipe.calls * recipe.evaluations, HALF * (own + others)
-    times = [duration(evaluations * one / speed) if weights < size else "does not fit" for size, speed in CARDS.items()]
-    calls = f"{SAMPLES} x {recipe.calls} x {recipe.evaluations} = {evaluations}"
-    memory = f"{weights:.1f} GB | {FULL * (own + others):.0f} GB"
+    first, trials = (calls * recipe.evaluations for calls in (SAMPLES * (STEPS + 1), TRIALS * TRIAL_CALLS))
+    weights = HALF * (own + others)
+    times = [
+        f"{duration(first * one / speed)} + {duration(trials * one / speed)}" if weights < size else "does not fit"
+        for size, speed in CARDS.items()
+    ]
+    calls = f"{first} + {trials}"
+    memory = f"{weights:.1f} GB"
     return f"| {recipe.title} | {own:.2f} + {others:.2f} | {one:.2f} | {calls} | {' | '.join(times)} | {memory} |"
 
 
 def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
 
 
@@ -213,7 +205,7 @@ def wrapped(paragraph: str) -> str:
 
 def text() -> str:
     titles = [f"with {size} GB" for size in CARDS]
-    header = ["model", "parameters, 10^9", "TFLOP", "evaluations", *titles, "weights", "while loading"]
+    header = ["model", "parameters, 10^9", "TFLOP", "evaluations", *titles, "weights"]
     speeds = " and ".join(f"{speed:g} TFLOP/s on a card with {size} GB" for size, speed in CARDS.items())
     parts = [
         "# Recipes for public models",
@@ -226,11 +218,11 @@ def text() -> str:
         wrapped(
             f"""Parameters are those of the network, plus those of text encoders and autoencoder; TFLOP are 10^12
             operations of one evaluation. Both are counted by PyTorch on networks without weights, of the shapes that
-            their authors published. Evaluations are samples x calls of a trajectory, probes included, x evaluations in
-            a call (two with guidance). The times are assumptions: that the network keeps up {speeds}, and that the
-            rest takes none. Weights are the memory that all of the pipeline takes in half precision; a few GB for
-            intermediate results come on top, fewer with a smaller `--batch-size`. The command loads them in single
-            precision first, into the memory of the host."""
+            their authors published. Evaluations are those of the measurement, {SAMPLES} samples of {STEPS} steps if
+            they are enough, and of the recipes that are tried on {TRIALS} of them (`--trials 0` for none); with guidance a
+            call is two. The times are assumptions: that the network keeps up {speeds}, and that the rest takes none. Weights
+            are the memory that all of the pipeline takes in half precision, while it is loaded as well; a few GB for
+            intermediate results come on top, fewer with a smaller `--batch-size`."""
         ),
         wrapped(
             """`prompts.txt` has a prompt a line: some hundred of those that the model is used with. The licence of the

@@ -26,8 +26,9 @@ class DEISSNScheduler(ExponentialIntegrator):
             "ralston3", "ssprk3", "vdh3" or "rk4". Everything else is a value: `Multistep(3, variable="log_rho",
             of="data", corrector=Corrector(3))`, or a solver of one's own, see docs/extending.md.
         solver_order: Number of outputs that a solver with a name combines in a step, 1 to 4.
-        guidance_scale: Guidance that the pipeline is called with, by which the corrections of "multistep" are limited:
-            none passes an error on by more than 0.75 / max(2, guidance). That of the statistics if None, or else 7.5.
+        guidance_scale: Guidance that is sampled with, by which the corrections of "multistep" are limited: none passes
+            an error on by more than 0.75 / max(2, guidance). If None that of the pipeline which calls the scheduler, or
+            that of the statistics, or 7.5.
         prediction_type: What the network predicts: "epsilon", "v_prediction", "sample" or "flow_prediction".
         timestep_spacing: "linspace", "leading" or "trailing"; the three flags below choose further grids. A value that
             `from_config` finds in the config of another scheduler class is that scheduler's: it is kept in the config

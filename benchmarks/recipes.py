@@ -219,10 +219,10 @@ def text() -> str:
             f"""Parameters are those of the network, plus those of text encoders and autoencoder; TFLOP are 10^12
             operations of one evaluation. Both are counted by PyTorch on networks without weights, of the shapes that
             their authors published. Evaluations are those of the measurement, {SAMPLES} samples of {STEPS} steps if
-            they are enough, and of the recipes that are tried on {TRIALS} of them (`--trials 0` for none); with guidance
-            a call is two. The times are assumptions: that the network keeps up {speeds}, and that the rest takes none.
-            Weights are the memory that all of the pipeline takes in half precision, while it is loaded as well; a few GB for
-            intermediate results come on top, fewer with a smaller `--batch-size`."""
+            they are enough, and of the recipes that are tried on {TRIALS} of them (`--trials 0` for none); with
+            guidance a call is two. The times are assumptions: that the network keeps up {speeds}, and that the rest
+            takes none. Weights are the memory that all of the pipeline takes in half precision, while it is loaded as
+            well; a few GB for intermediate results come on top, fewer with a smaller `--batch-size`."""
         ),
         wrapped(
             """`prompts.txt` has a prompt a line: some hundred of those that the model is used with. The licence of the

@@ -87,6 +87,7 @@ class Planner:
         self.by_name = configured(config, kind)
         grid = kind.default_grid if self.by_name["grid"] is None else self.by_name["grid"]
         self.options = Options.of(self.by_name | {"grid": grid})
+        self._last_told: Options | None = None
         self._checked = False  # the options, once
         self._fitting: ScoreStatistics | None = None  # likewise, whether these statistics do
         self._key = self.options.process_key()
@@ -207,7 +208,9 @@ class Planner:
         """The options, with the guidance that the pipeline runs with where they say none."""
         if guidance is None or self.options.guidance_scale is not None:
             return self.options
-        return replace(self.options, guidance_scale=guidance)
+        if self._last_told is None or self._last_told.guidance_scale != guidance:
+            self._last_told = replace(self.options, guidance_scale=guidance)
+        return self._last_told
 
     def _method(self, request: Request) -> Method | None:
         """The tried method that a run is to follow; of the learned grid alone where that is the class's own."""

@@ -22,6 +22,8 @@ DOCUMENTS = {
         "overhead": "benchmarks/overhead.md",
     },
     "benchmarks/README.md": {
+        "size": "benchmarks/calibration/size.md",
+        "guidance": "benchmarks/calibration/guidance.md",
         "mixture": "benchmarks/mixture.md",
         "family": "benchmarks/family/overview.md",
         "mnist": "benchmarks/mnist_vit.md",

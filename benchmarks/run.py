@@ -21,6 +21,7 @@ PROGRAMS = (
     ["score_optimal.other_images"],
     ["adaptive.train"],
     ["calibration.size"],
+    ["calibration.guidance"],
     ["suite.run", "--workers", "2", "--no-report"],
     ["suite.report", "--output", "benchmarks/suite-results"],
     ["recipes"],

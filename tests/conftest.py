@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,10 @@ from fake_hub import TOKEN, FakeHub
 torch.set_num_threads(1)
 settings.register_profile("laws", max_examples=40, deadline=None, derandomize=True, database=None)
 settings.load_profile("laws")
+
+# Started in the background of a shell, Python finds Ctrl-C ignored and leaves it so; tests need it as in a terminal.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -131,7 +131,7 @@ def draw(found: Found, path: Path) -> None:
         ylim=(0.7, 1.6),
     )
     left.axhline(1.0, color="0.6", lw=0.8)
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="lower left", fontsize=8, handlelength=3.5)
     by_count = regrets(found)
     for problem in found:
         right.plot(CHOSEN_ON, [by_count[k][problem] for k in CHOSEN_ON], color="tab:green", alpha=0.25, lw=0.8)

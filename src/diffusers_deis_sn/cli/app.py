@@ -120,7 +120,7 @@ def calibrate(
     ] = None,
     tolerance: Annotated[
         float, typer.Option(help="Relative error of the path's length at which a cost counts as measured.")
-    ] = 0.02,
+    ] = 0.03,
     trials: Annotated[
         int | None,
         typer.Option(help="Samples on which recipes for 4 to 20 steps are tried at the end; 0: none. [default: 4]"),

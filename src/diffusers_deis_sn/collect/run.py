@@ -46,7 +46,7 @@ def calibrate(
     revision: str | None = None,
     licence: str | None = None,
     costs: Sequence[str] = (),
-    tolerance: float = 0.02,
+    tolerance: float = 0.03,
     trials: int | None = None,
     thorough: bool = False,
     data: Tensor | None = None,

@@ -92,8 +92,11 @@ def _choose_process(options: dict[str, Any], config: dict[str, Any], chosen: dic
 def _choose_grid(cls: Any, options: dict[str, Any], config: dict[str, Any], chosen: dict[str, Any]) -> None:
     """Leave behind what belongs to a grid that the caller of `from_config` has now chosen another for."""
     spacing, measured = chosen.get("timestep_spacing"), chosen.get("recipe") == "measured"
-    if "grid" not in chosen and (names_grid(chosen) or (measured and _strange(options.get("grid")))):
+    if "grid" not in chosen and names_grid(chosen):
         options.pop("grid", None)
+    if "grid" not in chosen and measured and _at_odds(cls, options.get("grid")):
+        for name in ("grid", "start_time", "end_time"):  # whose ends may be no other's
+            options.pop(name, None)
     grid = next((one for one in FLAGGED_SPACINGS if chosen.get(f"use_{one}_sigmas")), spacing)
     if spacing is not None:  # no flag of another scheduler's config may override it
         options |= {f"use_{one}_sigmas": False for one in FLAGGED_SPACINGS}
@@ -113,9 +116,10 @@ def _choose_grid(cls: Any, options: dict[str, Any], config: dict[str, Any], chos
         )
 
 
-def _strange(grid: Any) -> bool:
-    """Whether a grid, perhaps as a file has it, is somebody's own, beside which no tried method is followed."""
-    return isinstance(grid, dict) and grid.get(KIND) not in ("power", "equal_cost")
+def _at_odds(cls: Any, grid: Any) -> bool:
+    """Whether a grid, perhaps as a file has it, is one that keeps a scheduler from following just any tried method."""
+    kind = grid.get(KIND) if isinstance(grid, dict) else "power" if isinstance(grid, Power) else None
+    return grid is not None and (kind != "power" or cls.default_grid is not None)
 
 
 def _choose_recipe(cls: Any, options: dict[str, Any], config: dict[str, Any], chosen: dict[str, Any]) -> None:

@@ -107,7 +107,7 @@ def test_costs_are_given_up_at_the_same_sample(tmp_path, world, batch_size):
 
 
 def test_as_many_as_it_takes_are_as_many_in_two_processes(tmp_path):
-    options = OPTIONS | {"num_samples": "auto", "trials": 0, "tolerance": 0.03}
+    options = OPTIONS | {"num_samples": "auto", "trials": 0, "tolerance": 0.02}
     expected = calibrate(Pipeline(), progress=False, **options)
     assert expected.most_samples in (16, 32)
     assert_same(shared(tmp_path, 2, batch_size=5, **options)[0], expected)

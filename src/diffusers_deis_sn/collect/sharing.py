@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from diffusers_deis_sn.errors import ProcessLostError
+from diffusers_deis_sn.errors import CalibrationError, ProcessLostError
 
 PATIENCE = timedelta(minutes=30)  # with a process that is there and says nothing: one batch is drawn meanwhile
 _GOOD, _BAD = b"+", b"-"
@@ -101,6 +101,9 @@ def join(device: str | None = None) -> tuple[bool, str | None]:
 
     Returns:
         Whether this process is the one that writes, and its own device: "cuda:1" of "cuda" or None.
+
+    Raises:
+        CalibrationError: More processes than GPUs.
     """
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank() == 0, device
@@ -108,7 +111,13 @@ def join(device: str | None = None) -> tuple[bool, str | None]:
         return True, device
     from accelerate import PartialState
 
-    cpu = (device or "").startswith("cpu") or not torch.accelerator.is_available()
+    cpu = (device or "").startswith("cpu") or not torch.cuda.is_available()
+    local, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if not cpu and local >= there:
+        raise CalibrationError(
+            f"Process {local} of this machine has no GPU of its own, for there are {there}. Start as many processes as "
+            "there are GPUs, or measure on the CPU (--device cpu)."
+        )
     state = PartialState(cpu=cpu, timeout=PATIENCE)
     return state.is_main_process, device if cpu or (device or "cuda") != "cuda" else str(state.device)
 

@@ -15,7 +15,7 @@ import typer
 
 from diffusers_deis_sn.cli import publishing
 from diffusers_deis_sn.cli.choices import Cost, End, Form, Offload, Picture, Precision, Probed, Velocity
-from diffusers_deis_sn.cli.launching import check_number, launch, leads
+from diffusers_deis_sn.cli.launching import check_number, launch, leads, world
 from diffusers_deis_sn.cli.passing import naming_flags, opened, pipeline_arguments
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, DeisSnError
 
@@ -219,7 +219,8 @@ def calibrate(
     remove_unfinished(path)
     for name, local in statistics.costs.items():
         typer.echo(f"The {name} cost from {local.num_samples} samples: length of path ± {local.uncertainty:.1%}")
-    typer.echo(f"Measured {statistics.most_samples} samples at {len(statistics)} times. Written to {path}")
+    by = f", by {world()} processes" if world() > 1 else ""
+    typer.echo(f"Measured {statistics.most_samples} samples at {len(statistics)} times{by}. Written to {path}")
 
 
 def _count(text: str | None) -> int | str | None:

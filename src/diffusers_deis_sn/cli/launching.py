@@ -21,6 +21,11 @@ def leads() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def world() -> int:
+    """How many processes a launcher started; one where there is none."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def check_number(number: int) -> None:
     """Raise CalibrationError for a number of processes that cannot be, or where a launcher has decided it."""
     if number < 1:

@@ -190,3 +190,20 @@ def test_a_pipeline_that_fails_in_the_trials_costs_no_process_its_statistics(tmp
     monkeypatch.setattr(trying, "distances", failing_distances)
     found = shared(tmp_path, 2, batch_size=4, **OPTIONS)
     assert [one.trials for one in found] == [None, None]
+
+
+def test_a_fine_run_that_fails_in_one_process_ends_the_run_in_all_with_the_state_kept(tmp_path):
+    path, options = tmp_path / "state", OPTIONS | {"batch_size": 4}
+
+    def make(rank: int) -> Pipeline:
+        pipe = Pipeline()
+        pipe.fail_at = (25, RuntimeError("out of memory")) if rank == 1 else None  # three batches make 21 calls
+        return pipe
+
+    assert codes(fork_each(2, failing(tmp_path, path, options, make))) == [0, 0]
+    told = [(tmp_path / f"told-{rank}").read_text() for rank in range(2)]
+    assert "Process 1 of 2 failed: out of memory" in told[0] and str(path) in told[0]
+    assert told[1].startswith("ProcessLostError One of the 2 processes ended")
+    assert drawn(path) == 19
+    rest = calibrate(Pipeline(), progress=False, checkpoint=path, resume=True, **options)
+    assert_same(rest, calibrate(Pipeline(), progress=False, **options))

@@ -72,7 +72,7 @@ def calibrate(
     With `costs` the record also serves `ScoreOptimalScheduler`. Each step is then followed by network calls on the same
     sample at the time of the next step (one for the "corrector" cost), or on samples near it (fifteen for
     "predictor"); the trajectories, and r, stay as they are. A cost is measured until the length it gives the path is
-    known to `tolerance`, which takes a few batches, and on `num_samples` at most.
+    known to `tolerance`, which is looked at after every 8 samples, so that no more are drawn at once until then.
 
     With `checkpoint` nothing is lost but the batch at hand: the state is written after each, and the same call with
     `resume=True` gives the same statistics, bit for bit, as one that was never interrupted (where the samples depend on

@@ -153,8 +153,15 @@ class Trier:
             ProcessLostError: Another process is gone.
         """
         self.done, self.planned = 0, len(recipes) * sum(numbers) + FINE_CALLS + 2 * numbers[0]
-        fine = self._fine(numbers[0])
-        if not all(self.shards.each(lambda: b"" if fine is None else b"there")) or fine is None:
+        fine: Tensor | None = None
+
+        def draw() -> bytes:
+            nonlocal fine
+            fine = self._fine(numbers[0])
+            return b"" if fine is None else b"there"
+
+        there = self.shards.each(draw)  # where one process has none, the others try nothing either
+        if not all(there) or fine is None:
             return None
         self.after_run()
         failed = set() if self.shards.world == 1 else self._share(recipes, numbers, fine)

@@ -82,3 +82,7 @@ class CheckpointError(CalibrationError):
 
 class CalibrationInterruptedError(CalibrationError):
     """A measurement that was stopped by Ctrl-C or SIGTERM after a whole batch, and can be taken up again."""
+
+
+class ProcessLostError(CalibrationError):
+    """Another process of a shared measurement failed or ended; what was measured before can be taken up again."""

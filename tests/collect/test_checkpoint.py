@@ -95,6 +95,14 @@ def test_a_file_that_is_there_is_gone_on_from_only_where_that_is_asked_for(tmp_p
     assert path.read_bytes() == before
 
 
+def test_a_process_that_does_not_lead_neither_reads_nor_writes(tmp_path):
+    (tmp_path / "state").write_text("mine")
+    follower = Keeper(tmp_path / "state", False, leads=False)
+    follower.write(SAVED)
+    assert follower.found is None and follower.path == tmp_path / "state"
+    assert (tmp_path / "state").read_text() == "mine"
+
+
 def test_what_is_no_file_or_too_large_is_refused(tmp_path):
     refused(CheckpointError, [str(tmp_path), "is no file"], Keeper, tmp_path, True)
     with (tmp_path / "large").open("wb") as file:

@@ -125,6 +125,46 @@ def test_arrays_that_make_no_state_are_refused(change, error):
         Ledger.of(tensors)
 
 
+def test_ledgers_of_parts_merge_into_that_of_all_samples_whichever_has_none():
+    whole, parts, first = drawn(ROWS), Ledger(), 0
+    for rows in (ROWS[:1], ROWS[:0], ROWS[1:]):
+        own = parts.beside(first)
+        if len(rows):
+            own.begin(TIMES)
+            own.expect(["corrector"])
+        for batch in rows:
+            with own.batch():
+                fill(own, batch)
+        first += own.drawn
+        if len(rows):
+            parts.merge(own)
+    assert parts.drawn == whole.drawn and parts.times == whole.times
+    for name, values in whole.tensors().items():
+        np.testing.assert_allclose(parts.tensors()[name], values, rtol=1e-13, err_msg=name)
+
+
+def test_a_ledger_beside_others_names_samples_by_their_own_number():
+    beside = begun("corrector").beside(40)
+    assert beside.times == TIMES and beside.drawn == 0
+    broken = ROWS[0].copy()
+    broken[1, 0, 2] = np.nan
+    with pytest.raises(CalibrationError, match="for sample 42"), beside.batch():
+        fill(beside, broken)
+    beside.expect(["corrector"])
+    with beside.batch(skip_invalid=True):
+        fill(beside, broken)
+    whole = begun("corrector")
+    whole.invalid = [50]
+    whole.merge(beside)
+    assert whole.invalid == [42, 50] and whole.num_samples == 4
+
+
+def test_other_times_are_not_merged():
+    other = Ledger()
+    other.begin(TIMES[:2])
+    refused(CalibrationError, ["same times"], drawn(ROWS).merge, other)
+
+
 def test_bends_and_costs_are_kept_apart():
     ledger = begun("corrector", "predictor")
     ledger.add(BENDS, 1, np.ones((1, 2)))

@@ -6,6 +6,7 @@ Each command imports what it needs when it runs.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -14,6 +15,7 @@ import typer
 
 from diffusers_deis_sn.cli import publishing
 from diffusers_deis_sn.cli.choices import Cost, End, Form, Offload, Picture, Precision, Probed, Velocity
+from diffusers_deis_sn.cli.launching import check_number, launch, leads, world
 from diffusers_deis_sn.cli.passing import naming_flags, opened, pipeline_arguments
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, DeisSnError
 
@@ -32,9 +34,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     With 130 where a measurement was interrupted and can be taken up again.
     """
     try:
-        app(arguments, prog_name="deis-sn")
+        app(arguments, prog_name="deis-sn", obj=sys.argv[1:] if arguments is None else arguments)
     except CalibrationInterruptedError as error:
-        typer.echo(f"deis-sn: {error}", err=True)
+        if leads():
+            typer.echo(f"deis-sn: {error}", err=True)
         sys.exit(130)
     except (DeisSnError, OSError, ImportError) as error:
         typer.echo(f"deis-sn: {' '.join(str(error).split())}", err=True)
@@ -61,6 +64,7 @@ def _options(
 
 @app.command()
 def calibrate(
+    ctx: typer.Context,
     model: Annotated[str, typer.Argument(help="Folder, Hub name or single file (.safetensors) of a pipeline.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder, or file ending in .safetensors, to write to at the end.")
@@ -137,6 +141,9 @@ def calibrate(
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave out samples with NaN or infinite values, instead of an error.")
     ] = False,
+    num_processes: Annotated[
+        int, typer.Option(help="Processes on this machine that share the samples, such as one for each GPU.")
+    ] = 1,
 ) -> None:
     """Measure the score statistics of a model and write score_statistics.safetensors.
 
@@ -155,6 +162,7 @@ def calibrate(
         check_numbers(size.num_samples, size.num_inference_steps, batch_size, seed, size.trials)
         check_tolerance(tolerance)
         check_guidance(guidance_scale)
+        check_number(num_processes)
         options = pipeline_arguments(arg or ())
         for name, value in (("guidance_scale", guidance_scale), ("height", height), ("width", width)):
             if value is not None and options.setdefault(name, value) is not value:
@@ -177,10 +185,16 @@ def calibrate(
             facts = asked(texts, *numbers, probed, tolerance, size.trials, skip_invalid, opened(options))
             place.found.check_run(facts, str(place.checkpoint))
 
-        from diffusers_deis_sn.collect.run import calibrate as measure
+        if num_processes > 1:
+            launch(num_processes, ctx.obj or [])
+            return
 
-        pipe = loading.load()
-        if not resume:
+        from diffusers_deis_sn.collect.run import calibrate as measure
+        from diffusers_deis_sn.collect.sharing import join, leave
+
+        writes, own = join(device)
+        pipe = replace(loading, device=own).load()
+        if writes and not resume:
             remove(place.checkpoint)
         statistics = measure(
             pipe,
@@ -197,12 +211,16 @@ def calibrate(
             skip_invalid=skip_invalid,
             **opened(options),
         )
+        leave()
+    if not writes:
+        return
     path = statistics.save(output)
     remove(place.checkpoint)
     remove_unfinished(path)
     for name, local in statistics.costs.items():
         typer.echo(f"The {name} cost from {local.num_samples} samples: length of path ± {local.uncertainty:.1%}")
-    typer.echo(f"Measured {statistics.most_samples} samples at {len(statistics)} times. Written to {path}")
+    by = f", by {world()} processes" if world() > 1 else ""
+    typer.echo(f"Measured {statistics.most_samples} samples at {len(statistics)} times{by}. Written to {path}")
 
 
 def _count(text: str | None) -> int | str | None:

@@ -96,6 +96,7 @@ class Keeper:
     Args:
         path: The file.
         resume: Whether to go on from what it holds. A file that is not there means to begin.
+        leads: Whether this process is the one that reads and writes it; the others only know its name.
 
     Attributes:
         path: The file.
@@ -105,10 +106,13 @@ class Keeper:
         CheckpointError: It is there and is not to be gone on from, or it cannot be.
     """
 
-    def __init__(self, path: str | PathLike[str], resume: bool) -> None:
+    def __init__(self, path: str | PathLike[str], resume: bool, leads: bool = True) -> None:
         """Read the file, if there is one."""
         self.path = Path(path).expanduser()
         self.found: Checkpoint | None = None
+        self._leads = leads
+        if not leads:
+            return
         remove_unfinished(self.path)
         if not self.path.exists():
             return
@@ -125,6 +129,8 @@ class Keeper:
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Replace the file in one piece. Raises CheckpointError where that fails; the last state is still there."""
+        if not self._leads:
+            return
         try:
             write_together({self.path: checkpoint.to_bytes()})
         except OSError as error:

@@ -45,10 +45,12 @@ class Ledger:
         times: Of all runs, in the order of a run; none before the first.
         reducers: By kind, see `MOMENTS`, `BENDS` and `COST`.
         invalid: Numbers of the samples that were left out.
+        first: Number of its first sample; others were drawn before it, or are being drawn elsewhere.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
         """Nothing seen yet."""
+        self.first = first
         self.times: tuple[float, ...] = ()
         self.reducers: dict[str, MeanReducer] = {}
         self.invalid: list[int] = []
@@ -63,6 +65,24 @@ class Ledger:
         """Make place for costs of the intervals."""
         for name in costs:
             self.reducers.setdefault(COST + name, MeanReducer(1, len(self.times) - 1))
+
+    def beside(self, first: int) -> Ledger:
+        """An empty one of the same times, for samples from `first` on."""
+        ledger = Ledger(first)
+        if self.times:
+            ledger.begin(self.times)
+        return ledger
+
+    def merge(self, other: Ledger) -> None:
+        """Take in other samples of the same times. Raises CalibrationError for other times."""
+        if not self.times:
+            self.begin(other.times)
+        if self.times != other.times:
+            raise CalibrationError("All processes must measure at the same times. Give all of them the same pipeline.")
+        self.expect(list(other.costs))
+        for kind, one in other.reducers.items():
+            self.reducers[kind].merge(one)
+        self.invalid = sorted(self.invalid + other.invalid)
 
     @property
     def moments(self) -> MeanReducer:
@@ -97,7 +117,7 @@ class Ledger:
         Args:
             skip_invalid: Leave out samples with values that are not finite, at all times, instead of an error.
         """
-        self._batch = batch = Batch(self.drawn, skip_invalid)
+        self._batch = batch = Batch(self.first + self.drawn, skip_invalid)
         try:
             yield
         finally:

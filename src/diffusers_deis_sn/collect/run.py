@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffusers_deis_sn.collect.arguments import CHEAP, MARKS, Size, check_numbers, check_tolerance
-from diffusers_deis_sn.collect.calls import PipelineCalls, guidance_in_use, plan_calls
+from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.checkpoint import Keeper
+from diffusers_deis_sn.collect.drawing import Drawing
 from diffusers_deis_sn.collect.enough import POOR, path_change, plan_change, samples_for
 from diffusers_deis_sn.collect.fingerprint import asked, of_model
 from diffusers_deis_sn.collect.keeping import Keeping
 from diffusers_deis_sn.collect.progress import Progress, meter, silenced
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
+from diffusers_deis_sn.collect.sharing import Shards, sharing
 from diffusers_deis_sn.collect.signals import Interruptions
 from diffusers_deis_sn.collect.trying import CALLS, FINE_CALLS, MENU, Trier
-from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, CheckpointError
+from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, CheckpointError, ProcessLostError
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin, hash_prompts
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -69,12 +72,17 @@ def calibrate(
     With `costs` the record also serves `ScoreOptimalScheduler`. Each step is then followed by network calls on the same
     sample at the time of the next step (one for the "corrector" cost), or on samples near it (fifteen for
     "predictor"); the trajectories, and r, stay as they are. A cost is measured until the length it gives the path is
-    known to `tolerance`, which takes a few batches, and on `num_samples` at most.
+    known to `tolerance`, which is looked at after every 8 samples, so that no more are drawn at once until then.
 
     With `checkpoint` nothing is lost but the batch at hand: the state is written after each, and the same call with
     `resume=True` gives the same statistics, bit for bit, as one that was never interrupted (where the samples depend on
     a generator alone, and on the same device). Ctrl-C and SIGTERM then finish the batch first; a second one stops at
     once. The file stays: delete it when the statistics are saved.
+
+    Processes of accelerate or torch.distributed share the work: call this in all of them, with the same arguments and
+    each with the pipeline on its own device. A round is a batch in each, all go on from the same means, and recipes are
+    dealt out one by one. All return the same statistics, those of one process but for rounding. Only the first writes
+    the checkpoint and says anything.
 
     Args:
         pipe: Any pipeline of a variance-preserving, EDM or flow-matching model; its class need not be known.
@@ -114,13 +122,14 @@ def calibrate(
             between steps (inpainting), and the predictor's cost in half precision.
         CheckpointError: A checkpoint that is there without `resume`, is of another measurement, or cannot be written.
         CalibrationInterruptedError: Ctrl-C or SIGTERM; the checkpoint has what was measured.
+        ProcessLostError: Another process failed or died; the same.
         ConfigurationError: A model of a process that is not supported.
     """
     size = Size.of(num_samples, num_inference_steps, trials, thorough)
     check_numbers(size.num_samples, size.num_inference_steps, batch_size, seed, size.trials)
     check_tolerance(tolerance)
     _check_data(data)
-    keeper = _keeper(checkpoint, resume)
+    _check_resume(checkpoint, resume)
     prompts, pipeline_kwargs = prompts_given(prompts, pipeline_kwargs)
     config = getattr(getattr(pipe, "scheduler", None), "config", {})  # `recording` refuses a pipeline without
     calls = plan_calls(
@@ -139,64 +148,51 @@ def calibrate(
         dense="strength" not in inspect.signature(pipe).parameters,
     )
     # From the inside outwards: signals act only where the pipeline is lent, not while it is being lent or given back.
-    with Interruptions(keeper is not None) as stop, record as recorder, silenced(pipe), stop.acting():
+    with (
+        sharing(None if checkpoint is None else str(checkpoint)) as shards,
+        _heard(shards),
+        Interruptions(checkpoint is not None) as stop,
+        record as recorder,
+        silenced(pipe),
+        stop.acting(),
+    ):
+        progress = progress if shards.leads else False
+        keeper = _keeper(checkpoint, resume, shards)
         run = {} if keeper is None else asked(*facts, pipeline_kwargs) | of_model(pipe, recorder, data, (MENU, CALLS))
-        keeping = Keeping(keeper, run, recorder, stop)
+        keeping = Keeping(keeper, run, recorder, stop, shards)
         samples = min(size.trials, size.marks[0]) if "generator" in calls.takes else 0
         keeping.resume()
+        drawing = Drawing(pipe, recorder, calls, batch_size, data, skip_invalid, shards)
         for most in size.marks:
             if recorder.drawn > most:  # known when it was gone on from
                 continue
             with meter(progress, most) as report:
                 while recorder.drawn < most:
-                    recorder.costs = tuple(name for name in recorder.costs if not _known(recorder, name, tolerance))
-                    count = min(batch_size, most - recorder.drawn)
-                    _draw(pipe, recorder, calls, count, data, skip_invalid, keeping.told(report))
+                    if recorder.drawn % FEWEST == 0:  # the same samples whatever the batches and the processes are
+                        recorder.costs = _unknown(recorder, tolerance, shards)
+                    drawing.round(_next_look(recorder, most, tolerance), keeping.told(report))
                     report(recorder.drawn)
                     keeping.keep(most, last=not samples and recorder.drawn >= size.marks[-1])
-            if most == size.marks[-1] or _enough(recorder, tolerance):
+            if most == size.marks[-1] or _enough(recorder, tolerance, shards):
                 break
         statistics = recorder.measured()
         _tell_missed(recorder, tolerance)
         _tell_poor(statistics, recorder)
         if not samples:
-            return statistics
+            return _agreed(statistics, shards)
         with meter(progress, samples, "Trying recipes") as report:
             trier = Trier(pipe, config, statistics, calls, samples, batch_size, keeping.told(report))
+            trier.shards = shards
             trier.left_out, trier.known = recorder.ledger.invalid, keeping.tried
             trier.after_run = lambda: keeping.keep(recorder.drawn)
-            return _tried(statistics, trier)
-
-
-def _draw(
-    pipe: Any,
-    recorder: RecordingScheduler,
-    calls: PipelineCalls,
-    count: int,
-    data: Tensor | None,
-    skip_invalid: bool,
-    report: Callable[[float], None],
-) -> None:
-    """Draw the next samples, so many or as many as the pipeline's own arguments hold, past the recorder."""
-    first = recorder.drawn
-    numbers = range(first, first + count)
-    recorder.on_step = _step_counter(report, first)
-    recorder.generators = [torch.Generator().manual_seed(calls.seed + i) for i in numbers]
-    recorder.data = None if data is None else data[[i % len(data) for i in numbers]]
-    with recorder.ledger.batch(skip_invalid):
-        pipe(**calls.arguments(first, count))
-    if recorder.drawn == first:
-        raise CalibrationError(
-            f"{type(pipe).__name__} never called `step` of its scheduler, so there is nothing to measure. "
-            "Statistics need a pipeline that samples with `pipe.scheduler`."
-        )
+            return _agreed(_tried(statistics, trier), shards)
 
 
 def _tried(statistics: ScoreStatistics, trier: Trier) -> ScoreStatistics:
     """The statistics with trials, or as they are where the pipeline fails: what was measured is not lost for it."""
     try:
         return statistics.with_trials(trier.tried(MENU, CALLS))
-    except (CalibrationInterruptedError, CheckpointError):
+    except (CalibrationInterruptedError, CheckpointError, ProcessLostError):
         raise
     except Exception as error:  # whatever a pipeline raises
         logger.warning("No recipes were tried, so runs follow the options. %s: %s", type(error).__name__, error)
@@ -263,11 +259,16 @@ def recording(
         pipe.scheduler = scheduler
 
 
-def _enough(recorder: RecordingScheduler, tolerance: float) -> bool:
+def _enough(recorder: RecordingScheduler, tolerance: float, shards: Shards) -> bool:
     """Whether more samples would change no run of few steps, nor the costs that are measured."""
-    statistics = recorder.measured()
-    change = max(plan_change(statistics, recorder.noise), path_change(statistics))
-    return change <= tolerance and all(recorder.uncertainty(name) <= tolerance for name in recorder.costs)
+
+    def verdict() -> bytes:  # of one process: others may round otherwise, and wait for each other ever after
+        statistics = recorder.measured()
+        change = max(plan_change(statistics, recorder.noise), path_change(statistics))
+        known = all(recorder.uncertainty(name) <= tolerance for name in recorder.costs)
+        return b"enough" if change <= tolerance and known else b""
+
+    return shards.led(verdict) != b""
 
 
 def _tell_poor(statistics: ScoreStatistics, recorder: RecordingScheduler) -> None:
@@ -283,13 +284,55 @@ def _tell_poor(statistics: ScoreStatistics, recorder: RecordingScheduler) -> Non
         )
 
 
-def _keeper(checkpoint: str | PathLike[str] | None, resume: bool) -> Keeper | None:
+def _next_look(recorder: RecordingScheduler, most: int, tolerance: float) -> int:
+    """How many samples there will be when something is decided: whether it is enough, or a cost is known."""
+    if not recorder.costs or tolerance == 0.0:
+        return most
+    return min(most, (recorder.drawn // FEWEST + 1) * FEWEST)
+
+
+def _agreed(statistics: ScoreStatistics, shards: Shards) -> ScoreStatistics:
+    """The first process's statistics, in all of them."""
+    if shards.world == 1:
+        return statistics
+    content = shards.led(statistics.to_bytes)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "agreed.safetensors"
+        file.write_bytes(content)
+        return ScoreStatistics.load(file)
+
+
+@contextmanager
+def _heard(shards: Shards) -> Iterator[None]:
+    """The log of the first process alone: the others have the same to say."""
+    before = logger.disabled
+    logger.disabled = before or not shards.leads
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _keeper(checkpoint: str | PathLike[str] | None, resume: bool, shards: Shards) -> Keeper | None:
     """The checkpoint's file, read. Raises CheckpointError where it is not to be gone on from, or cannot be."""
+    if checkpoint is None:
+        return None
+    found: Keeper | None = None
+
+    def read() -> bytes:
+        nonlocal found
+        found = Keeper(checkpoint, resume, shards.leads)
+        return b""
+
+    shards.each(read)  # what is wrong with it, all are told
+    return found
+
+
+def _check_resume(checkpoint: str | PathLike[str] | None, resume: bool) -> None:
     if checkpoint is not None:
-        return Keeper(checkpoint, resume)
+        return
     if resume:
         raise CheckpointError("`resume=True` needs the file to go on from, and `checkpoint` is None. Name it.")
-    return None
 
 
 def _check_data(data: Tensor | None) -> None:
@@ -329,21 +372,14 @@ def _full_precision(costs: Sequence[str]) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def _known(recorder: RecordingScheduler, name: str, tolerance: float) -> bool:
-    """Whether a cost is measured to the tolerance; an error from too few samples is none to go by."""
-    return recorder.num_samples >= FEWEST and recorder.uncertainty(name) <= tolerance
-
-
-def _step_counter(report: Callable[[float], None], first: int) -> Callable[[float], None]:
-    """What the recorder calls after each network call, so that the bar moves within a batch."""
-    done = float(first)
-
-    def on_step(samples: float) -> None:
-        nonlocal done
-        done += samples
-        report(done)
-
-    return on_step
+def _unknown(recorder: RecordingScheduler, tolerance: float, shards: Shards) -> tuple[str, ...]:
+    """The costs not yet measured to the tolerance; an error from too few samples is none to go by."""
+    if not recorder.costs or recorder.num_samples < FEWEST:
+        return recorder.costs
+    unknown = shards.led(
+        lambda: " ".join(one for one in recorder.costs if recorder.uncertainty(one) > tolerance).encode()
+    )
+    return tuple(unknown.decode().split())
 
 
 def _model_name(pipe: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,8 +16,15 @@ from torch.nn import functional
 
 from diffusers_deis_sn.collect.calls import PipelineCalls
 from diffusers_deis_sn.collect.planning import TryingPlanner
+from diffusers_deis_sn.collect.sharing import ALONE, Shards
 from diffusers_deis_sn.core.plan import Plan, Raw
-from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, CheckpointError, DeisSnError
+from diffusers_deis_sn.errors import (
+    CalibrationError,
+    CalibrationInterruptedError,
+    CheckpointError,
+    DeisSnError,
+    ProcessLostError,
+)
 from diffusers_deis_sn.schedulers._factors import options_of
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
 from diffusers_deis_sn.schedulers._own_config import OF_GRIDS
@@ -90,6 +98,7 @@ class Trier:
         known: Distances by number of the recipe and number of calls; those that are there are not measured again.
         after_run: Called when a run is through. May raise CalibrationInterruptedError or CheckpointError, which end it
             all; any other error only means that a recipe is not tried.
+        shards: The processes that share the recipes; each draws the fine run for itself.
     """
 
     pipe: Any
@@ -102,6 +111,7 @@ class Trier:
     left_out: Collection[int] = ()
     known: dict[tuple[int, int], Distances] = field(default_factory=dict)
     after_run: Callable[[], None] = lambda: None
+    shards: Shards = ALONE
     done: int = 0
     planned: int = 1
 
@@ -137,17 +147,31 @@ class Trier:
         """All recipes with all numbers of calls; those that the process does not have are left out.
 
         None where there are no others, or no fine run.
+
+        Raises:
+            CalibrationError: The pipeline failed, in this process or in another that recipes were dealt to.
+            ProcessLostError: Another process is gone.
         """
         self.done, self.planned = 0, len(recipes) * sum(numbers) + FINE_CALLS + 2 * numbers[0]
-        fine = self._fine(numbers[0])
-        if fine is None:
+        fine: Tensor | None = None
+
+        def draw() -> bytes:
+            nonlocal fine
+            fine = self._fine(numbers[0])
+            return b"" if fine is None else b"there"
+
+        there = self.shards.each(draw)  # where one process has none, the others try nothing either
+        if not all(there) or fine is None:
             return None
         self.after_run()
+        failed = set() if self.shards.world == 1 else self._share(recipes, numbers, fine)
         rows: dict[Method, list[Distances]] = {}
         for place, recipe in enumerate(recipes):
+            if place in failed:
+                continue
             try:
                 rows[recipe] = [self._distances(place, recipe, steps, fine) for steps in numbers]
-            except (CalibrationInterruptedError, CheckpointError):
+            except (CalibrationInterruptedError, CheckpointError, ProcessLostError):
                 raise
             except DeisSnError as error:
                 logger.info("Not tried: %s. %s", recipe, error)
@@ -155,6 +179,46 @@ class Trier:
             return None
         tables: NDArray[np.float64] = np.array(list(rows.values())).transpose(2, 0, 1)
         return Trials(tuple(rows), tuple(numbers), **dict(zip(TABLES, tables, strict=True)), num_samples=len(fine))
+
+    def _share(self, recipes: Sequence[Method], numbers: Sequence[int], fine: Tensor) -> set[int]:
+        """Deal all runs to the processes, and know them all. The places of recipes that the process does not have."""
+        runs = [(place, calls) for calls in numbers for place in range(len(recipes))]  # like calls at the same time
+        missing, failed = [run for run in runs if run not in self.known], set[int]()
+        self.done += self.samples * sum(calls for _, calls in self.known)
+        while missing:
+            dealt, missing = missing[: self.shards.world], missing[self.shards.world :]
+            before = self.done
+            told = self._answers([(recipes[place], calls) for place, calls in dealt], fine)
+            self.done = before + self.samples * sum(calls for _, calls in dealt)
+            for (place, calls), one in zip(dealt, told, strict=False):
+                if "none" in one:
+                    logger.info("Not tried: %s. %s", recipes[place], one["none"])
+                    failed.add(place)
+                else:
+                    self.known[place, calls] = (one["error"], one["rms"], one["grain"])
+            missing = [run for run in missing if run[0] not in failed]
+            self.after_run()
+        return failed
+
+    def _answers(self, dealt: Sequence[tuple[Method, int]], fine: Tensor) -> list[dict[str, Any]]:
+        """What one run in each process gave, or why there is none."""
+
+        def answer() -> bytes:
+            if self.shards.rank >= len(dealt):
+                return b"{}"
+            try:
+                found = distances(self.ends(*dealt[self.shards.rank]), fine)
+                return json.dumps(dict(zip(("error", "rms", "grain"), found, strict=True))).encode()
+            except DeisSnError as error:
+                return json.dumps({"none": str(error)}).encode()
+            except Exception as error:  # whatever a pipeline raises: all processes go on without trials, or none
+                return json.dumps({"broken": f"{type(error).__name__}: {error}"}).encode()
+
+        told = [json.loads(one) for one in self.shards.each(answer)]
+        for one in told:
+            if "broken" in one:
+                raise CalibrationError(one["broken"])
+        return told
 
     def _distances(self, place: int, recipe: Method, steps: int, fine: Tensor) -> Distances:
         """Of one recipe in one number of calls."""

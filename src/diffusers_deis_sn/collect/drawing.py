@@ -1,0 +1,115 @@
+"""The samples of a measurement, a round at a time: a batch for each process, and one ledger of them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusers_deis_sn.collect.calls import PipelineCalls
+from diffusers_deis_sn.collect.checkpoint import Checkpoint
+from diffusers_deis_sn.collect.ledger import Ledger
+from diffusers_deis_sn.collect.recorder import RecordingScheduler
+from diffusers_deis_sn.collect.sharing import ALONE, Shards
+from diffusers_deis_sn.errors import CalibrationError
+
+Report = Callable[[float], None]
+
+
+@dataclass
+class Drawing:
+    """Draws samples through a pipeline whose scheduler is the recorder.
+
+    Args:
+        pipe: The pipeline.
+        recorder: Takes down what it sees; afterwards the same in all processes.
+        calls: How to call the pipeline.
+        batch_size: Number of samples drawn at once, by each process.
+        data: Clean samples to be noised instead, in turn; None for trajectories.
+        skip_invalid: Leave out samples with values that are not finite.
+        shards: The processes that share the samples.
+    """
+
+    pipe: Any
+    recorder: RecordingScheduler
+    calls: PipelineCalls
+    batch_size: int
+    data: Tensor | None = None
+    skip_invalid: bool = False
+    shards: Shards = ALONE
+
+    def round(self, most: int, report: Report) -> None:
+        """Draw the next samples, a batch in each process, or as many as there are left.
+
+        Args:
+            most: Number of samples, of all, not to be exceeded.
+            report: Told the number of samples drawn, a fraction within a batch.
+
+        Raises:
+            CalibrationError: The pipeline never calls its scheduler, or what the recorder refuses.
+            ProcessLostError: Another process failed.
+        """
+        first = self.recorder.drawn
+        if self.shards.world == 1:
+            self._draw(first, min(self.batch_size, most - first), report)
+            return
+        batch = self.batch_size if self.calls.sized else 1
+        count = min(batch * self.shards.world, most - first)
+        part, before = self.shards.part(first, count), self.recorder.ledger
+        try:
+            states = self.shards.each(lambda: self._own(part, first, count, report) if part else b"")
+        finally:
+            self.recorder.ledger = before
+        self._merge(states)
+
+    def _own(self, part: range, first: int, count: int, report: Report) -> bytes:
+        """This process's samples of a round, as a state."""
+        self.recorder.ledger = ledger = self.recorder.ledger.beside(part.start)
+
+        def told(done: float) -> None:  # as if the others were as far as this one
+            report(first + (done - part.start) * count / len(part))
+
+        self._draw(part.start, len(part), told)
+        if ledger.drawn != len(part):
+            raise CalibrationError(
+                f"{type(self.pipe).__name__} drew {ledger.drawn} samples where {len(part)} were asked for, so samples "
+                "cannot be dealt out. Measure in one process, or pass what holds a value for each sample as a list."
+            )
+        return Checkpoint({}, *self.recorder.state()).to_bytes()
+
+    def _merge(self, states: list[bytes]) -> None:
+        """Take in what all processes saw, in their order, which is that of the samples."""
+        found = [Checkpoint.from_bytes(one, f"process {rank}") for rank, one in enumerate(states) if one]
+        for one in found:
+            self.recorder.ledger.merge(Ledger.of(one.tensors))
+        self.recorder.restore(found[0].facts, self.recorder.ledger.tensors())  # the first always has samples
+
+    def _draw(self, first: int, count: int, report: Report) -> None:
+        """Draw samples from `first` on, so many or as many as the pipeline's own arguments hold, past the recorder."""
+        recorder, data, numbers = self.recorder, self.data, range(first, first + count)
+        recorder.on_step = step_counter(report, first)
+        recorder.generators = [torch.Generator().manual_seed(self.calls.seed + i) for i in numbers]
+        recorder.data = None if data is None else data[[i % len(data) for i in numbers]]
+        before = recorder.drawn
+        with recorder.ledger.batch(self.skip_invalid):
+            self.pipe(**self.calls.arguments(first, count))
+        if recorder.drawn == before:
+            raise CalibrationError(
+                f"{type(self.pipe).__name__} never called `step` of its scheduler, so there is nothing to measure. "
+                "Statistics need a pipeline that samples with `pipe.scheduler`."
+            )
+
+
+def step_counter(report: Report, first: int) -> Report:
+    """What the recorder calls after each network call, so that the bar moves within a batch."""
+    done = float(first)
+
+    def on_step(samples: float) -> None:
+        nonlocal done
+        done += samples
+        report(done)
+
+    return on_step

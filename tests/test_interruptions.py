@@ -274,10 +274,15 @@ def test_kill_9_at_50_random_moments_loses_one_batch_at_most_and_never_leaves_an
     path, begun, done = tmp_path / "state.safetensors", tmp_path / "begun", tmp_path / "done.safetensors"
     killed = finished = middle = 0
     before = 0
+    started = time.monotonic()
+    os.waitpid(fork(lambda: life(path, begun, OPTIONS)), 0)
+    lifetime = time.monotonic() - started  # on this machine, as busy as it is
+    path.unlink()
+    done.unlink()
     while killed < kills:
         begun.write_bytes(b"")
         process = fork(lambda: life(path, begun, OPTIONS))
-        time.sleep(chance.uniform(0.0, 0.25))
+        time.sleep(chance.uniform(0.0, lifetime))
         os.kill(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)
         if os.WIFEXITED(status):

@@ -15,6 +15,7 @@ import typer
 from diffusers_deis_sn.cli import publishing
 from diffusers_deis_sn.cli.choices import Cost, End, Form, Offload, Picture, Precision, Probed, Velocity
 from diffusers_deis_sn.cli.passing import naming_flags, opened, pipeline_arguments
+from diffusers_deis_sn.cli.speaking import Speech
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, DeisSnError
 
 app = typer.Typer(
@@ -137,6 +138,12 @@ def calibrate(
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave out samples with NaN or infinite values, instead of an error.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Time three network calls, print what it all will take, and write nothing."),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout for a program, instead of a bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
     """Measure the score statistics of a model and write score_statistics.safetensors.
 
@@ -155,6 +162,7 @@ def calibrate(
         check_numbers(size.num_samples, size.num_inference_steps, batch_size, seed, size.trials)
         check_tolerance(tolerance)
         check_guidance(guidance_scale)
+        speech = Speech(json, quiet)
         options = pipeline_arguments(arg or ())
         for name, value in (("guidance_scale", guidance_scale), ("height", height), ("width", width)):
             if value is not None and options.setdefault(name, value) is not value:
@@ -177,32 +185,41 @@ def calibrate(
             facts = asked(texts, *numbers, probed, tolerance, size.trials, skip_invalid, opened(options))
             place.found.check_run(facts, str(place.checkpoint))
 
-        from diffusers_deis_sn.collect.run import calibrate as measure
+        with speech.alone():
+            pipe = loading.load()
+            if dry_run:
+                from diffusers_deis_sn.collect.dry_run import dry_run as foretell
 
-        pipe = loading.load()
-        if not resume:
-            remove(place.checkpoint)
-        statistics = measure(
-            pipe,
-            texts,
-            *numbers,
-            base_model=base_model or loading.name,
-            revision=revision,
-            licence=licence,
-            costs=probed,
-            tolerance=tolerance,
-            trials=size.trials,
-            checkpoint=place.checkpoint,
-            resume=resume,
-            skip_invalid=skip_invalid,
-            **opened(options),
-        )
+                speech.answer(foretell(pipe, texts, *numbers, costs=probed, trials=size.trials, **opened(options)))
+                return
+
+            from diffusers_deis_sn.collect.run import calibrate as measure
+
+            if not resume:
+                remove(place.checkpoint)
+            statistics = measure(
+                pipe,
+                texts,
+                *numbers,
+                base_model=base_model or loading.name,
+                revision=revision,
+                licence=licence,
+                costs=probed,
+                tolerance=tolerance,
+                trials=size.trials,
+                checkpoint=place.checkpoint,
+                resume=resume,
+                skip_invalid=skip_invalid,
+                progress=speech.progress,
+                **opened(options),
+            )
     path = statistics.save(output)
     remove(place.checkpoint)
     remove_unfinished(path)
     for name, local in statistics.costs.items():
-        typer.echo(f"The {name} cost from {local.num_samples} samples: length of path ± {local.uncertainty:.1%}")
-    typer.echo(f"Measured {statistics.most_samples} samples at {len(statistics)} times. Written to {path}")
+        speech.say(f"The {name} cost from {local.num_samples} samples: length of path ± {local.uncertainty:.1%}")
+    speech.say(f"Measured {statistics.most_samples} samples at {len(statistics)} times. Written to {path}")
+    speech.tell("written", path=str(path))
 
 
 def _count(text: str | None) -> int | str | None:

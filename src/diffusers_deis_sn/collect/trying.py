@@ -90,6 +90,7 @@ class Trier:
         known: Distances by number of the recipe and number of calls; those that are there are not measured again.
         after_run: Called when a run is through. May raise CalibrationInterruptedError or CheckpointError, which end it
             all; any other error only means that a recipe is not tried.
+        after_trial: Called with each recipe, number of calls and error that is new.
     """
 
     pipe: Any
@@ -102,6 +103,7 @@ class Trier:
     left_out: Collection[int] = ()
     known: dict[tuple[int, int], Distances] = field(default_factory=dict)
     after_run: Callable[[], None] = lambda: None
+    after_trial: Callable[[Method, int, float], None] = lambda *_: None
     done: int = 0
     planned: int = 1
 
@@ -162,6 +164,7 @@ class Trier:
             self.done += self.samples * steps
         else:
             self.known[place, steps] = distances(self.ends(recipe, steps), fine)
+            self.after_trial(recipe, steps, self.known[place, steps][0])
             self.after_run()
         return self.known[place, steps]
 

@@ -151,7 +151,7 @@ class Ledger:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Everything as arrays by name."""
-        tables = {f"{kind}.{name}": getattr(one, name) for kind, one in self.reducers.items() for name in TABLES}
+        tables = {f"{kind}.{name}": getattr(one, name).copy() for kind, one in self.reducers.items() for name in TABLES}
         facts = {"times": np.array(self.times, dtype=np.float64), "invalid": np.array(self.invalid, dtype=np.int64)}
         return tables | facts
 

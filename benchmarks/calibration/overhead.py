@@ -1,6 +1,6 @@
 """What recording costs: seconds over the pipeline's own for the same network calls, and memory.
 
-    python -m benchmarks.calibration.overhead        # overhead.json and overhead.md, about a minute
+    python -m benchmarks.calibration.overhead        # overhead.json and overhead.md, about two minutes
 
 * Time: the tiny Stable Diffusion pipeline draws the same samples with its own scheduler and with the recorder, in turn,
   with as many network calls; processor time, which other programs on the machine change least. The ratio is the median
@@ -36,7 +36,7 @@ from diffusers_deis_sn.collect.run import calibrate, recording
 MODEL = ROOT / "examples/models/tiny-sd-digits"
 PROMPTS = ["a red seven", "a blue two", "a green zero", "a white nine"]
 OPTIONS: dict[str, Any] = {"guidance_scale": 5.0}
-BATCH, STEPS, PAIRS = 8, 20, 21
+BATCH, STEPS, PAIRS = 8, 50, 5  # as many samples at once and steps as `calibrate` takes by default
 WATCHED = ("step", "set_timesteps")
 SIZES = ((8, 10), (8, 80), (64, 10))  # samples and steps whose memory is measured, in batches of 8
 
@@ -101,10 +101,10 @@ def recorded(pipe: Any, steps: int) -> Spent:
 
 def times() -> dict[str, Any]:
     pipe, pairs = loaded(), []
-    for number in range(PAIRS + 1):  # the first to warm up
+    calls = recorded(pipe, STEPS).calls  # one more at the cleanest level, and one less where two times are the same
+    for number in range(PAIRS + 1):  # the first does not count
         order = ("own", "recorder") if number % 2 else ("recorder", "own")
-        # One more call is made by the recorder itself, at the cleanest level.
-        pair = {name: seconds(pipe, STEPS + 1) if name == "own" else recorded(pipe, STEPS) for name in order}
+        pair = {name: seconds(pipe, calls) if name == "own" else recorded(pipe, STEPS) for name in order}
         if pair["own"].calls != pair["recorder"].calls:
             raise RuntimeError(f"Not the same calls: {pair}")
         pairs.append((pair["own"], pair["recorder"]))
@@ -112,7 +112,7 @@ def times() -> dict[str, Any]:
     own_s = statistics.median(own.whole for own, _ in pairs[1:])
     inside = [statistics.median(pair[place].inside for pair in pairs[1:]) for place in (0, 1)]
     return {
-        "calls": STEPS + 1,
+        "calls": calls,
         "batch": BATCH,
         "own_s": own_s,
         "recorder_s": statistics.median(other.whole for _, other in pairs[1:]),

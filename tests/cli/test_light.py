@@ -13,6 +13,8 @@ REFUSED = [
     "inspect /nowhere",
     "calibrate /nowhere -o /tmp/x --num-samples 0",
     "calibrate /nowhere -o /tmp/x --tolerance 2",
+    "calibrate user/repo -o /tmp/x --json --quiet",
+    "calibrate /nowhere -o /tmp/x --dry-run",
     "calibrate /nowhere -o /tmp/x --dtype float8",
     "calibrate /nowhere -o /tmp/x --prompts /nowhere.txt",
     "calibrate user/repo -o /proc/nowhere",

@@ -173,3 +173,15 @@ def test_bends_and_costs_are_kept_apart():
     assert list(again.costs) == ["corrector", "predictor"]
     assert (again.bends.mean[0, 1], again.costs["predictor"].mean[0, 0]) == (1.0, 5.0)
     assert not again.costs["corrector"].count.any()
+
+
+def test_the_relative_error_is_the_largest_of_r_at_the_times_that_two_samples_saw():
+    ledger = begun()
+    assert ledger.relative_error == float("inf")
+    ledger.add(MOMENTS, 0, ROWS[0, 0, :, :1])
+    assert ledger.relative_error == float("inf")
+    for step in (1, 2):
+        ledger.add(MOMENTS, step, ROWS[0, step])
+    r = ROWS[0, 1:, 0]
+    wanted = (r.std(axis=1, ddof=1) / np.sqrt(r.shape[1]) / r.mean(axis=1)).max()
+    np.testing.assert_allclose(ledger.relative_error, wanted, rtol=1e-12)

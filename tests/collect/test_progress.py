@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import logging
+
 import pytest
 
-from diffusers_deis_sn.collect.progress import meter, silenced
+from diffusers_deis_sn.collect import progress
+from diffusers_deis_sn.collect.progress import check_progress, meter, silenced, telling
+from diffusers_deis_sn.errors import CalibrationError
+from refusals import refused
 
 
 class Pipeline:
@@ -56,3 +62,54 @@ def test_a_bar_that_was_never_configured_is_not_configured_afterwards_either():
     with silenced(pipe):
         assert pipe._progress_bar_config == {"disable": True}
     assert vars(pipe) == {}
+
+
+def test_after_a_batch_the_bar_has_the_error_of_r_once_it_is_known(capsys):
+    with meter(True, 4) as report:
+        report.batch(1, float("inf"))
+        assert "±" not in capsys.readouterr().err
+        report.batch(2, 0.0213)
+    assert "2.0/4 samples" in (shown := capsys.readouterr().err) and "r ±2.1%" in shown
+
+
+def test_the_time_that_remains_counts_what_was_drawn_now_alone(capsys, monkeypatch):
+    clock = iter([100.0, 110.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with meter("json", 64, done=32) as report:
+        report(33.0)
+        assert capsys.readouterr().out == ""  # a line a batch
+        report.batch(40, 0.01)
+    line = json.loads(capsys.readouterr().out)
+    # 10 s for 8 samples, and 24 to go
+    assert line == {"event": "batch", "samples": 40, "num_samples": 64, "relative_error": 0.01, "remaining_s": 30.0}
+
+
+def test_a_bar_that_goes_on_begins_where_it_stopped(capsys):
+    with meter(True, 4, done=3) as report:
+        report(4.0)
+    assert "3.0/4 samples" in (shown := capsys.readouterr().err) and "0.0/4" not in shown
+
+
+def test_warnings_are_events_within_and_not_after(capsys):
+    logger = logging.getLogger("diffusers_deis_sn")
+    before = list(logger.handlers)
+    with pytest.raises(KeyError), telling("json") as tell:
+        logger.warning("rough by %d %%", 7)
+        logger.info("not told")
+        tell("end", relative_error=float("inf"))
+        raise KeyError
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [{"event": "warning", "message": "rough by 7 %"}, {"event": "end", "relative_error": None}]
+    assert logger.handlers == before
+
+
+@pytest.mark.parametrize("kind", [True, False, print])
+def test_without_lines_nothing_is_told(kind, capsys):
+    with telling(kind) as tell:
+        tell("start", samples=3)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("kind", ["bar", 3, None])
+def test_what_is_no_progress_is_refused(kind):
+    refused(CalibrationError, ["`progress`", "'json'", repr(kind)], check_progress, kind)

@@ -17,6 +17,7 @@ from diffusers_deis_sn.cli import publishing
 from diffusers_deis_sn.cli.choices import Cost, End, Form, Offload, Picture, Precision, Probed, Velocity
 from diffusers_deis_sn.cli.launching import check_number, launch, leads, world
 from diffusers_deis_sn.cli.passing import naming_flags, opened, pipeline_arguments
+from diffusers_deis_sn.cli.speaking import Speech
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, DeisSnError
 
 app = typer.Typer(
@@ -144,6 +145,12 @@ def calibrate(
     num_processes: Annotated[
         int, typer.Option(help="Processes on this machine that share the samples, such as one for each GPU.")
     ] = 1,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Time three network calls, print what it all will take, and write nothing."),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout for a program, instead of a bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
     """Measure the score statistics of a model and write score_statistics.safetensors.
 
@@ -163,6 +170,7 @@ def calibrate(
         check_tolerance(tolerance)
         check_guidance(guidance_scale)
         check_number(num_processes)
+        speech = Speech(json, quiet)
         options = pipeline_arguments(arg or ())
         for name, value in (("guidance_scale", guidance_scale), ("height", height), ("width", width)):
             if value is not None and options.setdefault(name, value) is not value:
@@ -189,28 +197,37 @@ def calibrate(
             launch(num_processes, ctx.obj or [])
             return
 
-        from diffusers_deis_sn.collect.run import calibrate as measure
         from diffusers_deis_sn.collect.sharing import join, leave
 
-        writes, own = join(device)
-        pipe = replace(loading, device=own).load()
-        if writes and not resume:
-            remove(place.checkpoint)
-        statistics = measure(
-            pipe,
-            texts,
-            *numbers,
-            base_model=base_model or loading.name,
-            revision=revision,
-            licence=licence,
-            costs=probed,
-            tolerance=tolerance,
-            trials=size.trials,
-            checkpoint=place.checkpoint,
-            resume=resume,
-            skip_invalid=skip_invalid,
-            **opened(options),
-        )
+        with speech.alone():
+            writes, own = join(device)
+            pipe = replace(loading, device=own).load()
+            if dry_run:
+                from diffusers_deis_sn.collect.dry_run import dry_run as foretell
+
+                speech.answer(foretell(pipe, texts, *numbers, costs=probed, trials=size.trials, **opened(options)))
+                return
+
+            from diffusers_deis_sn.collect.run import calibrate as measure
+
+            if writes and not resume:
+                remove(place.checkpoint)
+            statistics = measure(
+                pipe,
+                texts,
+                *numbers,
+                base_model=base_model or loading.name,
+                revision=revision,
+                licence=licence,
+                costs=probed,
+                tolerance=tolerance,
+                trials=size.trials,
+                checkpoint=place.checkpoint,
+                resume=resume,
+                skip_invalid=skip_invalid,
+                progress=speech.progress,
+                **opened(options),
+            )
         leave()
     if not writes:
         return
@@ -218,9 +235,10 @@ def calibrate(
     remove(place.checkpoint)
     remove_unfinished(path)
     for name, local in statistics.costs.items():
-        typer.echo(f"The {name} cost from {local.num_samples} samples: length of path ± {local.uncertainty:.1%}")
+        speech.say(f"The {name} cost from {local.num_samples} samples: length of path ± {local.uncertainty:.1%}")
     by = f", by {world()} processes" if world() > 1 else ""
-    typer.echo(f"Measured {statistics.most_samples} samples at {len(statistics)} times{by}. Written to {path}")
+    speech.say(f"Measured {statistics.most_samples} samples at {len(statistics)} times{by}. Written to {path}")
+    speech.tell("written", path=str(path))
 
 
 def _count(text: str | None) -> int | str | None:

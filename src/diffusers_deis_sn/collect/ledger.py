@@ -20,6 +20,7 @@ from diffusers_deis_sn.errors import CalibrationError
 
 MOMENTS, BENDS, COST = "moments", "bends", "cost_"  # the kinds of rows; a cost's is COST and its name
 TABLES = ("count", "mean", "spread")
+TINY = 1e-300
 
 
 @dataclass
@@ -110,6 +111,15 @@ class Ledger:
         """Number of samples drawn: those in the means, and those left out."""
         return self.num_samples + len(self.invalid)
 
+    @property
+    def relative_error(self) -> float:
+        """Largest standard error of r relative to it; infinite before a time was seen by two samples."""
+        moments = self.moments
+        seen = moments.count >= 2
+        if not seen.any():
+            return float("inf")
+        return float(np.max(moments.standard_error[0, seen] / np.maximum(moments.mean[0, seen], TINY)))
+
     @contextmanager
     def batch(self, skip_invalid: bool = False) -> Iterator[None]:
         """All rows taken down within count when the block ends well, and none of them otherwise.
@@ -161,7 +171,7 @@ class Ledger:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Everything as arrays by name."""
-        tables = {f"{kind}.{name}": getattr(one, name) for kind, one in self.reducers.items() for name in TABLES}
+        tables = {f"{kind}.{name}": getattr(one, name).copy() for kind, one in self.reducers.items() for name in TABLES}
         facts = {"times": np.array(self.times, dtype=np.float64), "invalid": np.array(self.invalid, dtype=np.int64)}
         return tables | facts
 

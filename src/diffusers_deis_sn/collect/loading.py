@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from diffusers_deis_sn.collect.hush import hushed
 from diffusers_deis_sn.errors import CalibrationError
 
 PRECISIONS = ("float32", "float16", "bfloat16")
@@ -130,10 +131,22 @@ class Loading:
     def load(self) -> Any:
         """The pipeline on its device.
 
+        What Diffusers and Transformers say meanwhile of backends, precisions and layers is not shown: it is about our
+        call, and nobody can act on it. Their bars stay where something may be downloaded.
+
         Raises:
             CalibrationError: It cannot be loaded, or what is asked for does not go with it.
         """
-        device = self._device()
+        with hushed(bars=self._is_here()):
+            return self._loaded(self._device())
+
+    def _is_here(self) -> bool:
+        """Whether all is on this machine."""
+        places = (self.place, self.vae, self.config, *(one.place for one in self.loras))
+        whole = not self.single or self.config is not None  # else the configs are the Hub's
+        return whole and all(place is None or Path(place).exists() for place in places)
+
+    def _loaded(self, device: str) -> Any:
         try:
             pipe = self._from_file() if self.single else self._from_pretrained()
         except CalibrationError:

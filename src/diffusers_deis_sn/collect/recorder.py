@@ -80,6 +80,7 @@ class RecordingScheduler(DEISSNScheduler):
     on_step: Callable[[float], None] | None = None
     ledger: Ledger
     _bends: Bends
+    _progress: dict[float, float]
     _calls_per_step = 1
     _fine = False
     _group = ProbeGroup(())
@@ -117,6 +118,7 @@ class RecordingScheduler(DEISSNScheduler):
         recorder.costs = tuple(dict.fromkeys(costs))
         recorder._fine = bool(costs)
         recorder.ledger = Ledger()
+        recorder._progress = {}
         recorder.generators = [torch.Generator()]  # the global one belongs to the pipeline
         return recorder
 
@@ -225,7 +227,9 @@ class RecordingScheduler(DEISSNScheduler):
         self.ledger.add(MOMENTS, step, moments_of(epsilon, self._clean))
         if self.data is None:  # else neighbouring samples have nothing to do with each other
             level = plan.levels[step * self._calls_per_step]
-            bend = self._bends.square(step, float(self.noise.progress(level)), self._clean)
+            if level not in self._progress:  # the same in every batch
+                self._progress[level] = float(self.noise.progress(level))
+            bend = self._bends.square(step, self._progress[level], self._clean)
             if bend is not None:
                 self.ledger.add(BENDS, bend[0], bend[1][None])
         self._sample_shape = tuple(epsilon.shape[1:])

@@ -47,11 +47,13 @@ class MeanReducer:
                 "The network returned values that are not finite. Try another dtype (float32 or bfloat16), or fewer "
                 "or simpler pipeline options."
             )
-        batch = MeanReducer(*self.mean.shape)
-        batch.count[index] = samples.shape[1]
-        batch.mean[:, index] = samples.mean(1)
-        batch.spread[:, index] = np.square(samples - samples.mean(1, keepdims=True)).sum(1)
-        self.merge(batch)
+        # A reducer of this place alone, so that the cost of a batch does not grow with the square of its steps.
+        batch, own = MeanReducer(len(samples), 1), MeanReducer(len(samples), 1)
+        batch.count[0], mean = samples.shape[1], samples.mean(1, keepdims=True)
+        batch.mean, batch.spread = mean, np.square(samples - mean).sum(1, keepdims=True)
+        own.count, own.mean, own.spread = self.count[[index]], self.mean[:, [index]], self.spread[:, [index]]
+        own.merge(batch)
+        self.count[index], self.mean[:, index], self.spread[:, index] = own.count[0], own.mean[:, 0], own.spread[:, 0]
 
     def merge(self, other: MeanReducer) -> None:
         """Take in all samples of another reducer of the same places (Chan, Golub and LeVeque's pairwise update)."""

@@ -21,7 +21,7 @@ from diffusers_deis_sn.collect.drawing import Drawing
 from diffusers_deis_sn.collect.enough import POOR, path_change, plan_change, samples_for
 from diffusers_deis_sn.collect.fingerprint import asked, of_model
 from diffusers_deis_sn.collect.keeping import Keeping
-from diffusers_deis_sn.collect.progress import Progress, meter, silenced
+from diffusers_deis_sn.collect.progress import Progress, check_progress, meter, silenced, telling
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.sharing import Shards, sharing
@@ -56,7 +56,7 @@ def calibrate(
     checkpoint: str | PathLike[str] | None = None,
     resume: bool = False,
     skip_invalid: bool = False,
-    progress: bool | Progress = True,
+    progress: bool | str | Progress = True,
     **pipeline_kwargs: Any,
 ) -> ScoreStatistics:
     """Score statistics of a pipeline's model, measured along fine trajectories of plain DEIS.
@@ -109,7 +109,9 @@ def calibrate(
         resume: Go on from the checkpoint; from the beginning where there is none yet.
         skip_invalid: Leave out samples with values that are not finite, at all times and in the trials, instead of an
             error; the record's origin says how many were.
-        progress: True for a progress bar, False for none, or a function of samples drawn and samples in all.
+        progress: True for a bar with the time that remains and the largest relative standard error of r, False for
+            none, "json" for lines on stdout that a program reads (see the README), or a function of samples drawn and
+            samples in all.
         **pipeline_kwargs: Further arguments of the pipeline's call, such as `guidance_scale`, `height`, `image`. Lists
             and batches of what belongs to samples (class labels, images, masks, embeddings) are used in turn.
 
@@ -128,6 +130,7 @@ def calibrate(
     size = Size.of(num_samples, num_inference_steps, trials, thorough)
     check_numbers(size.num_samples, size.num_inference_steps, batch_size, seed, size.trials)
     check_tolerance(tolerance)
+    check_progress(progress)
     _check_data(data)
     _check_resume(checkpoint, resume)
     prompts, pipeline_kwargs = prompts_given(prompts, pipeline_kwargs)
@@ -152,6 +155,7 @@ def calibrate(
         sharing(None if checkpoint is None else str(checkpoint)) as shards,
         _heard(shards),
         Interruptions(checkpoint is not None) as stop,
+        telling(progress if shards.leads else False) as tell,
         record as recorder,
         silenced(pipe),
         stop.acting(),
@@ -163,29 +167,41 @@ def calibrate(
         samples = min(size.trials, size.marks[0]) if "generator" in calls.takes else 0
         keeping.resume()
         drawing = Drawing(pipe, recorder, calls, batch_size, data, skip_invalid, shards)
+        tell(
+            "start",
+            model=recorder.origin.base_model,
+            **size._asdict(),
+            batch_size=batch_size,
+            seed=seed,
+            samples=recorder.drawn,
+        )
         for most in size.marks:
             if recorder.drawn > most:  # known when it was gone on from
                 continue
-            with meter(progress, most) as report:
+            with meter(progress, most, done=recorder.drawn) as report:
                 while recorder.drawn < most:
                     if recorder.drawn % FEWEST == 0:  # the same samples whatever the batches and the processes are
                         recorder.costs = _unknown(recorder, tolerance, shards)
                     drawing.round(_next_look(recorder, most, tolerance), keeping.told(report))
-                    report(recorder.drawn)
+                    report.batch(recorder.drawn, recorder.ledger.relative_error)
                     keeping.keep(most, last=not samples and recorder.drawn >= size.marks[-1])
             if most == size.marks[-1] or _enough(recorder, tolerance, shards):
                 break
         statistics = recorder.measured()
         _tell_missed(recorder, tolerance)
         _tell_poor(statistics, recorder)
-        if not samples:
-            return _agreed(statistics, shards)
-        with meter(progress, samples, "Trying recipes") as report:
-            trier = Trier(pipe, config, statistics, calls, samples, batch_size, keeping.told(report))
-            trier.shards = shards
-            trier.left_out, trier.known = recorder.ledger.invalid, keeping.tried
-            trier.after_run = lambda: keeping.keep(recorder.drawn)
-            return _agreed(_tried(statistics, trier), shards)
+        if samples:
+            with meter(progress, samples, "Trying recipes") as report:
+                trier = Trier(pipe, config, statistics, calls, samples, batch_size, keeping.told(report))
+                trier.shards = shards
+                trier.left_out, trier.known = recorder.ledger.invalid, keeping.tried
+                trier.after_run = lambda: keeping.keep(recorder.drawn)
+                trier.after_trial = lambda recipe, calls, error: tell(
+                    "trial", recipe=str(recipe), calls=calls, error=error
+                )
+                statistics = _tried(statistics, trier)
+        tell("end", samples=recorder.drawn, times=len(statistics), relative_error=recorder.ledger.relative_error)
+        return _agreed(statistics, shards)
 
 
 def _tried(statistics: ScoreStatistics, trier: Trier) -> ScoreStatistics:

@@ -99,6 +99,7 @@ class Trier:
         after_run: Called when a run is through. May raise CalibrationInterruptedError or CheckpointError, which end it
             all; any other error only means that a recipe is not tried.
         shards: The processes that share the recipes; each draws the fine run for itself.
+        after_trial: Called with each recipe, number of calls and error that is new.
     """
 
     pipe: Any
@@ -112,6 +113,7 @@ class Trier:
     known: dict[tuple[int, int], Distances] = field(default_factory=dict)
     after_run: Callable[[], None] = lambda: None
     shards: Shards = ALONE
+    after_trial: Callable[[Method, int, float], None] = lambda *_: None
     done: int = 0
     planned: int = 1
 
@@ -226,6 +228,7 @@ class Trier:
             self.done += self.samples * steps
         else:
             self.known[place, steps] = distances(self.ends(recipe, steps), fine)
+            self.after_trial(recipe, steps, self.known[place, steps][0])
             self.after_run()
         return self.known[place, steps]
 

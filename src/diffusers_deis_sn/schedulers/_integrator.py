@@ -214,8 +214,9 @@ class ExponentialIntegrator(PlannedScheduler):
         self._scale_start(run.plan.levels[0])
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: plain DEIS is used. Measure them with `calibrate`.")
-        for words in contradictions(self._planner.options.guidance_scale, guidance, self.statistics):
-            self._warn_once(words, words)
+        if seen is not None or run.options.guidance_scale is not None:
+            for words in contradictions(self._planner.options.guidance_scale, guidance, self.statistics):
+                self._warn_once(words, words)
 
     def _scale_start(self, level: float) -> None:
         scale = self.noise.start_scale(level)

@@ -478,12 +478,12 @@ def interrupted_at(event: int, work: Callable[[], object]) -> BaseException | No
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_the_scheduler_is_given_back_after_ctrl_c_between_any_two_instructions(tmp_path, keep):
-    """Every seventh instruction of all that lends the pipeline and gives it back; all of them take minutes."""
+    """Every 23rd instruction of all that lends the pipeline and gives it back; all of them take minutes."""
     pipe = Pipeline()
     scheduler, handlers = pipe.scheduler, [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     options = SHORT | {"num_samples": 2, "num_inference_steps": 2}
     expected, result, ended = calibrate(pipe, **options), [], []
-    for event in range(1, 10**6, 7):
+    for event in range(1, 10**6, 23):
         place = {"checkpoint": tmp_path / "state", "resume": True} if keep else {}
         (tmp_path / "state").unlink(missing_ok=True)
         result.clear()
@@ -494,6 +494,6 @@ def test_the_scheduler_is_given_back_after_ctrl_c_between_any_two_instructions(t
         assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers, event
         ended.append(type(end))
         assert result == [expected] if end is None else not result
-    assert len(ended) > 100 and KeyboardInterrupt in ended
+    assert len(ended) > 40 and KeyboardInterrupt in ended
     if not keep:
         assert set(ended) == {KeyboardInterrupt}, "a Ctrl-C was swallowed"

@@ -82,8 +82,13 @@ def test_afterwards_all_is_as_it_was_whatever_happens(bars):
             (one.enable_progress_bar if enabled else one.disable_progress_bar)()
 
 
-def test_logs_may_stay_while_bars_are_off():
-    before = of_diffusers.get_verbosity()
-    with hushed(logs=False):
-        assert of_diffusers.get_verbosity() == before and not of_diffusers.is_progress_bar_enabled()
-    assert of_diffusers.is_progress_bar_enabled()
+@pytest.mark.parametrize("enabled", [True, False])
+def test_logs_may_stay_while_bars_are_off(enabled):
+    before, bars = of_diffusers.get_verbosity(), of_diffusers.is_progress_bar_enabled()
+    try:
+        (of_diffusers.enable_progress_bar if enabled else of_diffusers.disable_progress_bar)()
+        with hushed(logs=False):
+            assert of_diffusers.get_verbosity() == before and not of_diffusers.is_progress_bar_enabled()
+        assert of_diffusers.is_progress_bar_enabled() == enabled  # as it was, whoever had set it
+    finally:
+        (of_diffusers.enable_progress_bar if bars else of_diffusers.disable_progress_bar)()

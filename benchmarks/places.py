@@ -9,6 +9,11 @@ ROOT = Path(__file__).resolve().parent.parent
 VARIABLE = "DEIS_SN_BENCHMARKS"  # set by `benchmarks.run`
 
 
+def committing() -> bool:
+    """Whether what is committed is to be written over."""
+    return VARIABLE in os.environ
+
+
 def results(*parts: str) -> Path:
     """A file or folder of results; its parent is made."""
     path = Path(os.environ.get(VARIABLE, ROOT / "runs" / "benchmarks")).joinpath(*parts)

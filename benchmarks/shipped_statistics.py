@@ -20,6 +20,7 @@ from typing import Any
 
 from diffusers import DiffusionPipeline
 
+from benchmarks.places import committing, results
 from diffusers_deis_sn import ScoreStatistics, calibrate
 from diffusers_deis_sn.hub.names import FILE_NAME
 from diffusers_deis_sn.publish.folder import write_folder
@@ -143,9 +144,11 @@ def main() -> None:
             continue
         statistics = ScoreStatistics.load(shipped.place) if options.draw_only else measure(shipped)
         name, model = f"stats/{shipped.folder}", f"examples/models/{shipped.model}"
-        write_folder(statistics, shipped.place, name, model=model, notes=shipped.notes)
+        place = shipped.place if committing() else results("stats", shipped.folder)
+        write_folder(statistics, place, name, model=model, notes=shipped.notes)
         print(statistics.inspect())
-    (ROOT / "stats" / INDEX_NAME).write_text(index())
+    if committing():
+        (ROOT / "stats" / INDEX_NAME).write_text(index())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from benchmarks.exact.runs import start_noise
-from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS
+from diffusers_deis_sn.core.grids import Ends
+from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, check_spacing, named_grid
 
 
 @dataclass(frozen=True)
@@ -137,3 +138,25 @@ def ends_of_views(make: Callable[[str], Any], steps: int) -> list[Tensor]:
 def named(grid: str) -> dict[str, Any]:
     """The option that chooses the grid of this name: one of Diffusers' flags, or a `timestep_spacing`."""
     return {f"use_{grid}_sigmas": True} if grid in FLAGGED_SPACINGS else {"timestep_spacing": grid}
+
+
+def spaced_levels(
+    noise: Any,
+    steps: int,
+    spacing: str,
+    final: str,
+    offset: int = 0,
+    *,
+    exponent: float | None = None,
+    start: float = 1.0,
+    end: float | None = None,
+) -> np.ndarray:
+    """Noise levels of a named grid; (N + 1,). Arguments as in `named_grid` and `Ends`.
+
+    Raises:
+        TimestepsError: `steps` out of range.
+        ConfigurationError: As `check_spacing`; or whole training times of a process that has none.
+    """
+    ends = Ends(final, start, end)
+    check_spacing(spacing, exponent, ends)
+    return named_grid(spacing, exponent, offset).levels(noise, steps, ends)

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import diffusers
-import torch
 from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
 from benchmarks.calibration.size import distance
 from benchmarks.places import ROOT, results
 from benchmarks.suite.extra_problems import Digits
 from benchmarks.suite.reference import kept
+from benchmarks.suite.runner import settle
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 
 GUIDANCES, STEPS = (1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 12.0), (5, 6, 8, 10, 15, 20)
@@ -83,10 +80,7 @@ def main() -> None:
     parser.add_argument("--references", type=Path, default=ROOT / "runs/suite/references")
     parser.add_argument("--output", type=Path, default=results("calibration"))
     options = parser.parse_args()
-    logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
-    diffusers.utils.logging.set_verbosity_error()
-    warnings.filterwarnings("ignore")
-    torch.set_num_threads(1)
+    settle()
     rows = measure(options.references)
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "guidance.json").write_text(json.dumps(rows) + "\n")

@@ -17,23 +17,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import time
-import warnings
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import diffusers
-import torch
 from torch import Tensor
 
 from benchmarks.calibration.figure import draw, table, trials_of
 from benchmarks.places import results
 from benchmarks.suite import reference
 from benchmarks.suite.problems import CALIBRATED_FROM, Problem, load, names
+from benchmarks.suite.runner import settle
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics, calibrate
 from diffusers_deis_sn.collect import recorder
 from diffusers_deis_sn.collect.calls import plan_calls
@@ -152,10 +149,7 @@ def main() -> None:
     parser.add_argument("--references", type=Path, default=HERE.parent.parent / "runs/suite/references")
     parser.add_argument("--output", type=Path, default=results("calibration"))
     arguments = parser.parse_args()
-    logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
-    diffusers.utils.logging.set_verbosity_error()
-    warnings.filterwarnings("ignore")
-    torch.set_num_threads(1)
+    settle()
     for name in [] if arguments.draw_only else names():
         if any(fnmatch(name, pattern) for pattern in arguments.problems):
             run(name, arguments.runs, arguments.references)

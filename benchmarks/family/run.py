@@ -26,7 +26,6 @@ from diffusers import (
     DiffusionPipeline,
     DPMSolverMultistepScheduler,
     HeunDiscreteScheduler,
-    IPNDMScheduler,
     UniPCMultistepScheduler,
 )
 from torch import Tensor
@@ -35,6 +34,7 @@ from benchmarks.exact.flows import SD_BETAS, digits_mixture
 from benchmarks.exact.runs import measured_statistics, rms, start_noise
 from benchmarks.family.figure import draw, overview, summary
 from benchmarks.places import results
+from benchmarks.suite.upstream import Ipndm
 from diffusers_deis_sn import Corrector, DEISSNScheduler, Multistep, ScoreStatistics
 from diffusers_deis_sn.learn.costs import schedule_costs
 from diffusers_deis_sn.schedulers._factors import GAIN, NO_LIMIT, gain_limit
@@ -111,7 +111,7 @@ def members() -> list[Member]:
         # DPM++ of order 1 is DDIM; `DDIMScheduler` leaves its own grid where N does not divide 1000.
         "DDIM": lambda config, _: DPMSolverMultistepScheduler.from_config(config, solver_order=1, **zero),
         "DEIS (Diffusers)": lambda config, _: UpstreamDeis.from_config(config, **trailing),
-        "iPNDM (Diffusers)": lambda config, _: UpstreamIpndm.on(config),
+        "iPNDM (Diffusers)": lambda config, _: Ipndm.on(config, timestep_spacing="trailing"),
         "DPM++ 2M": lambda config, _: DPMSolverMultistepScheduler.from_config(config, **zero),
         "DPM++ 3M": lambda config, _: DPMSolverMultistepScheduler.from_config(config, solver_order=3, **zero),
         "UniPC": lambda config, _: UniPCMultistepScheduler.from_config(config, **zero),
@@ -155,36 +155,6 @@ class UpstreamHeun(HeunDiscreteScheduler):
     @property
     def init_noise_sigma(self) -> float:
         return float((self.sigmas.max() ** 2 + 1.0) ** 0.5)
-
-
-class UpstreamIpndm(IPNDMScheduler):
-    """Diffusers' iPNDM on a Stable Diffusion process: its own has another one, times in [0, 1] and a v network.
-
-    It is given the levels of our trailing grid as its `trained_betas`, the pipeline's times, and v of the epsilon.
-    """
-
-    grid: Any = None
-
-    @classmethod
-    def on(cls, config: Any) -> UpstreamIpndm:
-        scheduler = cls()
-        scheduler.grid = DEISSNScheduler.from_config(config, stats=False, timestep_spacing="trailing")
-        return scheduler
-
-    def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
-        if self.grid is None:  # called by `__init__`
-            super().set_timesteps(num_inference_steps, device=device)
-            return
-        self.grid.set_timesteps(num_inference_steps)
-        sigmas = self.grid.sigmas.double()
-        self.register_to_config(trained_betas=(sigmas / (1.0 + sigmas**2).sqrt()).tolist())
-        super().set_timesteps(num_inference_steps, device=device)
-        self.timesteps = self.grid.timesteps
-
-    def step(self, model_output: Tensor, timestep: Any, sample: Tensor, **kwargs: Any) -> Any:
-        n = self.index_for_timestep(timestep) if self.step_index is None else self.step_index
-        alpha, sigma = float(self.alphas[n]), float(self.betas[n])
-        return super().step((model_output - sigma * sample) / alpha, timestep, sample, **kwargs)
 
 
 # ---------------------------------------------------------------------------------------------------------- problems

@@ -70,7 +70,7 @@ class Order:
 
 def run_problem(name: str, order: Order) -> list[str]:
     """All rows of a problem that are missing or stale; returns what failed, in words."""
-    _settle()
+    settle()
     start, failures = time.perf_counter(), []
     try:
         problem = _problem(name, order)
@@ -289,7 +289,7 @@ def _problem(name: str, order: Order) -> Problem:
     return any_model(order.model, lines(order.prompts), order.guidance)
 
 
-def _settle() -> None:
+def settle() -> None:
     """One thread, and only what this program says."""
     torch.set_num_threads(1)
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)

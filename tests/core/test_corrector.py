@@ -14,9 +14,8 @@ from diffusers_deis_sn.core.coefficients import INTEGRANDS, INTERPOLATIONS, MAX_
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.sigma import SigmaSchedule
-from diffusers_deis_sn.core.spacing import spaced_levels
 from diffusers_deis_sn.core.vp import vp_schedule
-from oracles import Definition
+from oracles import Definition, spaced_levels
 from textbook import BASHFORTH, MOULTON, Textbook, walk
 
 pytestmark = pytest.mark.filterwarnings("ignore::scipy.integrate.IntegrationWarning")  # of accuracy out of reach

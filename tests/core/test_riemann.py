@@ -24,8 +24,8 @@ import torch
 from benchmarks.exact.flows import DDPM_BETAS
 from diffusers_deis_sn.core.coefficients import INTERPOLATIONS, MAX_ORDER, coefficient_table
 from diffusers_deis_sn.core.normaliser import Normaliser
-from diffusers_deis_sn.core.spacing import spaced_levels
 from diffusers_deis_sn.core.vp import vp_schedule
+from oracles import spaced_levels
 
 STEPS, POINTS = 10, 10_000
 GRIDS = ("power_t", "trailing", "karras", "exponential")

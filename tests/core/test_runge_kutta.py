@@ -19,10 +19,10 @@ from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX, Tableau, runge_kutta_table
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.solvers import named_solver
-from diffusers_deis_sn.core.spacing import SPACINGS, spaced_levels
+from diffusers_deis_sn.core.spacing import SPACINGS
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import CoefficientError
-from oracles import Definition
+from oracles import Definition, spaced_levels
 from textbook import Textbook, walk
 
 pytestmark = pytest.mark.filterwarnings("ignore::scipy.integrate.IntegrationWarning")  # of accuracy out of reach

@@ -17,10 +17,10 @@ from diffusers_deis_sn.core.spacing import (
     SPACINGS,
     levels_from_sigmas,
     levels_from_times,
-    spaced_levels,
 )
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
+from oracles import spaced_levels
 from refusals import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors

@@ -11,13 +11,13 @@ import pytest
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 from benchmarks.exact.flows import SD_BETAS
-from diffusers_deis_sn.core.spacing import spaced_levels
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import MissingCostError, ScheduleError, TimestepsError
 from diffusers_deis_sn.learn.export import learned_levels
 from diffusers_deis_sn.learn.grid import PATH_TOP
 from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.plots.schedule import STRETCHES, named_levels, schedule_figure
+from oracles import spaced_levels
 from records import costed_record, edm_record, flow_record, gaussian_record, solver_cost
 from refusals import refused
 

@@ -40,23 +40,25 @@ def options(**given: Any) -> Options:
 
 @pytest.mark.parametrize("steps", [None, "6", float("nan"), True])
 def test_a_run_of_no_known_number_of_steps_follows_no_method(steps):
-    assert tried_method(options(), True, STATS, steps, None) is None
+    assert tried_method(options(), STATS, steps, None) is None
 
 
 def test_the_best_method_for_the_number_of_steps_is_followed_of_the_kind_that_may_be():
     for steps, learned, expected in ((4, None, ONE), (16, None, TWO), (4, True, TWO), (16, False, ONE)):
-        assert tried_method(options(), True, STATS, steps, learned) == expected
-        assert tried_method(options(), False, STATS, steps, learned) is None
+        assert tried_method(options(), STATS, steps, learned) == expected
+        fixed = DEISSNScheduler(stats=STATS, recipe="fixed")
+        fixed.set_timesteps(steps)
+        assert fixed.method is None  # nor is one looked for where none is followed
 
 
 def test_statistics_without_trials_have_no_method_and_no_statistics_have_a_safe_one():
-    assert tried_method(options(), True, gaussian_record(), 6, None) is None
-    assert isinstance(tried_method(options(), True, None, 6, None), Method)
+    assert tried_method(options(), gaussian_record(), 6, None) is None
+    assert isinstance(tried_method(options(), None, 6, None), Method)
 
 
 def test_methods_are_trusted_up_to_a_quarter_more_guidance():
     for factor, expected in ((1.0, ONE), (TRUSTED, ONE), (TRUSTED + 0.01, None)):
-        assert tried_method(options(guidance_scale=4.0 * factor), True, STATS, 4, None) == expected
+        assert tried_method(options(guidance_scale=4.0 * factor), STATS, 4, None) == expected
 
 
 def test_the_limit_falls_with_guidance_as_its_inverse_but_not_below_the_least():

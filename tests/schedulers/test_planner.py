@@ -23,13 +23,13 @@ from diffusers_deis_sn.core.codec import decode
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Beta, Power
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
-from diffusers_deis_sn.core.spacing import spaced_levels
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, StepError
 from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.schedulers import _factors
 from diffusers_deis_sn.schedulers._own_config import OF_GRIDS, RECIPE_OPTIONS, configured, default_options
 from diffusers_deis_sn.statistics.trials import Method, Trials, unmeasured
+from oracles import spaced_levels
 from records import costed_record, edm_record
 from tiny_pipelines.studio import Studio
 

@@ -12,9 +12,9 @@ from benchmarks.exact.runs import start_noise, statistics_of
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.core.solvers import Multistep
-from diffusers_deis_sn.core.spacing import INTEGER_SPACINGS, spaced_levels
+from diffusers_deis_sn.core.spacing import INTEGER_SPACINGS
 from diffusers_deis_sn.core.vp import vp_schedule
-from oracles import ends_of_views
+from oracles import ends_of_views, spaced_levels
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
 

@@ -193,7 +193,7 @@ def calibrate(
             facts = asked(texts, *numbers, probed, tolerance, size.trials, skip_invalid, opened(options))
             place.found.check_run(facts, str(place.checkpoint))
 
-        if num_processes > 1:
+        if num_processes > 1 and not dry_run:  # which is of one process
             launch(num_processes, ctx.obj or [])
             return
 
@@ -205,7 +205,10 @@ def calibrate(
             if dry_run:
                 from diffusers_deis_sn.collect.dry_run import dry_run as foretell
 
-                speech.answer(foretell(pipe, texts, *numbers, costs=probed, trials=size.trials, **opened(options)))
+                forecast = foretell(pipe, texts, *numbers, costs=probed, trials=size.trials, **opened(options))
+                if writes:
+                    speech.answer(forecast)
+                leave()
                 return
 
             from diffusers_deis_sn.collect.run import calibrate as measure

@@ -30,7 +30,7 @@ SPACINGS = (*INTEGER_SPACINGS, *TIME_SPACINGS, *LEVEL_SPACINGS, "beta")
 FREE_EXPONENT = ("power_t", "power_rho")
 TIME_ROUNDING = 1e-6  # of network times that were float32 once
 
-__all__ = ["FINAL_SIGMAS", "SPACINGS", "check_steps", "is_number", "named_grid", "spaced_levels"]
+__all__ = ["FINAL_SIGMAS", "SPACINGS", "check_steps", "is_number", "named_grid"]
 
 
 def check_spacing(spacing: str, exponent: float | None, ends: Ends) -> None:
@@ -75,28 +75,6 @@ def named_grid(spacing: str, exponent: float | None = None, offset: int = 0) -> 
         "beta": Beta(),
     }
     return others[spacing]
-
-
-def spaced_levels(
-    noise: NoiseSchedule,
-    steps: int,
-    spacing: str,
-    final: str,
-    offset: int = 0,
-    *,
-    exponent: float | None = None,
-    start: float = 1.0,
-    end: float | None = None,
-) -> Array:
-    """Noise levels of a named grid; (N + 1,). Arguments as in `named_grid` and `Ends`.
-
-    Raises:
-        TimestepsError: `steps` out of range.
-        ConfigurationError: As `check_spacing`; or whole training times of a process that has none.
-    """
-    ends = Ends(final, start, end)
-    check_spacing(spacing, exponent, ends)
-    return named_grid(spacing, exponent, offset).levels(noise, steps, ends)
 
 
 def levels_from_times(noise: NoiseSchedule, timesteps: ArrayLike, ends: Ends) -> Array:

@@ -28,18 +28,17 @@ TRUSTED = 1.25  # how much more guidance than a recipe was tried with it may be 
 
 
 def tried_method(
-    options: Options, follows: bool, statistics: ScoreStatistics | None, steps: object, learned: bool | None
+    options: Options, statistics: ScoreStatistics | None, steps: object, learned: bool | None
 ) -> Method | None:
-    """The method that was best with so many steps, if tried ones are to be followed and there are any.
+    """The method that was best with so many steps, if any were tried near the guidance in use.
 
     Args:
-        options: Of the config.
-        follows: Whether they are to be followed.
+        options: Of the config, with that guidance.
         statistics: Of the model.
-        steps: Number of steps, or None in a run whose times are given.
+        steps: Number of steps.
         learned: Whether the method is to have the learned grid, or one with a name; None for either.
     """
-    if not follows or not is_number(steps) or not np.isfinite(steps):
+    if not is_number(steps) or not np.isfinite(steps):
         return None  # `check_steps` will say so
     number = max(int(steps), 1)
     if statistics is None:

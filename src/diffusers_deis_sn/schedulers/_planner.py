@@ -214,12 +214,13 @@ class Planner:
 
     def _method(self, request: Request) -> Method | None:
         """The tried method that a run is to follow; of the learned grid alone where that is the class's own."""
+        if request.given or not self.follows:
+            return None
         if self.options.learns:
             learned: bool | None = True
         else:
             learned = None if self.statistics is not None and self._can_learn() else False
-        steps = None if request.given else request.steps
-        return tried_method(self._told(request.guidance), self.follows, self.statistics, steps, learned)
+        return tried_method(self._told(request.guidance), self.statistics, request.steps, learned)
 
     def levels(self, recipe: Recipe, options: Options, shift: float, request: Request) -> Array:
         """Noise levels of a run, from whichever of the three the caller gave; (N + 1,)."""

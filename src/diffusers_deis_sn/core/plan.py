@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.table import CoefficientTable
-from diffusers_deis_sn.core.update import combine, threshold
+from diffusers_deis_sn.core.update import combine, has_bands, threshold
 from diffusers_deis_sn.errors import StepError, TimestepsError
 
 OFF_GRID = 1e-3  # a time this far from the plan's is another time; float16 timesteps are never passed by pipelines
@@ -181,13 +181,29 @@ class Plan:
             history: What `convert` gave, newest first, that of call n the first; as many as there are, or at least
                 the largest number that the solver combines.
             raw: What it gave beside, for call n.
+
+        Raises:
+            StepError: Weights for two bands, and samples that have none.
         """
-        transfer, weights = self.table.transfers[n], self.table.rows[min(len(history), self.table.order) - 1][n]
+        number, low_rows = min(len(history), self.table.order) - 1, self.table.low_rows
+        transfer, weights = self.table.transfers[n], self.table.rows[number][n]
+        low = None if low_rows is None else (0.0, low_rows[number][n])
+        if low is not None and not has_bands(sample.shape):
+            raise StepError(
+                "This plan was fitted for samples (B, C, H, W) of even height and width, got the shape "
+                f"{tuple(sample.shape)}. Use tuned=False for these."
+            )
         if raw is not None:
             # Where there is next to no signal, transfer and weight are huge and cancel: here, not in the tensors.
-            transfer += weights[0] * raw.b
-            history, weights = [raw.output, *history[1:]], (weights[0] * raw.a, *weights[1:])
-        return combine(sample, transfer, history, weights)
+            transfer, weights = _of_raw(transfer, weights, raw)
+            low = None if low is None else _of_raw(*low, raw)
+            history = [raw.output, *history[1:]]
+        return combine(sample, transfer, history, weights, low)
+
+
+def _of_raw(transfer: float, weights: tuple[float, ...], raw: Raw) -> tuple[float, tuple[float, ...]]:
+    """Factors of the sample and of the outputs, where the newest of these is not converted."""
+    return transfer + weights[0] * raw.b, (weights[0] * raw.a, *weights[1:])
 
 
 def _pairs(a: Array, b: Array) -> tuple[tuple[float, float], ...]:

@@ -6,7 +6,8 @@ data, and x_i the sample that call i was given,
     x_{i+1} = transfer_i x_i + sum_j weights_{i,j} f_{i-j}
 
 A corrector adds to the weights what its redone step differs by; a Runge-Kutta stage replaces, in the weights, the
-slopes that led to the stage before. Neither needs a second sample kept.
+slopes that led to the stage before. Neither needs a second sample kept. A run that was fitted to a model may weigh the
+low band of the outputs otherwise: low(sum_j low_{i,j} f_{i-j}) is then added (`core.update.low_band`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class CoefficientTable:
         row_sum: What the weights of each call must give for outputs f_i = r(t_i); (C,).
         needs: Number of outputs that call i cannot do without, its own among them; (C,). A run may begin where it is
             one; it is s for the s-th stage of a Runge-Kutta step.
+        low: What the weights on the low band of the outputs have beside `weights`, of the same shape; None where all
+            bands have the same weights. These know no partition of unity.
 
     Raises:
         CoefficientError: Arrays of other shapes, or numbers that break a law: not finite, a weight on an output that is
@@ -51,19 +54,21 @@ class CoefficientTable:
     node_scale: Array
     row_sum: Array
     needs: np.ndarray
+    low: Array | None = None
 
     def __post_init__(self) -> None:
-        for name in _FLOATS:
+        floats = _FLOATS if self.low is None else (*_FLOATS, "low")
+        for name in floats:
             object.__setattr__(self, name, _frozen(name, getattr(self, name), np.float64))
         object.__setattr__(self, "needs", _frozen("needs", self.needs, np.int64))
         self._check_shapes()
-        if not all(np.all(np.isfinite(getattr(self, name))) for name in _FLOATS):
+        if not all(np.all(np.isfinite(getattr(self, name))) for name in floats):
             raise CoefficientError(f"A coefficient is not finite. {_WHOSE}")
         if np.any((self.needs < 1) | (self.needs > self.order)):
             raise CoefficientError(f"`needs` must be whole numbers from 1 to {self.order}, got {self.needs.tolist()}.")
         order, calls, _ = self.weights.shape
         for m in range(1, order + 1):
-            if np.any(self.weights[m - 1, :, m:] != 0.0):
+            if any(np.any(one[m - 1, :, m:] != 0.0) for one in (self.weights, self.low) if one is not None):
                 raise CoefficientError(f"A weight on an output that is not there, with {m} at hand.")
             lagged = self.weights[m - 1, :, :m] * self.node_scale[lags(calls, m)]
             apart = np.abs(lagged.sum(axis=1) - self.row_sum) > 1e-9 * np.abs(lagged).sum(axis=1) + 1e-300
@@ -73,6 +78,7 @@ class CoefficientTable:
     def _check_shapes(self) -> None:
         calls, outputs = self.transfer.size, len(self.weights) if self.weights.ndim else 0
         wanted = {"levels": (calls + 1,), "weights": (outputs, calls, outputs)}
+        wanted |= {} if self.low is None else {"low": (outputs, calls, outputs)}
         wanted |= dict.fromkeys(("transfer", "node_scale", "row_sum", "needs"), (calls,))
         for name, shape in wanted.items():
             found = getattr(self, name).shape
@@ -93,7 +99,12 @@ class CoefficientTable:
     @cached_property
     def rows(self) -> tuple[tuple[tuple[float, ...], ...], ...]:
         """`rows[m - 1][i]`: the weights of call i as Python floats, zeros at the end cut off."""
-        return tuple(tuple(_trimmed(row) for row in table) for table in self.weights.tolist())
+        return _rows(self.weights)
+
+    @cached_property
+    def low_rows(self) -> tuple[tuple[tuple[float, ...], ...], ...] | None:
+        """The same of `low`, None where there is none."""
+        return None if self.low is None else _rows(self.low)
 
     @cached_property
     def transfers(self) -> tuple[float, ...]:
@@ -113,6 +124,10 @@ def _frozen(name: str, values: ArrayLike, dtype: type) -> NDArray[Any]:
     array = array.copy() if array.base is not None else array
     array.flags.writeable = False
     return array
+
+
+def _rows(weights: Array) -> tuple[tuple[tuple[float, ...], ...], ...]:
+    return tuple(tuple(_trimmed(row) for row in table) for table in weights.tolist())
 
 
 def _trimmed(row: list[float]) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""One step of the solver on tensors: a x + sum_j c_j eps_j with Python floats."""
+"""One step of the solver on tensors: a x + sum_j c_j eps_j with Python floats, and perhaps the same of the low band."""
 
 from __future__ import annotations
 
@@ -6,20 +6,51 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 HALF = (torch.float16, torch.bfloat16)
 
 
-def combine(sample: Tensor, transfer: float, history: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+def combine(
+    sample: Tensor,
+    transfer: float,
+    history: Sequence[Tensor],
+    weights: Sequence[float],
+    low: tuple[float, Sequence[float]] | None = None,
+) -> Tensor:
     """`transfer` * sample + sum of weights * history, newest first; shape and dtype of the sample.
 
     Half precision is summed in float32 and rounded once. Nothing is read back from the device, and no tensor is made
-    but the sum (and, for half precision, its rounded copy).
+    but the sum (and, for half precision, its rounded copy; and with `low`, another sum and its low band).
+
+    Args:
+        sample: (B, *event).
+        transfer: Its factor.
+        history: Outputs, newest first, each (B, *event).
+        weights: Their factors.
+        low: Factor of the sample and factors of the outputs in another sum, whose low band is added.
     """
+    total = _sum(sample, transfer, history, weights)
+    return (total if low is None else total.add_(low_band(_sum(sample, low[0], history, low[1])))).to(sample.dtype)
+
+
+def _sum(sample: Tensor, transfer: float, history: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     total = sample.float().mul_(transfer) if sample.dtype in HALF else sample * transfer
     for weight, epsilon in zip(weights, history, strict=False):
         total.add_(epsilon, alpha=weight)
-    return total.to(sample.dtype)
+    return total
+
+
+def has_bands(shape: Sequence[int]) -> bool:
+    """Whether samples (B, C, ..., H, W) of this shape have two bands: two last axes of even length."""
+    return len(shape) >= 4 and shape[-1] % 2 == 0 and shape[-2] % 2 == 0
+
+
+def low_band(x: Tensor) -> Tensor:
+    """2x2 means in the last two axes, brought back by bilinear interpolation; (B, C, ..., H, W), H and W even."""
+    flat = x.reshape(-1, 1, *x.shape[-2:])
+    means = functional.avg_pool2d(flat, 2)
+    return functional.interpolate(means, scale_factor=2.0, mode="bilinear", align_corners=False).reshape(x.shape)
 
 
 def threshold(x0: Tensor, ratio: float, largest: float) -> Tensor:

@@ -1,9 +1,9 @@
 """The layout of `score_statistics.safetensors`, and nobody else knows it; its specification is stats/README.md.
 
-A safetensors file of three to nine curves, two more tensors for each cost, three for trials, and one metadata key,
-`score_statistics`, whose value is sorted, compact JSON: `{"costs": {...}, "format_version": 1, "origin": {...}, ...}`.
-One key only, because safetensors writes several in random order, and equal statistics shall be equal bytes. Nothing is
-ever unpickled.
+A safetensors file of three to nine curves, two more tensors for each cost, three for trials, six for plans, and one
+metadata key, `score_statistics`, whose value is sorted, compact JSON: `{"costs": {...}, "format_version": 1, "origin":
+{...}, ...}`. One key only, because safetensors writes several in random order, and equal statistics shall be equal
+bytes. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from safetensors import numpy as safetensors_numpy
 from diffusers_deis_sn.errors import StatisticsError, StatisticsFormatError
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
+from diffusers_deis_sn.statistics.plans import TENSORS as PLAN_TENSORS
+from diffusers_deis_sn.statistics.plans import Plans, lengths, sound_facts
 from diffusers_deis_sn.statistics.trials import TABLES, Method, Trials
 
 FORMAT_VERSION = 1
@@ -71,12 +73,18 @@ class Content:
         origin: Where they come from.
         costs: For each cost its `values` and `error`, (K - 1,), its `order` and its `num_samples`.
         trials: Recipes as JSON has them, `calls`, `num_samples` and the three tables; None where none were made.
+        plans: Facts and tensors of plans; None where there are none.
     """
 
     curves: Curves
     origin: StatisticsOrigin
     costs: dict[str, dict[str, Any]] = field(default_factory=dict)
     trials: dict[str, Any] | None = None
+    plans: tuple[dict[str, Any], dict[str, NDArray[Any]]] | None = None
+
+    def fitted(self) -> Plans | None:
+        """The plans as a value. Raises StatisticsError where they are none."""
+        return None if self.plans is None else Plans.decode(*self.plans)
 
     def local_costs(self) -> dict[str, LocalCost]:
         """The costs as values. Raises StatisticsError where they are none."""
@@ -95,6 +103,7 @@ def encode(
     origin: StatisticsOrigin,
     costs: Mapping[str, LocalCost] | None = None,
     trials: Trials | None = None,
+    plans: Plans | None = None,
 ) -> bytes:
     """Bytes of a file; equal input gives equal bytes.
 
@@ -103,6 +112,7 @@ def encode(
         origin: Where they come from.
         costs: Local costs by name, each of K - 1 intervals.
         trials: Recipes tried on the model.
+        plans: Runs fitted to the model.
     """
     payload: dict[str, Any] = {"format_version": FORMAT_VERSION, "origin": origin.as_dict()}
     tensors = {name: np.ascontiguousarray(curve, dtype=_NUMPY[DTYPES[name]]) for name, curve in curves.items()}
@@ -114,6 +124,9 @@ def encode(
         recipes = [one.as_dict() for one in trials.recipes]
         payload["trials"] = {"calls": trials.calls, "num_samples": trials.num_samples, "recipes": recipes}
         tensors |= {tensor: getattr(trials, name) for name, tensor in TRIAL_TENSORS.items()}
+    if plans is not None:
+        payload["plans"], of_plans = plans.encode()
+        tensors |= of_plans
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return safetensors_numpy.save(tensors, metadata={METADATA_KEY: text})
 
@@ -133,6 +146,7 @@ def decode(data: bytes, place: str) -> Content:
     header = _header(data, place)
     payload = _payload(header.pop("__metadata__", None), place)
     origin, facts, tried = _origin(payload, place), _cost_facts(payload, place), _trial_facts(payload, place)
+    fitted = _plan_facts(payload, header, place)
     _check_tensors(header, facts, tried, place)
     try:
         curves = dict(safetensors_numpy.load(data))
@@ -141,7 +155,8 @@ def decode(data: bytes, place: str) -> Content:
             for name, entry in facts.items()
         }
         tables = {name: curves.pop(tensor) for name, tensor in TRIAL_TENSORS.items()} if tried else {}
-        return Content(curves, origin, costs, tried | tables if tried else None)
+        plans = (fitted, {name: curves.pop(name) for name in PLAN_TENSORS}) if fitted else None
+        return Content(curves, origin, costs, tried | tables if tried else None, plans)
     except (SafetensorError, ValueError, TypeError) as error:
         _refuse(place, f"is truncated or damaged: {error}", _MEASURE)
 
@@ -231,6 +246,20 @@ def _trial_facts(payload: dict[str, Any], place: str) -> dict[str, Any] | None:
     if not all(isinstance(recipe, dict) for recipe in facts["recipes"]):
         _refuse(place, "has `recipes` in its metadata that are not JSON objects", _MEASURE)
     return {key: facts[key] for key in wanted}
+
+
+def _plan_facts(payload: dict[str, Any], header: dict[str, Any], place: str) -> dict[str, Any] | None:
+    """Facts of the plans, where there are any; their tensors are taken out of the header, once checked."""
+    facts = payload.get("plans")
+    if facts is None:
+        return None
+    if (rule := sound_facts(facts)) is not None:
+        _refuse(place, rule, _MEASURE)
+    for name, length in lengths(facts).items():
+        entry = header.pop(name, None)
+        if not isinstance(entry, dict) or (entry.get("dtype"), entry.get("shape")) != ("F64", [length]):
+            _refuse(place, f"has {name!r} that is not F64 [{length}], which its plans need", _MEASURE)
+    return facts
 
 
 def _check_tensors(

@@ -36,6 +36,7 @@ from diffusers_deis_sn.hub.source import destination, locate
 from diffusers_deis_sn.statistics import format as layout
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
+from diffusers_deis_sn.statistics.plans import Plans
 from diffusers_deis_sn.statistics.report import report
 from diffusers_deis_sn.statistics.trials import Trials
 
@@ -63,6 +64,7 @@ class ScoreStatistics:
         origin: Model, noise schedule and settings of the measurement.
         costs: Local costs by name, of `statistics.cost.COST_ORDERS`, each of the K - 1 intervals between the times.
         trials: Recipes that were tried on the model.
+        plans: Runs that were fitted to it.
 
     Raises:
         StatisticsError: Arrays that break a rule above.
@@ -80,6 +82,7 @@ class ScoreStatistics:
     origin: StatisticsOrigin = field(default_factory=StatisticsOrigin)
     costs: Mapping[str, LocalCost] = field(default_factory=dict)
     trials: Trials | None = None
+    plans: Plans | None = None
 
     def __post_init__(self) -> None:
         for name in layout.DTYPES:
@@ -92,6 +95,7 @@ class ScoreStatistics:
         self._check_costs()
         if self.trials is not None and not isinstance(self.trials, Trials):
             raise StatisticsError(f"`trials` must be Trials or None, got {type(self.trials).__name__}.")
+        self._check_plans()
         costs = {name: self.costs[name] for name in COST_ORDERS if name in self.costs}  # in one order, as in a file
         object.__setattr__(self, "costs", MappingProxyType(costs))
 
@@ -131,6 +135,18 @@ class ScoreStatistics:
                 )
             _demand(len(cost) == len(self) - 1, f"costs[{name!r}]", f"needs {len(self) - 1} intervals", len(cost))
 
+    def _check_plans(self) -> None:
+        if self.plans is None:
+            return
+        if not isinstance(self.plans, Plans):
+            raise StatisticsError(f"`plans` must be Plans or None, got {type(self.plans).__name__}.")
+        shape = self.origin.sample_shape
+        if shape is not None and tuple(shape) != self.plans.sample_shape:
+            raise StatisticsError(
+                f"Plans were fitted on samples of shape {self.plans.sample_shape}, and the statistics were measured on "
+                f"{tuple(shape)}. Tune at the size that was measured."
+            )
+
     def _known(self) -> dict[str, NDArray[Any]]:
         """The curves that are known, by name."""
         curves = {name: getattr(self, name) for name in layout.DTYPES}
@@ -146,7 +162,7 @@ class ScoreStatistics:
         if not isinstance(other, ScoreStatistics):
             return NotImplemented
         curves = [{name: values.tobytes() for name, values in one._known().items()} for one in (self, other)]
-        facts = [(one.origin, dict(one.costs), one.trials) for one in (self, other)]
+        facts = [(one.origin, dict(one.costs), one.trials, one.plans) for one in (self, other)]
         return facts[0] == facts[1] and curves[0] == curves[1]
 
     def __hash__(self) -> int:
@@ -178,6 +194,10 @@ class ScoreStatistics:
     def with_trials(self, trials: Trials | None) -> ScoreStatistics:
         """The same record with these trials. Raises StatisticsError for what is none."""
         return replace(self, trials=trials)
+
+    def with_plans(self, plans: Plans | None) -> ScoreStatistics:
+        """The same record with these plans. Raises StatisticsError for what is none, or of another size."""
+        return replace(self, plans=plans)
 
     def cost(self, name: str) -> LocalCost:
         """The cost of this name.
@@ -232,6 +252,8 @@ class ScoreStatistics:
                 f"fingerprint {origin.fingerprint or 'unknown'}; this model has {noise}. At t = "
                 f"{self.timesteps[worst]:g} their log SNR differs by {apart[worst]:.3g}. {advice}"
             )
+        if self.plans is not None:
+            self.plans.check(noise)
         if origin.prediction_type not in (None, prediction_type):
             raise StatisticsMismatchError(
                 f"Statistics of another prediction type: measured on a model that predicts {origin.prediction_type!r}, "
@@ -242,7 +264,7 @@ class ScoreStatistics:
 
     def to_bytes(self) -> bytes:
         """Content of the file; equal records give equal bytes."""
-        return layout.encode(self._known(), self.origin, self.costs, self.trials)
+        return layout.encode(self._known(), self.origin, self.costs, self.trials, self.plans)
 
     def save(self, target: str | PathLike[str]) -> Path:
         """Write the file in one piece: when anything fails, an older file stays as it was and nothing else is left.
@@ -287,8 +309,8 @@ class ScoreStatistics:
         path = locate(source, **hub_options)
         content = layout.read(path)
         try:
-            costs, trials = content.local_costs(), content.tried()
-            return cls(**content.curves, origin=content.origin, costs=costs, trials=trials)
+            costs, trials, plans = content.local_costs(), content.tried(), content.fitted()
+            return cls(**content.curves, origin=content.origin, costs=costs, trials=trials, plans=plans)
         except StatisticsError as error:
             raise StatisticsFormatError(
                 f"{str(path)!r} contradicts itself: {error} Measure again with `deis-sn calibrate`."

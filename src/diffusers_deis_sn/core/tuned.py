@@ -1,0 +1,201 @@
+"""A run that was fitted to a model: its times and weights are numbers that no formula gives.
+
+Every method without extra calls is one table. With f_j the outputs, read as noise or as data, a run of N calls is
+
+    x_{n+1} = transfer_n x_n + sum_{j <= n} weights_{n,j} f_{n-j} + low( sum_{j <= n} low_{n,j} f_{n-j} )
+
+where low takes the low band of space (`core.update.low_band`). It is a grid and a solver at once, so that a `Recipe`
+makes the same kind of plan of it as of any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from diffusers_deis_sn.core.coefficients import INTEGRANDS
+from diffusers_deis_sn.core.grids import Ends
+from diffusers_deis_sn.core.normaliser import Normaliser
+from diffusers_deis_sn.core.plan import OFF_GRID, Plan
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
+from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.table import CoefficientTable
+from diffusers_deis_sn.errors import StatisticsError, StatisticsMismatchError, TimestepsError
+
+MOST_CALLS = 20  # beyond, formulas are as good, and the numbers many
+_ARRAYS = ("rho", "times", "told", "transfer", "weights", "low")
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """Times and weights of N calls; the arrays are copied and made read-only.
+
+    Args:
+        rho: Noise levels of the calls and of the end, strictly falling; (N + 1,).
+        times: Times of the calls, what the process calls the levels; (N,).
+        told: What the network is told instead; falling; (N,).
+        transfer: Factor of the sample in each step; (N,).
+        weights: `weights[n, j]` of output n - j in step n, zero for j > n; (N, N).
+        low: The same, of the low band beside; None where samples have no bands or all have the same weights.
+        of: What outputs are read as, "noise" or "data".
+        shift: By which the levels of a flow-matching model are shifted.
+
+    Raises:
+        StatisticsError: Numbers that are no such run.
+    """
+
+    rho: Array
+    times: Array
+    told: Array
+    transfer: Array
+    weights: Array
+    low: Array | None = None
+    of: str = "data"
+    shift: float = 1.0
+
+    calls_per_step = 1
+
+    def __post_init__(self) -> None:
+        calls = np.size(self.times)
+        if not 1 <= calls <= MOST_CALLS:
+            raise StatisticsError(f"A plan has 1 to {MOST_CALLS} calls, got {calls}.")
+        shapes = {"rho": (calls + 1,), "weights": (calls, calls), "low": (calls, calls)}
+        for name in _ARRAYS if self.low is not None else _ARRAYS[:-1]:
+            object.__setattr__(self, name, _frozen(name, getattr(self, name), shapes.get(name, (calls,))))
+        if np.any(np.diff(self.rho) >= 0.0) or self.rho[-1] < 0.0:
+            raise StatisticsError(f"`rho` of a plan must fall to zero or above, got {self.rho.tolist()}.")
+        for name in ("times", "told"):
+            if np.any(np.diff(getattr(self, name)) >= 0.0):
+                raise StatisticsError(f"`{name}` of a plan must fall, got {getattr(self, name).tolist()}.")
+        for weights in (self.weights, self.low):
+            if weights is not None and np.any(np.triu(weights, 1) != 0.0):
+                raise StatisticsError("A plan has weights on outputs that are not there: `weights[n, j]`, j > n.")
+        if self.of not in INTEGRANDS:
+            raise StatisticsError(f"`of` of a plan must be one of {', '.join(INTEGRANDS)}, got {self.of!r}.")
+        if not (isinstance(self.shift, int | float) and 0.0 < self.shift < np.inf):
+            raise StatisticsError(f"`shift` of a plan must be a positive number, got {self.shift!r}.")
+
+    @classmethod
+    def of_plan(cls, plan: Plan, shift: float = 1.0) -> Tuned:
+        """The numbers of any run of one call a step.
+
+        Raises:
+            StatisticsError: Steps of several calls, or too many of them.
+        """
+        calls, order = len(plan), plan.table.order
+        if plan.steps != calls or calls > MOST_CALLS:
+            raise StatisticsError(f"A plan has 1 to {MOST_CALLS} steps of one call, got {plan.steps} of {calls} calls.")
+        weights, low = np.zeros((calls, calls)), None if plan.table.low is None else np.zeros((calls, calls))
+        for n in range(calls):
+            most = min(n + 1, order)
+            weights[n, :most] = plan.table.weights[most - 1, n, :most]
+            if low is not None and plan.table.low is not None:
+                low[n, :most] = plan.table.low[most - 1, n, :most]
+        rho, times = np.array(plan.levels), np.array(plan.times)
+        return cls(rho, times, times, plan.table.transfer, weights, low, plan.integrand, shift)
+
+    # ------------------------------------------------------------------------------------------------- as a value
+
+    def __len__(self) -> int:
+        """Number of network calls, N."""
+        return len(self.times)
+
+    @property
+    def bands(self) -> int:
+        """How many bands of space have weights of their own."""
+        return 1 if self.low is None else 2
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Tuned):
+            return NotImplemented
+        same = (self.of, self.shift, self.bands) == (other.of, other.shift, other.bands)
+        arrays = [name for name in _ARRAYS if getattr(self, name) is not None]
+        return same and all(getattr(self, name).tobytes() == getattr(other, name).tobytes() for name in arrays)
+
+    def __hash__(self) -> int:
+        return hash((self.rho.tobytes(), self.weights.tobytes()))
+
+    def __reduce__(self) -> tuple[Callable[..., Tuned], tuple[Any, ...]]:
+        """Copies and pickles are built anew: NumPy's own would be writeable."""
+        return type(self), tuple(getattr(self, one.name) for one in fields(self))
+
+    # --------------------------------------------------------------------------------------- as a grid and a solver
+
+    def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
+        """See `Grid`.
+
+        Raises:
+            TimestepsError: Another number of steps.
+            StatisticsMismatchError: Another noise schedule.
+        """
+        if steps != len(self):
+            raise TimestepsError(f"This plan was fitted for {len(self)} steps, got {steps}. Use as many.")
+        self.check(process)
+        return self.rho.copy()
+
+    def check(self, process: NoiseSchedule) -> None:
+        """Raise StatisticsMismatchError where the process calls the levels otherwise."""
+        apart = np.abs(process.call_times(self.rho[:-1]) - self.times)
+        scale = max(1.0, float(np.max(np.abs(self.times))) * 1e-6 / OFF_GRID)
+        if np.any(apart > OFF_GRID * scale):
+            worst = int(np.argmax(apart))
+            raise StatisticsMismatchError(
+                f"A plan of another noise schedule: its call {worst} is at t = {self.times[worst]:g}, and {process} "
+                f"has that level at {float(process.time(self.rho[worst])):g}. Tune this model, or use tuned=False."
+            )
+
+    def table(self, process: NoiseSchedule, scale: Normaliser, levels: Array) -> CoefficientTable:
+        """See `Solver`; the scale is in the weights already.
+
+        A run that begins half-way finds fewer outputs, and takes the newest for all that it lacks.
+
+        Raises:
+            StatisticsError: Other levels than those that the weights were fitted for.
+        """
+        if not np.array_equal(levels, self.rho):
+            raise StatisticsError("The weights of a plan are those of its own levels. Use it as the grid as well.")
+        calls = len(self)
+        row_sum = np.array([row[: n + 1].sum() for n, row in enumerate(self.weights)])
+        return CoefficientTable(
+            levels=levels,
+            transfer=self.transfer,
+            weights=_for_fewer(self.weights),
+            node_scale=np.ones(calls),
+            row_sum=row_sum,
+            needs=np.ones(calls, dtype=int),
+            low=None if self.low is None else _for_fewer(self.low),
+        )
+
+    def plan(self, process: NoiseSchedule, prediction: str) -> Plan:
+        """The run.
+
+        Raises:
+            StatisticsMismatchError: Another noise schedule.
+            ConfigurationError: A prediction that the process does not have.
+        """
+        plan = Recipe(process, self, self, prediction=prediction).plan(len(self))
+        return plan if np.array_equal(self.told, self.times) else plan.called_at(self.told)
+
+
+def _for_fewer(weights: Array) -> Array:
+    """Weights with m outputs at hand, m = 1, ..., N: what would be on others is on the newest; (N, N, N)."""
+    calls = len(weights)
+    table = np.zeros((calls, calls, calls))
+    for m in range(1, calls + 1):
+        table[m - 1, :m, :m] = weights[:m, :m]
+        table[m - 1, m:, 0] = weights[m:].sum(axis=1)
+    return table
+
+
+def _frozen(name: str, values: object, shape: tuple[int, ...]) -> Array:
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise StatisticsError(f"`{name}` of a plan must hold numbers: {error}.") from error
+    if array.shape != shape or not np.all(np.isfinite(array)):
+        raise StatisticsError(f"`{name}` of a plan must be {shape} finite numbers, got the shape {array.shape}.")
+    array.flags.writeable = False
+    return array

@@ -55,6 +55,17 @@ def test_the_numbers_of_a_recipe_run_as_it_does(name, steps):
 
 
 @EACH
+@pytest.mark.parametrize("steps", [1, 2, 8])
+def test_a_run_of_noise_is_one_of_data(name, steps):
+    recipe, x = RECIPES[name], noise(2, 3, 4, 4)
+    tuned = Tuned.of_plan(recipe.plan(steps))
+    of_data = tuned.of_data(recipe.process)
+    assert of_data.of == "data" and of_data.of_data(recipe.process) is of_data
+    one, two = (each.plan(recipe.process, recipe.prediction) for each in (tuned, of_data))
+    torch.testing.assert_close(sample(two, network, x), sample(one, network, x), rtol=1e-7, atol=1e-8)
+
+
+@EACH
 def test_weights_on_the_low_band_are_those_of_the_low_band(name):
     """Without a high band left, weights and low add up; and a sample without a low band sees the weights alone."""
     recipe, x = RECIPES[name], torch.ones(2, 3, 4, 4, dtype=torch.float64) * 0.7
@@ -151,6 +162,12 @@ BAD = {
 def test_numbers_that_are_no_run(what):
     with pytest.raises(StatisticsError, match="plan"):
         replace(GOOD, **BAD[what])
+
+
+def test_two_bands_of_noise_are_none_of_data():
+    tuned = Tuned.of_plan(RECIPES["ddim"].plan(3))
+    with pytest.raises(StatisticsError, match="two bands"):
+        replace(tuned, low=tuned.weights).of_data(VP)
 
 
 @pytest.mark.parametrize("plan", [RECIPES["v"].plan(21), Recipe(VP, Trailing(), RungeKutta("heun")).plan(3)])

@@ -11,7 +11,7 @@ makes the same kind of plan of it as of any other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,34 @@ class Tuned:
                 low[n, :most] = plan.table.low[most - 1, n, :most]
         rho, times = np.array(plan.levels), np.array(plan.times)
         return cls(rho, times, times, plan.table.transfer, weights, low, plan.integrand, shift)
+
+    def of_data(self, process: NoiseSchedule) -> Tuned:
+        """The same run with outputs read as data; of one band.
+
+        With eps_i = (x_i - alpha_i f_i) / sigma_i every sample is x_i = a_i x_0 + sum_j c_{i,j} f_j, and the step from
+        x_n is what remains of x_{n+1} - (a_{n+1} / a_n) x_n.
+
+        Raises:
+            StatisticsError: A run in two bands.
+        """
+        if self.of == "data":
+            return self
+        if self.low is not None:
+            raise StatisticsError("A plan of noise in two bands is no plan of data. Fit it to data.")
+        calls = len(self)
+        alpha, sigma = process.alpha(self.rho), process.sigma(self.rho)
+        start, outputs = np.zeros(calls + 1), np.zeros((calls + 1, calls))
+        start[0] = 1.0
+        transfer, weights = np.zeros(calls), np.zeros((calls, calls))
+        for n in range(calls):
+            newest_first = np.arange(n, -1, -1)
+            by_sample = self.weights[n, : n + 1] / sigma[newest_first]
+            start[n + 1] = self.transfer[n] * start[n] + by_sample @ start[newest_first]
+            outputs[n + 1] = self.transfer[n] * outputs[n] + by_sample @ outputs[newest_first]
+            outputs[n + 1, newest_first] -= by_sample * alpha[newest_first]
+            transfer[n] = start[n + 1] / start[n]
+            weights[n, : n + 1] = (outputs[n + 1] - transfer[n] * outputs[n])[newest_first]
+        return replace(self, transfer=transfer, weights=weights, of="data")
 
     # ------------------------------------------------------------------------------------------------- as a value
 

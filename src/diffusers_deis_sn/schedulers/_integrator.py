@@ -37,6 +37,7 @@ from diffusers_deis_sn.schedulers._own_config import entries, refuse_named_grids
 from diffusers_deis_sn.schedulers._planner import Planner, Request, Run, Times
 from diffusers_deis_sn.schedulers._shelf import AUTO, SHELF, resolved
 from diffusers_deis_sn.schedulers._typed import FromConfig, register_to_config
+from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Method
 
@@ -96,6 +97,7 @@ class ExponentialIntegrator(PlannedScheduler):
         normalise: bool = True,
         whole_timesteps: bool = False,
         recipe: str | None = None,
+        tuned: bool = True,
         stats: ScoreStatistics | str | PathLike[str] | bool | None = None,
     ) -> None:
         """See `DEISSNScheduler`."""
@@ -137,6 +139,11 @@ class ExponentialIntegrator(PlannedScheduler):
         return None if self._run is None else self._run.method
 
     @property
+    def plan(self) -> TunedPlan | None:
+        """The plan that was fitted to the model for such runs, where the current run is one."""
+        return None if self._run is None else self._run.tuned
+
+    @property
     def recipe(self) -> Recipe:
         """What the current run really uses: process, grid, solver, scale; before a run, what the options say."""
         return self._planner.recipe(self._planner.options) if self._run is None else self._run.recipe
@@ -145,6 +152,8 @@ class ExponentialIntegrator(PlannedScheduler):
     def spacing(self) -> str:
         """The grid that is used: its name as an option, or that of its class."""
         options = self._followed
+        if self.plan is not None:
+            return type(self.plan.run).__name__
         return options.spacing if options.grid is None else type(options.grid).__name__
 
     @property
@@ -208,7 +217,9 @@ class ExponentialIntegrator(PlannedScheduler):
         guidance = None if seen is None else seen.read()
         run = self._planner.run(Request(num_inference_steps, mu, sigmas, timesteps, guidance))
         # Times that are whole are integers, but not where a run that is planned anew would not fit in.
-        fractions = (run.method is not None or self._learns_grid) and not run.options.whole_timesteps
+        fractions = (
+            run.method is not None or run.tuned is not None or self._learns_grid
+        ) and not run.options.whole_timesteps
         self._adopt(run.plan, device, numbered=self.noise.numbered and not fractions)
         self._run, self._guidance, self.order = run, seen, run.recipe.solver.calls_per_step
         self._scale_start(run.plan.levels[0])
@@ -240,6 +251,8 @@ class ExponentialIntegrator(PlannedScheduler):
             begin = self._later_begin(run, timesteps)
             again = None if begin is None else self._planner.again(run, begin)
             if again is not None and len(again.plan) == len(self.timesteps):
+                if run.tuned is not None:
+                    self._warn_once("tuned", "Plans are for whole runs: this one, from an image, follows the options.")
                 self._adopt_in_place(again.plan)
                 self._run = run = again
             if run.begin is not None and only_time(timesteps) == run.begun_at:
@@ -308,8 +321,9 @@ class ExponentialIntegrator(PlannedScheduler):
             self._planner.check(statistics)
         said = None if statistics is None else SHELF.remember(statistics, name)
         self.statistics, self._internal_dict = statistics, with_entries(self.config, stats=said)
-        if self._run is not None and self._run.method is not None:  # which is that of the former statistics
-            self._run = replace(self._run, method=None, own_grid=False)
+        run = self._run
+        if run is not None and (run.method or run.tuned):  # which is that of the former statistics
+            self._run = replace(run, method=None, tuned=None, own_grid=False)
 
     @classmethod
     def from_config(

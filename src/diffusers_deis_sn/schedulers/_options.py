@@ -62,6 +62,7 @@ class Options:
     time_shift_type: str
     shift_terminal: float | None
     recipe: str | None
+    tuned: bool
     timestep_spacing: str
     grid: Grid | None
     steps_offset: int
@@ -247,7 +248,7 @@ class Options:
             )
 
     def _check_whole(self) -> None:
-        for name in ("normalise", "whole_timesteps"):
+        for name in ("normalise", "whole_timesteps", "tuned"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"`{name}` must be True or False, got {getattr(self, name)!r}.")
         if not self.whole_timesteps:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from diffusers_deis_sn.core.flow import equal_sigmas, shift_factor
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
@@ -17,6 +19,7 @@ from diffusers_deis_sn.schedulers._contract import logger
 from diffusers_deis_sn.schedulers._factors import followed, recipe_of, scale_of, tried_method
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
+from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Method
 
@@ -53,6 +56,7 @@ class Run:
         begun_at: The time of that call before.
         own_grid: Whether its times are not spaced like shares of the process, and nobody gave them by hand.
         guidance: That the pipeline said it runs with, or None.
+        tuned: The plan that was fitted to the model for such runs, where this is one.
     """
 
     options: Options
@@ -64,6 +68,7 @@ class Run:
     begun_at: float | None = None
     own_grid: bool = False
     guidance: float | None = None
+    tuned: TunedPlan | None = None
 
 
 class Planner:
@@ -161,6 +166,9 @@ class Planner:
             self._checked = True
         if request.timesteps is None and self.process.path == "flow" and (number := equal_sigmas(request.sigmas)):
             request = replace(request, steps=number, sigmas=None)
+        tuned = self._tuned(request)
+        if tuned is not None:
+            return self._run_of(tuned, request)
         method = self._method(request)
         if not request.given and method is None and self.options.learns and self.kind.default_grid is None:
             self.learned(self.options)  # who asks for it by name is told where there is none
@@ -170,7 +178,7 @@ class Planner:
         if self.statistics is not None and self._fitting is not self.statistics:
             self.check(self.statistics)
             self._fitting = self.statistics
-        shift = _shift_of(options, self.process, request.mu)
+        shift = shift_of(options, self.process, request.mu)
         recipe = self.recipe(options, shift, method is not None)
         plan = self.plan(recipe, self.levels(recipe, options, shift, request))
         if request.sigmas is not None and request.timesteps is not None:
@@ -182,6 +190,28 @@ class Planner:
             )
         own_grid = not request.given and (method is not None or self._has_learned(options))
         return Run(options, recipe, plan, method, shift, own_grid=own_grid, guidance=request.guidance)
+
+    def _tuned(self, request: Request) -> TunedPlan | None:
+        """The plan that was fitted for such a run, if there is one and nobody chose otherwise."""
+        statistics, options = self.statistics, self.options
+        if statistics is None or statistics.plans is None or not options.tuned or request.given or not self.follows:
+            return None
+        if self.kind.default_grid is not None or options.thresholding or not isinstance(request.steps, int):
+            return None
+        found = statistics.plans.find(request.steps, self._told(request.guidance).guidance_scale)
+        same = found is not None and np.isclose(found.run.shift, shift_of(options, self.process, request.mu), rtol=1e-6)
+        return found if same else None
+
+    def _run_of(self, tuned: TunedPlan, request: Request) -> Run:
+        """The run of a plan. Raises StatisticsMismatchError where it is another model's."""
+        if self.statistics is not None and self._fitting is not self.statistics:
+            self.check(self.statistics)
+            self._fitting = self.statistics
+        options, run = self.options, tuned.run
+        recipe = Recipe(self.process, run, run, prediction=options.prediction_type)
+        plan = run.plan(self.process, options.prediction_type)
+        told = self._told(request.guidance)
+        return Run(told, recipe, plan, None, run.shift, own_grid=True, guidance=request.guidance, tuned=tuned)
 
     def again(self, run: Run, begin: int) -> Run | None:
         """A run anew, by the options, as one that begins at a later call; None to leave it as it is."""
@@ -247,7 +277,7 @@ class Planner:
         return recipe.over(levels)
 
 
-def _shift_of(options: Options, process: NoiseSchedule, mu: float | None) -> float:
+def shift_of(options: Options, process: NoiseSchedule, mu: float | None) -> float:
     """Shift of a run: of its resolution, or that of the config."""
     if mu is not None and process.path != "flow":
         raise ConfigurationError(

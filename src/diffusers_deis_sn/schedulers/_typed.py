@@ -47,6 +47,7 @@ class FromConfig(TypedDict, total=False):
     end_time: float | None
     final_sigmas_type: str
     whole_timesteps: bool
+    tuned: bool
     solver: str | Solver
     solver_order: int
     guidance_scale: float | None

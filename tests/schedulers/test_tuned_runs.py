@@ -1,0 +1,201 @@
+"""Plans of a model in its scheduler: which runs take one, that they are those of the plan, and which are left alone."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler
+
+from benchmarks.exact.flows import SD_BETAS
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
+from diffusers_deis_sn.core.flow import FlowSchedule
+from diffusers_deis_sn.core.grids import Power, Whole
+from diffusers_deis_sn.core.process import NoiseSchedule
+from diffusers_deis_sn.core.recipe import Recipe, sample
+from diffusers_deis_sn.core.sigma import EDMSchedule
+from diffusers_deis_sn.core.solvers import Multistep
+from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.core.vp import vp_schedule
+from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
+from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
+from records import costed_record, edm_record, gaussian_record
+from tiny_pipelines.studio import Studio
+
+VP = vp_schedule(**SD_BETAS)
+SHAPE = (3, 4, 4)
+
+
+def fitted(process: NoiseSchedule = VP, calls: int = 5, prediction: str = "epsilon", **changes: Any) -> Tuned:
+    """Numbers that no recipe has."""
+    plan = Recipe(process, Whole(Power("t", 1.3)), Multistep(2, of="data"), prediction=prediction).plan(calls)
+    tuned = Tuned.of_plan(plan)
+    return replace(tuned, weights=1.01 * tuned.weights, low=0.02 * tuned.weights, **changes)
+
+
+def statistics(*plans: TunedPlan, record: ScoreStatistics | None = None) -> ScoreStatistics:
+    some = plans or (TunedPlan(fitted(), 3.0),)
+    return (costed_record(VP) if record is None else record).with_plans(Plans(some, SHAPE))
+
+
+def scheduler(**options: Any) -> DEISSNScheduler:
+    return DEISSNScheduler(**{**SD_BETAS, "stats": statistics(), "guidance_scale": 3.0} | options)
+
+
+def plan_of(one: Any, steps: int = 5) -> TunedPlan | None:
+    one.set_timesteps(steps)
+    found: TunedPlan | None = one.plan
+    return found
+
+
+def network(x: torch.Tensor, t: float) -> torch.Tensor:
+    return torch.tanh(x * 1.3) * (0.5 + 0.2 * np.cos(t))
+
+
+def run(one: Any, x: torch.Tensor, steps: int = 5) -> torch.Tensor:
+    one.set_timesteps(steps)
+    for t in one.timesteps:
+        x = one.step(network(one.scale_model_input(x, t), float(t)), t, x, return_dict=False)[0]
+    return x
+
+
+def noise() -> torch.Tensor:
+    return torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(5))
+
+
+def test_a_run_with_a_plan_is_that_of_the_plan():
+    one, tuned = scheduler(), fitted()
+    plan = tuned.plan(VP, "epsilon")
+    assert torch.equal(run(one, noise()), sample(plan, network, noise()))
+    assert one.plan == TunedPlan(tuned, 3.0) and one.method is None and one.spacing == "Tuned"
+    assert one.timesteps.tolist() == list(plan.times) and one.recipe.grid is one.recipe.solver
+    assert len(one.timesteps) == one.num_inference_steps == 5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tuned": False},
+        {"recipe": "fixed"},
+        {"solver_order": 3},
+        {"use_karras_sigmas": True},
+        {"guidance_scale": 7.5},
+        {"guidance_scale": 1.0},
+        {"thresholding": True},
+        {"stats": costed_record(VP)},
+    ],
+    ids=str,
+)
+def test_runs_that_it_was_not_fitted_for_are_as_ever(options):
+    one = scheduler(**options)
+    same = scheduler(**options | {"stats": costed_record(VP)})
+    assert plan_of(one) is None
+    assert torch.equal(run(one, noise()), run(same, noise()))
+
+
+def test_other_numbers_of_steps_and_given_times_are_as_ever():
+    one = scheduler()
+    assert plan_of(one, 4) is None and plan_of(one, 6) is None and plan_of(one, 5) is not None
+    one.set_timesteps(timesteps=[900, 700, 500, 300, 100])
+    assert one.plan is None
+    assert plan_of(ScoreOptimalScheduler(**SD_BETAS, stats=statistics(), guidance_scale=3.0)) is None
+
+
+def test_where_nobody_says_the_guidance_a_plan_without_sisters_serves():
+    assert plan_of(DEISSNScheduler(**SD_BETAS, stats=statistics())) is not None
+    two = statistics(TunedPlan(fitted(), 3.0), TunedPlan(fitted(), 1.0))
+    assert plan_of(DEISSNScheduler(**SD_BETAS, stats=two)) is None
+    assert plan_of(DEISSNScheduler(**SD_BETAS, stats=two, guidance_scale=1.0)).guidance == 1.0
+
+
+def test_other_processes_have_plans_of_theirs():
+    edm = EDMSchedule()
+    one = DEISSNScheduler(process="edm", stats=statistics(TunedPlan(fitted(edm)), record=edm_record()))
+    start = 0.5 * edm.top
+    low = fitted(edm)
+    low = replace(
+        low, rho=np.append(start, low.rho[1:]), times=np.append(edm.call_times(np.array([start])), low.times[1:])
+    )
+    low = replace(low, told=low.times)
+    assert plan_of(one) is not None and one.init_noise_sigma == pytest.approx(edm.start_scale(edm.top))
+    one.set_stats(statistics(TunedPlan(low), record=edm_record()))
+    assert plan_of(one) is not None and one.init_noise_sigma == pytest.approx(edm.start_scale(start))
+
+
+def test_a_flow_with_another_shift_is_as_ever():
+    flow = FlowSchedule()
+    record = gaussian_record(flow).with_origin(prediction_type="flow_prediction")
+    stats = statistics(TunedPlan(fitted(flow, prediction="flow_prediction", shift=3.0)), record=record)
+    options = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "stats": stats}
+    assert plan_of(DEISSNScheduler(**options, flow_shift=3.0)) is not None
+    assert plan_of(DEISSNScheduler(**options, flow_shift=1.0)) is None
+    moving = DEISSNScheduler(**options, use_dynamic_shifting=True)
+    for mu, there in ((np.log(3.0), True), (np.log(2.0), False)):
+        moving.set_timesteps(sigmas=np.linspace(1.0, 1.0 / 5, 5).tolist(), mu=float(mu))
+        assert (moving.plan is not None) == there
+
+
+def test_plans_of_another_model_are_refused():
+    other = statistics(TunedPlan(fitted(vp_schedule())))
+    with pytest.raises(StatisticsMismatchError, match="another noise schedule"):
+        DEISSNScheduler(**SD_BETAS, stats=other)
+
+
+def test_samples_without_bands_are_refused_with_a_remedy():
+    one = scheduler()
+    one.set_timesteps(5)
+    x = torch.zeros(2, 7)
+    with pytest.raises(StepError, match="tuned=False"):
+        one.step(x, one.timesteps[0], x)
+
+
+def test_the_option_is_true_or_false():
+    with pytest.raises(ConfigurationError, match="`tuned`"):
+        scheduler(tuned="yes")
+
+
+def test_plans_go_with_a_saved_scheduler(tmp_path):
+    one = scheduler()
+    one.save_pretrained(tmp_path)
+    again = DEISSNScheduler.from_pretrained(tmp_path)
+    assert again.statistics == one.statistics
+    for copied in (again, copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+        assert torch.equal(run(copied, noise()), run(one, noise())) and copied.plan == one.plan
+    off = DEISSNScheduler.from_config(one.config, tuned=False)
+    back = DEISSNScheduler.from_config(DPMSolverMultistepScheduler.from_config(off.config).config)
+    assert plan_of(back) is None and "tuned" not in DPMSolverMultistepScheduler.from_config(off.config).config
+    assert plan_of(DEISSNScheduler.from_config(back.config, tuned=True)) is not None
+
+
+def test_other_statistics_end_the_plan():
+    one = scheduler()
+    assert plan_of(one) is not None
+    one.set_stats(costed_record(VP))
+    assert one.plan is None and plan_of(one) is None
+
+
+@cache
+def room(name: str) -> Studio:
+    return Studio(name)
+
+
+@pytest.mark.parametrize("name", ["sd_img2img", "sdxl_img2img"])
+def test_a_run_from_an_image_is_that_of_the_options_which_is_said_once(name, caplog):
+    studio = room(name)
+    size = 12.0
+    stats = statistics(*(TunedPlan(fitted(), guidance) for guidance in (1.0, 5.0, 7.5, size)))
+    one, fixed = (
+        DEISSNScheduler.from_config(studio.config, **SD_BETAS, stats=stats, recipe=kind) for kind in (None, "fixed")
+    )
+    with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
+        for _ in range(2):
+            assert torch.equal(studio.run(one, 5, strength=0.6), studio.run(fixed, 5, strength=0.6))
+            assert one.plan is None
+    assert sum("Plans are for whole runs" in message for message in caplog.messages) == 1

@@ -1,0 +1,117 @@
+"""Tunes every network of the suite and holds the plans against the rivals on other noise.
+
+    python -m benchmarks.tuning.run
+
+Plans are fitted and accepted by `tune` alone, on seeds from 20 000 on; compared are the seeds of the suite.
+References, statistics and the rivals' rows are those of the suite (--output of benchmarks.suite.run, measured where
+they are missing). Rows of plans go to OUTPUT/tuned, tables to OUTPUT/tuned/table.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from benchmarks.suite import rows
+from benchmarks.suite.problems import Problem, Text, load, names, slug
+from benchmarks.suite.reference import kept
+from benchmarks.suite.runner import Order, measured, run_problem, settle
+from benchmarks.suite.samplers import OURS, Sampler
+from benchmarks.tuning.table import TUNED, write_tables
+from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
+from diffusers_deis_sn.tune.outcome import Tuning
+from diffusers_deis_sn.tune.run import tune
+
+TUNED_FROM = 20_000  # seeds from here on are tuned on; those below are compared, or measured
+CALLS = (5, 8, 10)
+
+
+def main() -> None:
+    """Tune, measure, write."""
+    arguments = _parsed()
+    settle()
+    order = Order(arguments.output, arguments.calls, arguments.samples, arguments.seeds, (rows.RIVAL,))
+    folder = arguments.output / "tuned"
+    for name in arguments.problems or names():
+        if not arguments.table:
+            run_problem(name, order)
+            _tuned(load(name), order, folder)
+            write_tables(folder, arguments.output / "rows", arguments.calls, arguments.seeds)
+    write_tables(folder, arguments.output / "rows", arguments.calls, arguments.seeds)
+
+
+def _tuned(problem: Problem, order: Order, folder: Path) -> None:
+    """The rows of plans, and of runs without, of one problem."""
+    place = folder / "rows" / f"{slug(problem.name)}.csv"
+    if place.is_file():
+        return
+    statistics = problem.statistics(order.output / "statistics")
+    start = time.perf_counter()
+    tuning = tune(
+        problem.pipe,
+        problem.prompts(40, TUNED_FROM) if isinstance(problem, Text) else None,
+        order.calls,
+        statistics=statistics,
+        seed=TUNED_FROM,
+        progress=False,
+        guidance_scale=problem.guidance,
+    )
+    seconds = time.perf_counter() - start
+    _write_facts(folder, problem, tuning, seconds)
+    found: list[rows.Row] = []
+    for seed in order.seeds:
+        reference = kept(problem, order.samples, seed, order.output / "references")
+        for sampler in _samplers(problem, statistics, tuning.statistics):
+            for calls in order.calls:
+                found.append(measured(problem, sampler, rows.OURS, calls, seed, reference, "", problem.judged))
+    rows.write(place, found)
+    print(f"{problem.name}: tuned in {seconds:.0f} s\n{tuning}", flush=True)
+
+
+def _samplers(problem: Problem, before: ScoreStatistics, after: ScoreStatistics) -> Iterable[Sampler]:
+    for name, statistics in ((OURS, before), (TUNED, after)):
+        yield Sampler(name, partial(DEISSNScheduler.from_config, problem.config, stats=statistics))
+
+
+def _write_facts(folder: Path, problem: Problem, tuning: Tuning, seconds: float) -> None:
+    """Statistics with plans, and what tuning said, beside the rows."""
+    tuning.statistics.save(folder / "statistics" / slug(problem.name))
+    outcomes = [
+        {
+            "calls": one.calls,
+            "freedom": one.freedom,
+            "accepted": one.plan is not None,
+            "objections": list(one.objections),
+            "tuned": None if one.tuned is None else asdict(one.tuned),
+            "default": asdict(one.default),
+            "rivals": {name: asdict(judged) for name, judged in one.rivals.items()},
+            "times": None if one.plan is None else one.plan.run.times.tolist(),
+        }
+        for one in tuning.outcomes
+    ]
+    facts = {"problem": problem.name, "seconds": seconds, "asked": tuning.asked, "outcomes": outcomes}
+    place = folder / "facts" / f"{slug(problem.name)}.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps(facts, indent=1))
+
+
+def _parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("problems", nargs="*", help="all that can run here if none is named")
+    parser.add_argument("--output", type=Path, default=Path("runs/suite"))
+    parser.add_argument("--calls", type=int, nargs="+", default=CALLS)
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--seeds", type=int, nargs="+", default=(1, 2, 3))
+    parser.add_argument("--table", action="store_true", help="write the tables alone")
+    found = parser.parse_args()
+    found.calls, found.seeds = tuple(found.calls), tuple(found.seeds)
+    return found
+
+
+if __name__ == "__main__":
+    main()

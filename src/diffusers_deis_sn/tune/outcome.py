@@ -1,0 +1,98 @@
+"""What tuning has come to: for each number of calls a plan, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.statistics.plans import TunedPlan
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+from diffusers_deis_sn.tune.judging import Judged
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one number of calls, on samples that nothing was fitted on.
+
+    Args:
+        calls: The number.
+        guidance: Of the runs.
+        default: The run that is made without a plan.
+        rivals: Schedulers of Diffusers by name.
+        plan: What was accepted; None for nothing.
+        tuned: What it, or else the best that was found, is worth; None where nothing was found.
+        freedom: What was left free in it, and how much of it was blended in.
+        objections: Why it was not accepted.
+    """
+
+    calls: int
+    guidance: float
+    default: Judged
+    rivals: Mapping[str, Judged]
+    plan: TunedPlan | None = None
+    tuned: Judged | None = None
+    freedom: str = ""
+    objections: tuple[str, ...] = ()
+
+    @property
+    def best_rival(self) -> tuple[str, Judged]:
+        """The rival of least geometric mean; the default where there are none."""
+        named = min(self.rivals.items(), key=lambda one: one[1].geometric, default=("none", self.default))
+        return named
+
+    def row(self) -> str:
+        """A row of the table."""
+        name, rival = self.best_rival
+        tuned = "" if self.tuned is None else f"{self.tuned.geometric:.4g} / {self.tuned.rms:.4g}"
+        said = self.freedom if self.plan is not None else "no plan: " + "; ".join(self.objections or ("nothing found",))
+        return (
+            f"| {self.calls} | {rival.geometric:.4g} / {rival.rms:.4g} ({name}) | {self.default.geometric:.4g} / "
+            f"{self.default.rms:.4g} | {tuned} | {said} |"
+        )
+
+
+HEAD = "| calls | best of Diffusers | without a plan | with it | |\n| --- | --- | --- | --- | --- |"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """All outcomes, and the statistics with the plans that were accepted.
+
+    Args:
+        statistics: With plans, those from before among them.
+        outcomes: One for each number of calls.
+        asked: How many samples the network was called on, all calls together.
+        seconds: Time that it took.
+    """
+
+    statistics: ScoreStatistics
+    outcomes: tuple[Outcome, ...]
+    asked: int = 0
+    seconds: float = 0.0
+
+    @property
+    def plans(self) -> tuple[TunedPlan, ...]:
+        """The plans that were accepted."""
+        return tuple(one.plan for one in self.outcomes if one.plan is not None)
+
+    def __str__(self) -> str:
+        """A table: geometric mean and RMS of the distances to the fine run, on samples that were held out."""
+        return "\n".join([HEAD, *(one.row() for one in self.outcomes)])
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A plan that may be accepted.
+
+    Args:
+        run: Its numbers.
+        freedom: What was left free in it.
+        judged: What it is worth on samples that were held out.
+        objections: Why not.
+    """
+
+    run: Tuned
+    freedom: str
+    judged: Judged
+    objections: tuple[str, ...] = field(default=())

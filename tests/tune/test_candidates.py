@@ -1,0 +1,83 @@
+"""Plans with one freedom more each, and what lies between one and the run without it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from diffusers_deis_sn.core.grids import Power, Trailing, Whole
+from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.solvers import Multistep
+from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.tune.candidates import FREEDOMS, OutOfTimeError, blended, candidates
+from diffusers_deis_sn.tune.search import Found, Search, as_data
+from diffusers_deis_sn.tune.teacher import Teacher
+from toy_models import PROCESSES, toy
+
+
+def recipes(name: str) -> list[Recipe]:
+    process, prediction = PROCESSES[name]
+    grids = (Trailing(), Whole(Power("t", 1.5)))
+    return [Recipe(process, grid, Multistep(2, of="data"), prediction=prediction) for grid in grids]
+
+
+@cache
+def found(name: str, bands: int = 2, calls: int = 4) -> list[tuple[str, Found]]:
+    model = toy(name)
+    return list(candidates(Search(model, Teacher.of(model, 40)), recipes(name), calls, bands))
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_each_freedom_adds_to_those_before(name):
+    names = [one for one, _ in found(name)]
+    assert [one for one in FREEDOMS if one in names] == sorted(set(names), key=names.index)
+    assert names[0] == "weights" and "bands" in names
+    last = dict(found(name))
+    assert last["weights"].bands == 1 and last["bands"].bands == 2
+    assert last["weights"].run.rho[0] == last["bands"].run.rho[0]
+    assert last[names[-1]].score <= last["weights"].score
+
+
+def test_samples_of_one_band_have_no_second():
+    assert "bands" not in dict(found("vp", 1)) and all(one.bands == 1 for _, one in found("vp", 1))
+
+
+def test_what_was_found_before_time_was_up_is_kept():
+    model, told = toy("vp"), list[Found]()
+
+    def spent(one: Found) -> None:
+        told.append(one)
+        if len(told) == 3:
+            raise OutOfTimeError
+
+    some = list(candidates(Search(model, Teacher.of(model, 20), spent), recipes("vp"), 4, 1))
+    assert len(some) == 1 and some[0][0] == "weights"
+
+
+def test_nothing_finite_is_nothing():
+    model = toy("vp")
+    teacher = Teacher.of(model, 20)
+    model.network = lambda x, level: x * np.nan
+    model._first.clear()
+    with pytest.raises(CalibrationError, match="nothing to fit"):
+        list(candidates(Search(model, teacher), recipes("vp"), 4, 1))
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_blend_goes_from_the_one_to_the_other(name):
+    plan = dict(found(name))["bands"]
+    default = as_data(recipes(name)[0], recipes(name)[0].levels(4))
+    whole = blended(plan, default, 1.0)
+    np.testing.assert_allclose(whole.rho, plan.run.rho, rtol=1e-6)
+    np.testing.assert_allclose(whole.weights, plan.run.weights, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(whole.low, plan.run.low, rtol=1e-5, atol=1e-8)
+    nothing = blended(plan, default, 0.0)
+    np.testing.assert_allclose(nothing.rho, default.rho, rtol=1e-6)
+    exact = as_data(plan.recipe, nothing.rho)
+    np.testing.assert_allclose(nothing.weights, exact.weights)
+    assert not np.any(nothing.low)
+    half, process = blended(plan, default, 0.5), PROCESSES[name][0]
+    first = [process.progress(each.rho[0]) for each in (default, half, plan.run)]
+    assert first == sorted(first, reverse=True) and np.all(np.diff(half.rho) < 0.0)

@@ -1,0 +1,110 @@
+"""`tune` as people call it: prompts, statistics, budgets, and bad input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from diffusers_deis_sn import DEISSNScheduler, calibrate
+from diffusers_deis_sn.errors import CalibrationError, StatisticsError
+from diffusers_deis_sn.tune import run as running
+from diffusers_deis_sn.tune import tuner as course
+from diffusers_deis_sn.tune.run import tune
+from refusals import refused
+from tiny_pipelines import BUILDERS
+from toy_models import TextPipeline, ToyPipeline
+
+FEW: dict[str, Any] = {"num_samples": 4, "num_held_out": 4, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def stats():
+    return calibrate(ToyPipeline(), None, 4, 25, trials=0, progress=False)
+
+
+def test_a_plan_is_used_by_whoever_loads_the_statistics(stats, tmp_path):
+    pipe = TextPipeline()
+    own = pipe.scheduler
+    tuning = tune(pipe, [f"picture {i}" for i in range(8)], 4, statistics=stats, guidance_scale=1.0, **FEW)
+    assert pipe.scheduler is own and len(tuning.plans) == 1, str(tuning)
+    tuning.statistics.save(tmp_path)
+    scheduler = DEISSNScheduler.from_config(own.config, stats=tmp_path)
+    scheduler.set_timesteps(4)
+    assert scheduler.plan == tuning.plans[0]
+
+
+def test_what_decides_has_prompts_of_its_own(stats, monkeypatch):
+    pipe, seen = TextPipeline(), {}
+    asker, ends = course.Asker.__enter__, course.Running.ends
+
+    def watched(name: str, function: Any) -> Any:
+        def watching(*arguments: Any, **named: Any) -> Any:
+            before = len(pipe.prompts)
+            result = function(*arguments, **named)
+            seen.setdefault(name, set()).update(pipe.prompts[before:])
+            return result
+
+        return watching
+
+    monkeypatch.setattr(course.Asker, "__enter__", watched("fitted", asker))
+    monkeypatch.setattr(course.Running, "ends", watched("held out", ends))
+    tune(pipe, list("abcdefgh"), 3, statistics=stats, **FEW)
+    assert seen == {"fitted": set("abcd"), "held out": set("efgh")}
+
+
+def test_statistics_are_those_of_the_scheduler_or_measured(stats, monkeypatch):
+    pipe, measured = ToyPipeline(), []
+    monkeypatch.setattr(running, "calibrate", lambda *a, **o: measured.append((a, o)) or stats)
+    tune(pipe, None, 3, **FEW)
+    assert len(measured) == 1
+    pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats=stats)
+    tune(pipe, None, 3, **FEW)
+    assert len(measured) == 1
+
+
+def test_a_budget_that_is_short_ends_searches_early(stats):
+    long = tune(ToyPipeline(), None, 8, statistics=stats, **FEW)
+    least = long.seconds * 0.45
+    short = tune(ToyPipeline(), None, 8, statistics=stats, budget=least, **FEW)
+    assert short.asked < long.asked and len(short.outcomes) == 1
+
+
+@pytest.mark.parametrize("steps", [0, 21, (5, 5), (), 4.0, (4, "5"), True])
+def test_numbers_of_steps_that_are_none(stats, steps):
+    with pytest.raises((CalibrationError, TypeError)):
+        tune(ToyPipeline(), None, steps, statistics=stats, **FEW)
+
+
+def test_bad_input_is_refused(stats):
+    pipe = TextPipeline()
+    prompts = list("abcdefgh")
+    refused(
+        CalibrationError, ["prompts", "held out", "at least 4"], tune, pipe, list("abc"), 4, statistics=stats, **FEW
+    )
+    refused(CalibrationError, ["prompts", "at least 4"], tune, pipe, list("aaaaaaaa"), 4, statistics=stats, **FEW)
+    refused(CalibrationError, ["num_held_out"], tune, pipe, prompts, 4, statistics=stats, num_held_out=1)
+    refused(CalibrationError, ["no guidance", "guidance_scale"], tune, pipe, prompts, 4, statistics=stats, guidance=2.0)
+    refused(CalibrationError, ["`budget`", "s for"], tune, pipe, prompts, 4, statistics=stats, budget=1e-9, **FEW)
+    refused(CalibrationError, ["progress"], tune, pipe, prompts, 4, statistics=stats, progress="loud")
+    assert pipe.scheduler.__class__.__name__ == "DDIMScheduler"
+    with pytest.raises(StatisticsError):
+        tune(pipe, prompts, 4, statistics=calibrate(ToyPipeline("flow"), None, 4, 25, trials=0, progress=False), **FEW)
+
+
+def test_pipelines_without_generators_or_schedulers_are_refused(stats):
+    class Blind(ToyPipeline):
+        def __call__(self, batch_size: int = 1, num_inference_steps: int = 50) -> Any:
+            return None
+
+    refused(CalibrationError, ["`generator`"], tune, Blind(), None, 4, statistics=stats, **FEW)
+    pipe = ToyPipeline()
+    pipe.scheduler = None
+    refused(CalibrationError, ["`scheduler`"], tune, pipe, None, 4, statistics=stats, **FEW)
+
+
+def test_images_to_start_from_are_refused():
+    pipe, options = BUILDERS["sd_img2img"]()
+    stats = calibrate(pipe, list("abcd"), 2, 4, trials=0, progress=False, image=options["image"], strength=1.0)
+    options = {name: value for name, value in options.items() if name in ("image", "strength")}
+    refused(CalibrationError, ["text-to-image"], tune, pipe, list("abcd"), 4, statistics=stats, **FEW, **options)

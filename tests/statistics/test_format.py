@@ -169,7 +169,7 @@ def test_a_file_assembled_by_hand_is_read(tmp_path):
 def test_a_header_that_begins_like_a_pickle_is_read():
     longer = (assemble(GOLDEN_METADATA.replace("some-model", "m" * length)) for length in range(400))
     data = next(data for data in longer if data.startswith(b"\x80\x04"))  # 1152 bytes of header
-    curves = layout.decode(data, "here").curves
+    curves = layout.decode(data, "here")[0].curves
     assert curves["timesteps"].tolist() == [0.0, 1.5]
 
 
@@ -177,7 +177,7 @@ def test_other_metadata_keys_and_unknown_facts_are_ignored():
     payload = json.loads(GOLDEN_METADATA)
     payload["origin"]["invented_later"] = 1
     data = save(arrays(), metadata={"score_statistics": json.dumps(payload), "format": "pt"})
-    assert layout.decode(data, "here").origin == tiny_record().origin
+    assert layout.decode(data, "here")[0].origin == tiny_record().origin
 
 
 @pytest.mark.parametrize("length", range(0, len(assemble()), 7))

@@ -20,6 +20,7 @@ from diffusers_deis_sn.collect.checkpoint import Keeper
 from diffusers_deis_sn.collect.drawing import Drawing
 from diffusers_deis_sn.collect.enough import POOR, path_change, plan_change, samples_for
 from diffusers_deis_sn.collect.fingerprint import asked, of_model
+from diffusers_deis_sn.collect.guidances import at_each_guidance
 from diffusers_deis_sn.collect.keeping import Keeping
 from diffusers_deis_sn.collect.progress import Progress, check_progress, meter, silenced, telling
 from diffusers_deis_sn.collect.prompts import prompts_given
@@ -37,6 +38,7 @@ FEWEST = 8  # samples before a standard error is believed
 TRIAL_CALLS = len(MENU) * sum(CALLS) + FINE_CALLS + 2 * CALLS[0]
 
 
+@at_each_guidance
 def calibrate(
     pipe: Any,
     prompts: str | PathLike[str] | Sequence[str] | None = None,
@@ -83,6 +85,10 @@ def calibrate(
     each with the pipeline on its own device. A round is a batch in each, all go on from the same means, and recipes are
     dealt out one by one. All return the same statistics, those of one process but for rounding. Only the first writes
     the checkpoint and says anything.
+
+    With a list for `guidance_scale` (or `true_cfg_scale`) all of this is done at one guidance after another, and the
+    record is one of all: schedulers take from it what belongs to the guidance of each run, see `ScoreStatistics.at`.
+    A checkpoint then is one file for each, `model.checkpoint.g3.safetensors`.
 
     Args:
         pipe: Any pipeline of a variance-preserving, EDM or flow-matching model; its class need not be known.
@@ -170,6 +176,7 @@ def calibrate(
         tell(
             "start",
             model=recorder.origin.base_model,
+            guidance_scale=recorder.origin.guidance_scale,
             **size._asdict(),
             batch_size=batch_size,
             seed=seed,

@@ -36,6 +36,11 @@ class Reported(Protocol):
         ...
 
     @property
+    def guidances(self) -> tuple[float, ...]:
+        """Measured in all."""
+        ...
+
+    @property
     def num_samples(self) -> NDArray[Any] | None:
         """At each time."""
         ...
@@ -68,8 +73,12 @@ def _origin(statistics: Reported) -> list[str]:
     facts = statistics.origin.as_dict()
     if facts["source"] is None:
         del facts["source"]  # not unknown: the statistics come from no other file
+    several = statistics.guidances
+    told = f", at {len(several)} guidances: {', '.join(f'{one:g}' for one in several)}" if len(several) > 1 else ""
+    if told:
+        facts["guidance_scale"] = f"{facts['guidance_scale']:g}, which all below is of"
     return [
-        f"Score statistics at {len(statistics)} times, from {_count(statistics)} samples",
+        f"Score statistics at {len(statistics)} times, from {_count(statistics)} samples{told}",
         *(f"  {name.replace('_', ' '):<20} {_fact(value)}" for name, value in facts.items()),
     ]
 

@@ -48,6 +48,7 @@ def process(model, output, *options: str) -> tuple[list[str], list[str]]:
     return done.stdout.splitlines(), [line.strip() for line in done.stderr.splitlines() if line.strip()]
 
 
+@pytest.mark.slow
 def test_people_see_our_bars_our_warnings_and_nothing_else(model, tmp_path):
     out, err = process(model, tmp_path, "--trials", "2")
     assert out[-1] == f"Measured 3 samples at 4 times. Written to {tmp_path / FILE}"
@@ -58,6 +59,7 @@ def test_people_see_our_bars_our_warnings_and_nothing_else(model, tmp_path):
     assert "3.0/3 samples" in bars[-1] and "<00:" in bars[-1] and "r ±" in bars[-1]
 
 
+@pytest.mark.slow
 def test_programs_read_one_object_a_line_of_what_the_file_holds(model, tmp_path):
     out, err = process(model, tmp_path, "--json", "--trials", "2")
     events = [json.loads(line) for line in out]
@@ -86,6 +88,7 @@ def test_programs_read_one_object_a_line_of_what_the_file_holds(model, tmp_path)
     assert events[-1] == {"event": "written", "path": str(tmp_path / FILE)}
 
 
+@pytest.mark.slow
 def test_in_quiet_there_is_the_file_and_not_a_word(model, tmp_path):
     assert process(model, tmp_path, "--quiet", "--trials", "0") == ([], [])
     assert (tmp_path / FILE).is_file()

@@ -99,7 +99,8 @@ def shares(record: ScoreStatistics) -> np.ndarray:
 
 def curves(records: dict[float, ScoreStatistics]) -> Iterator[str]:
     """A line for each guidance: how far r, the path and what is interpolated are from the guidance's own."""
-    yield f"| guidance | r, from guidance {USUAL:g} | length of the path | share of it | r, interpolated | share, interpolated |"
+    titles = (f"r, from guidance {USUAL:g}", "length of path", "share of it", "r, interpolated", "share, interpolated")
+    yield f"| guidance | {' | '.join(titles)} |"
     yield "|---" * 6 + "|"
     usual = records[USUAL]
     for guidance, record in records.items():
@@ -149,17 +150,13 @@ def ratios(rows: dict[str, dict[str, dict[str, float]]]) -> Iterator[str]:
 
 def document(found: dict[str, Any], records: dict[str, dict[float, ScoreStatistics]]) -> str:
     lines = [
-        "# Guidance: how much depends on it, and files of several guidances",
-        "",
-        "Made by `python -m benchmarks.calibration.guidances`. Measured with the default settings of `calibrate`.",
-        f"Errors are geometric means over {SAMPLES} samples of the distance to a converged run at the same guidance,",
-        "as ratios to those of a run with statistics of that very guidance; below one is better than with those.",
-        '"Interpolated" is what a file of the other ones of guidance 1, 3, 5 and 7.5 says, beyond them the nearest.',
-        "The largest change of r over all times, relative; of a share of the solver's path, absolute. The picture:",
-        "`guidances.png`.",
+        f"Errors are geometric means over {SAMPLES} samples of the distance to a converged run at the same guidance, "
+        "as ratios to those of a run with statistics of that very guidance; below one is better than with those. "
+        '"Interpolated" is what a file of the others of guidance 1, 3, 5 and 7.5 says, beyond them the nearest. '
+        "Changes of r are the largest over all times, relative; those of a share of the solver's path absolute.",
     ]
     for name, rows in found.items():
-        lines += ["", f"## {name}", "", *curves(records[name]), "", *ratios(rows)]
+        lines += ["", f"**{name}**", "", *curves(records[name]), "", *ratios(rows)]
     return "\n".join(lines) + "\n"
 
 

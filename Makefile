@@ -1,4 +1,4 @@
-# Seven words, each of which works alone on a fresh clone: the environment in .venv is made by the first one that needs it.
+# Words, each of which works alone on a fresh clone: the environment in .venv is made by the first one that needs it.
 
 PYTHON  ?= python3
 WORKERS ?= 2
@@ -8,7 +8,7 @@ BIN       := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint suite bench test-matrix clean
+.PHONY: help demo test test-slow test-all lint suite bench test-matrix clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -19,8 +19,15 @@ demo: $(INSTALLED) ## compare schedulers on the two shipped pipelines: tables, d
 	$(BIN)/python examples/demo.py $(ARGS)
 	@echo "Pictures: demo/grid.png, demo/emoji-grid.png, demo/normaliser.png"
 
-test: $(INSTALLED) ## run the tests, WORKERS=2 processes with one thread each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+test: $(INSTALLED) ## run the tests but the slow ones, WORKERS=2 processes with one thread each
+	$(TESTS) --dist loadfile -m 'not slow' $(ARGS)
+
+test-slow: $(INSTALLED) ## run those that take long: fresh interpreters, trainings, kills at random moments
+	$(TESTS) -m slow $(ARGS)
+
+test-all: test test-slow ## run all tests
 
 lint: $(INSTALLED) ## check style, format, types and the direction of imports
 	$(BIN)/ruff check

@@ -24,6 +24,7 @@ DOCUMENTS = {
     "benchmarks/README.md": {
         "size": "benchmarks/calibration/size.md",
         "guidance": "benchmarks/calibration/guidance.md",
+        "guidances": "benchmarks/calibration/guidances.md",
         "mixture": "benchmarks/mixture.md",
         "family": "benchmarks/family/overview.md",
         "mnist": "benchmarks/mnist_vit.md",

@@ -22,6 +22,7 @@ PROGRAMS = (
     ["adaptive.train"],
     ["calibration.size"],
     ["calibration.guidance"],
+    ["calibration.guidances"],
     ["calibration.overhead"],
     ["suite.run", "--workers", "2", "--no-report"],
     ["suite.report", "--output", "benchmarks/suite-results"],

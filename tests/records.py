@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
+from diffusers_deis_sn.statistics.trials import Method, Trials
 from oracles import gaussian_corrector_cost, gaussian_predictor_cost
 
 
@@ -137,3 +140,28 @@ def write_published(path: Path, content: object = None, **changes: Any) -> Path:
 
     torch.save(published_content() | changes if content is None else content, path)
     return path
+
+
+def guided_record(noise: NoiseSchedule, scale: float, times: int = 50) -> ScoreStatistics:
+    """A record of which r, m, nu and the lengths of steps are linear in the guidance, and errors of trials powers."""
+    record = gaussian_record(noise, times=times)
+    rise = np.linspace(1.0, 0.2, times)  # most at clean data
+    shape = np.linspace(2.0, 1.0, times - 1)
+    lengths = 0.01 * (shape + 0.1 * scale * shape[::-1])
+    recipes = (Method("noise", 1, 0, None, "power_t", 2.0), Method("data", 2, 0, None, "power_t", 1.0))
+    error = np.exp([[-3.0 + 0.3 * scale, -4.0 + 0.2 * scale], [-2.0 + 0.1 * scale, -3.5 + 0.1 * scale]])
+    return replace(
+        record,
+        mean_abs=record.mean_abs * (1.0 + 0.05 * scale * rise),
+        mean_square=2.0 + 0.5 * scale * rise,
+        mean_square_error=None,
+        mean_abs_data=0.2 + 0.1 * scale * rise,
+        costs={"solver": LocalCost(lengths**6, np.zeros(times - 1), 6, 4)},
+        trials=Trials(recipes, (5, 10), error, 1.5 * error, np.ones((2, 2)), 4),
+        origin=replace(record.origin, guidance_scale=scale),
+    )
+
+
+def guided_family(noise: NoiseSchedule, scales: Sequence[float] = (1.0, 3.0, 9.0), times: int = 50) -> ScoreStatistics:
+    """Such records together."""
+    return ScoreStatistics.together(guided_record(noise, scale, times) for scale in scales)

@@ -267,6 +267,7 @@ def fork(work: Callable[[], None]) -> int:
 
 
 @forking
+@pytest.mark.slow
 def test_kill_9_at_50_random_moments_loses_one_batch_at_most_and_never_leaves_an_unreadable_file(
     whole, tmp_path, kills=50
 ):
@@ -426,6 +427,7 @@ def test_the_pipeline_is_given_back_after_success_and_error(lent, tmp_path):
     assert snapshot(pipe) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [False, True])
 def test_the_pipeline_is_given_back_after_ctrl_c_at_random_moments(lent, tmp_path, keep):
     """Twenty real signals from another thread, whenever they come."""
@@ -476,6 +478,7 @@ def interrupted_at(event: int, work: Callable[[], object]) -> BaseException | No
     return None if count >= event else StopIteration()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [False, True])
 def test_the_scheduler_is_given_back_after_ctrl_c_between_any_two_instructions(tmp_path, keep):
     """Every 23rd instruction of all that lends the pipeline and gives it back; all of them take minutes."""

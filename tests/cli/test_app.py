@@ -495,3 +495,54 @@ def test_bad_files_are_one_line_without_traceback(run, tmp_path, command):
         code, text, error = run(command, path)
         assert (code, text) == (2, "")
         assert_one_line(error, path)
+
+
+def test_several_guidances_in_one_file_are_read_drawn_and_scheduled(run, models, tmp_path):
+    (tmp_path / "prompts.txt").write_text("a red seven")
+    command = (
+        "calibrate",
+        models / "sd",
+        "--prompts",
+        tmp_path / "prompts.txt",
+        "--steps",
+        "8",
+        *QUICK[:4],
+        *QUICK[6:],
+    )
+    code, text, _ = run(*command, "--guidance-scale", "4,1", "-o", tmp_path / "out")
+    assert code == 0 and "at guidance 1, 4. Written to" in text
+    assert [one.name for one in (tmp_path / "out").iterdir()] == [FILE]
+    statistics = ScoreStatistics.load(tmp_path / "out")
+    assert statistics.guidances == (1.0, 4.0)
+    assert "at 2 guidances: 1, 4" in run("inspect", tmp_path / "out")[1]
+    assert run("plot", tmp_path / "out", "-o", tmp_path / "r.png")[0] == 0
+    for scale in (1.0, 2.0, 4.0):
+        shown = run("schedule", tmp_path / "out", "--steps", "4", "--guidance-scale", scale)[1]
+        assert shown.strip() == schedule_text(statistics.at(scale), 4, "diffusers", "solver").strip()
+
+
+@pytest.mark.parametrize(
+    ("scales", "words"),
+    [("1,1", "--guidance-scale must be"), ("0,3", "--guidance-scale must be"), ("x", "--guidance-scale must be")],
+)
+def test_guidances_that_are_none_are_refused_before_anything_is_loaded(run, tmp_path, scales, words):
+    code, _, error = run("calibrate", "no-such/model", "--guidance-scale", scales, "-o", tmp_path / "out")
+    assert code == 2
+    assert_one_line(error, words)
+
+
+def test_an_unfinished_one_of_several_guidances_is_neither_lost_nor_taken_for_another(run, models, tmp_path):
+    (tmp_path / "prompts.txt").write_text("a red seven")
+    command = ("calibrate", models / "sd", "--prompts", tmp_path / "prompts.txt", *QUICK, "-o", tmp_path)
+    unfinished = tmp_path / ".score_statistics.checkpoint.g4.safetensors"
+    pipe = StableDiffusionPipeline.from_pretrained(models / "sd")
+    options = {"num_samples": 3, "batch_size": 2, "num_inference_steps": 3, "trials": 0, "progress": False}
+    calibrate(pipe, ["a red seven"], guidance_scale=4.0, checkpoint=unfinished, seed=9, **options)
+    code, _, error = run(*command, "--guidance-scale", "1,4")
+    assert code == 2
+    assert_one_line(error.splitlines(keepends=True)[-1], unfinished.name, "--resume")
+    code, _, error = run(*command, "--guidance-scale", "1,4", "--resume")
+    assert code == 2
+    assert_one_line(error.splitlines(keepends=True)[-1], unfinished.name, "seed was 9, now 0")
+    assert run(*command, "--guidance-scale", "1,4", "--seed", "9", "--resume")[0] == 0
+    assert not unfinished.exists() and ScoreStatistics.load(tmp_path).guidances == (1.0, 4.0)

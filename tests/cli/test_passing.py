@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from diffusers_deis_sn.cli.passing import flagged, naming_flags, opened, pipeline_arguments
+from diffusers_deis_sn.cli.passing import flagged, guidance_numbers, naming_flags, opened, pipeline_arguments
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, CheckpointError, ConfigurationError
 from refusals import refused
 
@@ -82,3 +82,13 @@ def test_only_errors_of_the_calibration_are_put_in_other_words():
 def test_an_error_in_other_words_is_of_the_same_class(kind):
     with pytest.raises(kind, match="--seed is"), naming_flags(["seed"]):
         raise kind("`seed` is")
+
+
+@pytest.mark.parametrize(("text", "value"), [(None, None), ("7.5", 7.5), ("3", 3.0), ("1,3, 7.5", [1.0, 3.0, 7.5])])
+def test_one_guidance_is_a_number_and_several_are_a_list(text, value):
+    assert guidance_numbers(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,,3", "1;3"])
+def test_what_is_no_guidance_is_refused(text):
+    refused(CalibrationError, ["`guidance_scale`", "1,3,5,7.5", repr(text)], guidance_numbers, text)

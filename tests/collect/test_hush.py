@@ -36,6 +36,7 @@ def folder(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["ours", "theirs"])
 def test_our_loading_says_nothing_where_that_of_diffusers_does(how, folder):
     program = [sys.executable, "-c", PROGRAM, how, str(folder)]

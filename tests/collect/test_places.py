@@ -18,7 +18,11 @@ FILE, HIDDEN = "score_statistics.safetensors", ".score_statistics.checkpoint.saf
 def test_nothing_is_written_beforehand(tmp_path, target, file, hidden):
     place = choose_places(tmp_path / target, resume=False, force=False)
     hidden = ".m.checkpoint.safetensors" if hidden == file else hidden
-    assert (place.output, place.checkpoint, place.found) == (tmp_path / file, tmp_path / hidden, None)
+    assert (place.output, place.checkpoint, place.states) == (
+        tmp_path / file,
+        tmp_path / hidden,
+        {tmp_path / hidden: None},
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -26,25 +30,25 @@ def test_another_measurement_is_replaced_only_by_force(tmp_path):
     (tmp_path / FILE).write_bytes(b"a measurement")
     for resume in (False, True):
         refused(CalibrationError, [FILE, "--force"], choose_places, tmp_path, resume=resume, force=False)
-    assert choose_places(tmp_path, resume=False, force=True).found is None
+    assert choose_places(tmp_path, resume=False, force=True).states == {tmp_path / HIDDEN: None}
     assert (tmp_path / FILE).read_bytes() == b"a measurement"
 
 
 def test_an_unfinished_one_is_gone_on_from_or_begun_anew_as_is_said(tmp_path):
     Keeper(tmp_path / HIDDEN, False).write(Checkpoint({"seed": 1}))
     refused(CheckpointError, [HIDDEN, "--resume", "--force"], choose_places, tmp_path, resume=False, force=False)
-    assert choose_places(tmp_path, resume=True, force=False).found.run == {"seed": 1}
-    assert choose_places(tmp_path, resume=False, force=True).found is None
+    assert choose_places(tmp_path, resume=True, force=False).states[tmp_path / HIDDEN].run == {"seed": 1}
+    assert choose_places(tmp_path, resume=False, force=True).states == {tmp_path / HIDDEN: None}
     assert (tmp_path / HIDDEN).is_file()
     # It was begun with the permission to replace this one, or was killed right after it was written.
     (tmp_path / FILE).write_bytes(b"a measurement")
-    assert choose_places(tmp_path, resume=True, force=False).found is not None
+    assert choose_places(tmp_path, resume=True, force=False).states[tmp_path / HIDDEN] is not None
 
 
 def test_a_damaged_unfinished_one_is_refused_and_can_be_begun_anew(tmp_path):
     (tmp_path / HIDDEN).write_bytes(b"half")
     refused(CheckpointError, [HIDDEN, "--force"], choose_places, tmp_path, resume=True, force=False)
-    assert choose_places(tmp_path, resume=False, force=True).found is None
+    assert choose_places(tmp_path, resume=False, force=True).states == {tmp_path / HIDDEN: None}
 
 
 @pytest.mark.parametrize("folder", ["/proc/nowhere", "/proc/self/nowhere/deep"])
@@ -76,3 +80,18 @@ def _on_a_full_disk() -> None:
 
 def test_two_outputs_of_a_folder_have_two_checkpoints(tmp_path):
     assert checkpoint_beside(tmp_path / "a.safetensors") != checkpoint_beside(tmp_path / "b.safetensors")
+
+
+def test_several_guidances_have_a_checkpoint_each(tmp_path):
+    several = {"guidance_scale": [1.0, 7.5]}
+    place = choose_places(tmp_path, resume=False, force=False, arguments=several)
+    names = [".score_statistics.checkpoint.g1.safetensors", ".score_statistics.checkpoint.g7.5.safetensors"]
+    assert [one.name for one in place.states] == names
+    for one in place.states:
+        one.write_bytes(b"")
+        refused(CheckpointError, [one.name], choose_places, tmp_path, resume=False, force=False, arguments=several)
+        one.unlink()
+    next(iter(place.states)).write_bytes(b"")
+    assert not any(choose_places(tmp_path, resume=False, force=True, arguments=several).states.values())
+    place.remove_states()
+    assert not list(tmp_path.iterdir())

@@ -18,7 +18,6 @@ from diffusers_deis_sn.schedulers._factors import (
     LEAST_GUIDANCE,
     NO_LIMIT,
     TRUSTED,
-    UNKNOWN_GUIDANCE,
     followed,
     gain_limit,
     options_of,
@@ -26,6 +25,7 @@ from diffusers_deis_sn.schedulers._factors import (
     tried_method,
 )
 from diffusers_deis_sn.schedulers._options import Options
+from diffusers_deis_sn.statistics.guidances import USUAL
 from diffusers_deis_sn.statistics.trials import Method, Trials
 from records import gaussian_record
 
@@ -68,7 +68,7 @@ def test_the_limit_falls_with_guidance_as_its_inverse_but_not_below_the_least():
 
 def test_guidance_is_that_of_the_call_or_of_the_statistics_or_a_safe_guess():
     assert gain_limit(GAIN, None, STATS) == gain_limit(GAIN, 4.0, None)
-    assert gain_limit(GAIN, None, None) == gain_limit(GAIN, UNKNOWN_GUIDANCE, None)
+    assert gain_limit(GAIN, None, None) == gain_limit(GAIN, USUAL, None)
     assert gain_limit(GAIN, 8.0, STATS) == gain_limit(GAIN, 8.0, None) != gain_limit(GAIN, None, STATS)
     tried = followed(options(guidance_scale=8.0), ONE, STATS).solver
     assert tried.corrector.gain == gain_limit(ONE.corrector_gain, None, STATS) == ONE.corrector_gain / 4.0
@@ -86,7 +86,7 @@ def test_a_method_is_a_solver_and_a_grid_as_values_and_where_runs_start_and_end(
     }
     limitless = Multistep(3, of="data", corrector=Corrector(2, NO_LIMIT / 4.0))
     assert options_of(Method("data", 3, 2), STATS)["solver"] == limitless
-    assert options_of(Method("data", 3, 2), None)["solver"].corrector.gain == NO_LIMIT / UNKNOWN_GUIDANCE
+    assert options_of(Method("data", 3, 2), None)["solver"].corrector.gain == NO_LIMIT / USUAL
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import struct
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from diffusers_deis_sn.statistics import format as layout
 from diffusers_deis_sn.statistics.cost import LocalCost
 from diffusers_deis_sn.statistics.trials import Method, Trials
 from records import costed_record, gaussian_record, tiny_record
+from refusals import refused
 
 GOLDEN_METADATA = (
     '{"format_version":1,"origin":{"base_model":"someone/some-model","date":"2026-01-31","dtype":null,'
@@ -169,7 +171,7 @@ def test_a_file_assembled_by_hand_is_read(tmp_path):
 def test_a_header_that_begins_like_a_pickle_is_read():
     longer = (assemble(GOLDEN_METADATA.replace("some-model", "m" * length)) for length in range(400))
     data = next(data for data in longer if data.startswith(b"\x80\x04"))  # 1152 bytes of header
-    curves = layout.decode(data, "here").curves
+    curves = layout.decode(data, "here")[0][0].curves
     assert curves["timesteps"].tolist() == [0.0, 1.5]
 
 
@@ -177,7 +179,7 @@ def test_other_metadata_keys_and_unknown_facts_are_ignored():
     payload = json.loads(GOLDEN_METADATA)
     payload["origin"]["invented_later"] = 1
     data = save(arrays(), metadata={"score_statistics": json.dumps(payload), "format": "pt"})
-    assert layout.decode(data, "here").origin == tiny_record().origin
+    assert layout.decode(data, "here")[0][0].origin == tiny_record().origin
 
 
 @pytest.mark.parametrize("length", range(0, len(assemble()), 7))
@@ -587,3 +589,111 @@ def test_a_recipe_that_no_run_can_follow_is_refused(tmp_path, recipe):
 def test_a_truncated_file_with_trials_is_refused(length):
     with pytest.raises(StatisticsFormatError, match=r"not a whole safetensors file|truncated"):
         layout.decode(assemble(TRIED_METADATA, TRIED_TENSORS)[:length], "here")
+
+
+# ------------------------------------------------------------------------------------------------ several guidances
+
+
+def family_record(scales: Sequence[float] = (7.5, 1.0)) -> ScoreStatistics:
+    full = tried_tiny_record().with_costs(solver=LocalCost([0.375], [0.0625], 6, 6))
+    return ScoreStatistics.together(full.with_origin(guidance_scale=scale) for scale in scales)
+
+
+def family_file(change: Callable[[dict, dict], None] | None = None) -> bytes:
+    """A file of two guidances made of those of each alone, with NumPy and JSON."""
+    singles = [member.to_bytes() for member in family_record().members]
+    tensors = {name: np.stack([load(one)[name] for one in singles]) for name in load(singles[0])}
+    members = [json.loads(one[8:][: int.from_bytes(one[:8], "little")])["__metadata__"] for one in singles]
+    parts = [json.loads(one["score_statistics"]) for one in members]
+    for one in parts:
+        del one["format_version"]
+    payload = {"format_version": 1, "members": parts}
+    if change:
+        change(tensors, payload)
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"))
+    return file_with(tensors, text)
+
+
+def test_each_guidance_has_what_a_file_of_its_own_has_on_a_leading_axis(tmp_path):
+    record = family_record()
+    assert record.to_bytes() == family_file()
+    assert ScoreStatistics.load(record.save(tmp_path)) == record
+    assert record.to_bytes() == family_record((1.0, 7.5)).to_bytes()
+    assert len(record.to_bytes()) < 2 * len(record.members[0].to_bytes()) + 100
+
+
+def one_member(tensors, payload):
+    del payload["members"][1]
+
+
+def no_members(tensors, payload):
+    payload["members"] = []
+
+
+def members_that_are_none(tensors, payload):
+    payload["members"] = ["a", "b"]
+
+
+def three_members(tensors, payload):
+    payload["members"].append(payload["members"][0])
+
+
+def a_tensor_without_the_axis(tensors, payload):
+    tensors["mean_abs"] = tensors["mean_abs"][0]
+
+
+def a_tensor_that_is_missing(tensors, payload):
+    del tensors["trial_rms"]
+
+
+def a_cost_that_one_member_lacks(tensors, payload):
+    del payload["members"][1]["costs"]
+
+
+def a_member_without_origin(tensors, payload):
+    del payload["members"][1]["origin"]
+
+
+def a_guidance_that_comes_twice(tensors, payload):
+    payload["members"][1]["origin"]["guidance_scale"] = 1.0
+
+
+def a_guidance_that_is_not_known(tensors, payload):
+    payload["members"][1]["origin"]["guidance_scale"] = None
+
+
+def other_times(tensors, payload):
+    tensors["timesteps"] = tensors["timesteps"] + [[0.0], [0.25]]
+
+
+def a_number_that_breaks_a_rule(tensors, payload):
+    tensors["mean_abs"] = tensors["mean_abs"] * [[1.0], [-1.0]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        one_member,
+        no_members,
+        members_that_are_none,
+        three_members,
+        a_tensor_without_the_axis,
+        a_tensor_that_is_missing,
+        a_cost_that_one_member_lacks,
+        a_member_without_origin,
+        a_guidance_that_comes_twice,
+        a_guidance_that_is_not_known,
+        other_times,
+        a_number_that_breaks_a_rule,
+    ],
+)
+def test_files_of_several_guidances_that_are_none_are_refused(tmp_path, change):
+    file = tmp_path / "family.safetensors"
+    file.write_bytes(family_file(change))
+    refused(StatisticsFormatError, [str(file)], ScoreStatistics.load, file)
+
+
+@pytest.mark.parametrize("length", range(0, 900, 90))
+def test_a_truncated_file_of_several_guidances_is_refused(length):
+    with pytest.raises(StatisticsFormatError):
+        layout.decode(family_file()[:length], "here")

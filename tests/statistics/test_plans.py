@@ -20,8 +20,8 @@ from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import StatisticsError, StatisticsFormatError, StatisticsMismatchError
 from diffusers_deis_sn.statistics import ScoreStatistics
-from diffusers_deis_sn.statistics.plans import TENSORS, Plans, TunedPlan, lengths, sound_facts
-from records import gaussian_record, tiny_record
+from diffusers_deis_sn.statistics.plans import TENSORS, Plans, TunedPlan, lengths, merged, sound_facts
+from records import gaussian_record, guided_family, tiny_record
 
 VP = vp_schedule(**SD_BETAS)
 
@@ -78,6 +78,37 @@ def test_facts_say_how_long_tensors_are():
     assert sound_facts(facts) is None
     assert lengths(facts) == {name: len(tensors[name]) for name in TENSORS}
     assert Plans.decode(facts, tensors) == plans()
+
+
+# --------------------------------------------------------------------------------------------- several guidances
+
+
+FAMILY = guided_family(VP, (1.0, 3.0, 7.5))
+
+
+@pytest.mark.parametrize("guidance", [None, 1.0, 2.0, 3.0, 5.0, 7.5, 20.0])
+def test_plans_go_with_the_statistics_of_every_guidance(guidance):
+    assert FAMILY.with_plans(plans()).at(guidance) == FAMILY.at(guidance).with_plans(plans())
+
+
+def test_a_file_of_several_guidances_gives_the_plans_back(tmp_path):
+    one = FAMILY.with_plans(plans())
+    again = ScoreStatistics.load(one.save(tmp_path))
+    assert again == one and again.plans == plans() and again.to_bytes() == one.to_bytes()
+    assert again.with_plans(None) == FAMILY
+
+
+def test_records_that_come_together_bring_their_plans():
+    first, second = TunedPlan(run(5, 2), 3.0), TunedPlan(run(5), 3.0, 99)
+    one, other, third = FAMILY.members
+    both = ScoreStatistics.together(
+        [one, other.with_plans(plans(first)), third.with_plans(plans(second, TunedPlan(run(4))))]
+    )
+    assert both.plans == plans(first, TunedPlan(run(4)))
+    assert ScoreStatistics.together([one.with_plans(plans())]).plans == plans()
+    with pytest.raises(StatisticsError, match="different sizes"):
+        ScoreStatistics.together([one.with_plans(plans()), other.with_plans(Plans((TunedPlan(run()),), (4, 16, 16)))])
+    assert merged([None, None]) is None
 
 
 # ------------------------------------------------------------------------------------------------------------- refused

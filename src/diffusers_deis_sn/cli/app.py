@@ -16,7 +16,7 @@ import typer
 from diffusers_deis_sn.cli import publishing
 from diffusers_deis_sn.cli.choices import Cost, End, Form, Offload, Picture, Precision, Probed, Velocity
 from diffusers_deis_sn.cli.launching import check_number, launch, leads, world
-from diffusers_deis_sn.cli.passing import naming_flags, opened, pipeline_arguments
+from diffusers_deis_sn.cli.passing import guidance_numbers, naming_flags, opened, pipeline_arguments
 from diffusers_deis_sn.cli.speaking import Speech
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, DeisSnError
 
@@ -84,7 +84,11 @@ def calibrate(
     batch_size: Annotated[int, typer.Option(help="Samples drawn at once.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
     guidance_scale: Annotated[
-        float | None, typer.Option(help="Guidance that the model is used with; the pipeline's default otherwise.")
+        str | None,
+        typer.Option(
+            help="Guidance that the model is used with, the pipeline's default otherwise; or several, 1,3,5,7.5, in "
+            "one file that serves all in between."
+        ),
     ] = None,
     height: Annotated[
         int | None, typer.Option(min=1, help="Height in pixels; the pipeline's default otherwise.")
@@ -157,8 +161,9 @@ def calibrate(
     The state is kept in a hidden file beside the output after every batch. Ctrl-C finishes the batch first.
     """
     from diffusers_deis_sn.collect.arguments import Size, check_guidance, check_numbers, check_tolerance
-    from diffusers_deis_sn.collect.checkpoint import remove, remove_unfinished
+    from diffusers_deis_sn.collect.checkpoint import remove_unfinished
     from diffusers_deis_sn.collect.fingerprint import asked
+    from diffusers_deis_sn.collect.guidances import parts
     from diffusers_deis_sn.collect.loading import Loading, Lora
     from diffusers_deis_sn.collect.places import choose_places
     from diffusers_deis_sn.collect.prompts import prompts_given
@@ -168,11 +173,12 @@ def calibrate(
         size = Size.of(_count(num_samples), num_inference_steps, trials, thorough)
         check_numbers(size.num_samples, size.num_inference_steps, batch_size, seed, size.trials)
         check_tolerance(tolerance)
-        check_guidance(guidance_scale)
+        scale = guidance_numbers(guidance_scale)
+        check_guidance(scale)
         check_number(num_processes)
         speech = Speech(json, quiet)
         options = pipeline_arguments(arg or ())
-        for name, value in (("guidance_scale", guidance_scale), ("height", height), ("width", width)):
+        for name, value in (("guidance_scale", scale), ("height", height), ("width", width)):
             if value is not None and options.setdefault(name, value) is not value:
                 raise CalibrationError(f"`{name}` is given twice, by --arg as well. Leave one of them out.")
         texts, options = prompts_given(prompts, options)
@@ -187,11 +193,14 @@ def calibrate(
             vae=vae,
             config=config,
         )
-        place = choose_places(output, resume=resume, force=force)
+        place = choose_places(output, resume=resume, force=force, arguments=options)
         numbers, probed = (*size[:2], batch_size, seed), [one.value for one in costs or ()]
-        if place.found is not None:
-            facts = asked(texts, *numbers, probed, tolerance, size.trials, skip_invalid, opened(options))
-            place.found.check_run(facts, str(place.checkpoint))
+        for (path, found), arguments in zip(
+            place.states.items(), parts(place.checkpoint, options).values(), strict=True
+        ):
+            if found is not None:
+                facts = asked(texts, *numbers, probed, tolerance, size.trials, skip_invalid, opened(arguments))
+                found.check_run(facts, str(path))
 
         if num_processes > 1 and not dry_run:  # which is of one process
             launch(num_processes, ctx.obj or [])
@@ -214,7 +223,7 @@ def calibrate(
             from diffusers_deis_sn.collect.run import calibrate as measure
 
             if writes and not resume:
-                remove(place.checkpoint)
+                place.remove_states()
             statistics = measure(
                 pipe,
                 texts,
@@ -235,11 +244,12 @@ def calibrate(
     if not writes:
         return
     path = statistics.save(output)
-    remove(place.checkpoint)
+    place.remove_states()
     remove_unfinished(path)
     for name, local in statistics.costs.items():
         speech.say(f"The {name} cost from {local.num_samples} samples: length of path ± {local.uncertainty:.1%}")
     by = f", by {world()} processes" if world() > 1 else ""
+    by += f", at guidance {', '.join(f'{one:g}' for one in statistics.guidances)}" if statistics.others else ""
     speech.say(f"Measured {statistics.most_samples} samples at {len(statistics)} times{by}. Written to {path}")
     speech.tell("written", path=str(path))
 
@@ -291,13 +301,17 @@ def schedule(
         float | None,
         typer.Option(min=0.0, max=1.0, help="Share that is spread evenly over time; .3 of the solver's cost."),
     ] = None,
+    guidance_scale: Annotated[
+        float | None,
+        typer.Option(help="Of statistics of several guidances: that of the runs; 7.5 or near it if not said."),
+    ] = None,
 ) -> None:
     """Print the time grid of equal cost, as plain lists for Diffusers, ComfyUI, AUTOMATIC1111 or Forge."""
     from diffusers_deis_sn.learn.export import schedule_summary, schedule_text
     from diffusers_deis_sn.statistics.cost import preferred_cost
     from diffusers_deis_sn.statistics.record import ScoreStatistics
 
-    statistics = ScoreStatistics.load(file)
+    statistics = ScoreStatistics.load(file).at(guidance_scale)
     chosen = cost.value if cost else preferred_cost(statistics.costs, velocity.value)
     text = schedule_text(statistics, steps, form.value, chosen, velocity.value, end.value, spread)
     # On stderr, so that stdout is the lists alone and can be piped.
@@ -317,6 +331,10 @@ def plot(
         Cost | None, typer.Option(help="Cost that the schedule is learned from; the solver's if known.")
     ] = None,
     velocity: Annotated[Velocity, typer.Option(help="v(sigma) of the cost; the paper's is sigma.")] = Velocity.sigma,
+    guidance_scale: Annotated[
+        float | None,
+        typer.Option(help="Of statistics of several guidances: that of the runs; 7.5 or near it if not said."),
+    ] = None,
 ) -> None:
     """Draw the normaliser r(t), or local costs, the path they add up to and the schedule learned from it."""
     from diffusers_deis_sn.plots.figures import normaliser_figure
@@ -324,6 +342,8 @@ def plot(
     from diffusers_deis_sn.statistics.record import ScoreStatistics
 
     path, statistics = output or Path(f"{figure.value}.png"), ScoreStatistics.load(file)
+    if figure is not Picture.normaliser or guidance_scale is not None:
+        statistics = statistics.at(guidance_scale)
     if figure is Picture.normaliser:
         drawn = normaliser_figure(statistics)
     else:

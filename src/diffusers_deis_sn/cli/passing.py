@@ -45,6 +45,19 @@ def opened(arguments: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def guidance_numbers(text: str | None) -> float | list[float] | None:
+    """One number, or several with commas in between. Raises CalibrationError for other text."""
+    if text is None:
+        return None
+    try:
+        numbers = [float(one) for one in text.split(",")]
+    except ValueError:
+        raise CalibrationError(
+            f"`guidance_scale` must be a number, or several such as 1,3,5,7.5, got {text!r}."
+        ) from None
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
 @contextmanager
 def naming_flags(names: Sequence[str]) -> Iterator[None]:
     """Errors of a calibration inside say the flags of the command line where Python has arguments.

@@ -122,10 +122,7 @@ class Keeper:
             _refuse(str(self.path), f"has more than {LARGEST} bytes, so it is something else")
         self.found = Checkpoint.from_bytes(self.path.read_bytes(), str(self.path))
         if not resume:
-            raise CheckpointError(
-                f"{str(self.path)!r} is the checkpoint of an unfinished measurement. Go on from it with resume=True "
-                f"(--resume). {_ANEW}"
-            )
+            unfinished(self.path)
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Replace the file in one piece. Raises CheckpointError where that fails; the last state is still there."""
@@ -141,6 +138,15 @@ class Keeper:
             ) from error
 
 
+def unfinished(path: Path) -> None:
+    """Raise CheckpointError where there is a checkpoint that nobody asked to go on from."""
+    if path.exists():
+        raise CheckpointError(
+            f"{str(path)!r} is the checkpoint of an unfinished measurement. Go on from it with resume=True (--resume). "
+            f"{_ANEW}"
+        )
+
+
 def remove(path: Path) -> None:
     """Delete a checkpoint, if it is there, and what a killed process left beside it."""
     remove_unfinished(path)
@@ -149,8 +155,8 @@ def remove(path: Path) -> None:
 
 def remove_unfinished(path: Path) -> None:
     """Delete what a killed process left beside a file that it was writing."""
-    for unfinished in path.parent.glob(f".{path.name}.*.tmp"):
-        unfinished.unlink(missing_ok=True)
+    for rest in path.parent.glob(f".{path.name}.*.tmp"):
+        rest.unlink(missing_ok=True)
 
 
 def _refuse(place: str, rule: str) -> NoReturn:

@@ -15,6 +15,7 @@ import torch
 
 from diffusers_deis_sn.collect.arguments import Size, check_numbers
 from diffusers_deis_sn.collect.calls import PipelineCalls, plan_calls
+from diffusers_deis_sn.collect.guidances import guidances
 from diffusers_deis_sn.collect.progress import silenced
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
@@ -103,6 +104,12 @@ def dry_run(
     size = Size.of(num_samples, num_inference_steps, trials, thorough)
     check_numbers(size.num_samples, size.num_inference_steps, batch_size, seed, size.trials)
     prompts, pipeline_kwargs = prompts_given(prompts, pipeline_kwargs)
+    several = guidances(pipeline_kwargs)
+    if (
+        several is not None
+    ):  # of which the strongest is timed: with one some pipelines call their network on half as much
+        pipeline_kwargs[several[0]] = several[1][-1]
+    times = 1 if several is None else len(several[1])
     ours = inspect.signature(calibrate).parameters
     calls = plan_calls(pipe, prompts, size.num_inference_steps, seed, pipeline_kwargs, ours)
     dense = "strength" not in inspect.signature(pipe).parameters
@@ -115,9 +122,9 @@ def dry_run(
     tried = min(size.trials, size.marks[0]) if "generator" in calls.takes else 0
     memory, device = _peak()
     return Forecast(
-        least=batches[0] * in_batch,
-        most=sum(batches) * in_batch,
-        trials=math.ceil(tried / batch_size) * TRIAL_CALLS,
+        least=times * batches[0] * in_batch,
+        most=times * sum(batches) * in_batch,
+        trials=times * math.ceil(tried / batch_size) * TRIAL_CALLS,
         seconds_per_call=seconds,
         memory_mib=memory,
         device=device,

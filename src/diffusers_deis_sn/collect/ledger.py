@@ -38,6 +38,28 @@ class Batch:
     invalid: set[int] = field(default_factory=set)
     seen: dict[tuple[str, int], int] = field(default_factory=dict)
 
+    def tables(self) -> Iterator[tuple[str, list[int], NDArray[np.float64]]]:
+        """The rows of sound samples: kind, P places, each once, and (M, P, B); in the order in which they came."""
+        for kind in dict.fromkeys(kind for kind, *_ in self.rows):
+            places, kept = list[int](), list[NDArray[np.float64]]()
+            for index, sound in self._sound(kind):
+                if index in places or (kept and sound.shape != kept[0].shape):
+                    yield kind, places, np.stack(kept, axis=1)
+                    places, kept = [], []
+                places.append(index)
+                kept.append(sound)
+            if kept:
+                yield kind, places, np.stack(kept, axis=1)
+
+    def _sound(self, kind: str) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        for one, index, first, rows in self.rows:
+            if one != kind:
+                continue
+            if self.invalid:
+                rows = rows[:, [first + i not in self.invalid for i in range(rows.shape[1])]]
+            if rows.shape[1]:
+                yield index, rows
+
 
 class Ledger:
     """Means of everything that a recording sees, at each of its times.
@@ -132,11 +154,8 @@ class Ledger:
             yield
         finally:
             self._batch = None
-        for kind, index, first, rows in batch.rows:
-            numbers = range(first, first + rows.shape[1])
-            sound = rows[:, [number not in batch.invalid for number in numbers]]
-            if sound.shape[1]:
-                self.reducers[kind].add_samples(index, sound)
+        for kind, places, rows in batch.tables():
+            self.reducers[kind].add_samples(places, rows)
         self.invalid += sorted(batch.invalid)
 
     def add(self, kind: str, index: int, rows: NDArray[np.float64]) -> None:
@@ -152,7 +171,8 @@ class Ledger:
         """
         batch, count = self._batch, int(self.reducers[kind].count[index])
         first = count if batch is None else batch.first + batch.seen.get((kind, index), 0)
-        bad = first + np.flatnonzero(~np.isfinite(rows).all(0))
+        finite = np.isfinite(rows)
+        bad = np.zeros(0, dtype=int) if finite.all() else first + np.flatnonzero(~finite.all(0))
         if len(bad) and not (batch and batch.skip_invalid):
             others = f" and {len(bad) - 1} others of its batch" if len(bad) > 1 else ""
             raise CalibrationError(
@@ -161,7 +181,7 @@ class Ledger:
                 "samples out with skip_invalid=True (--skip-invalid)."
             )
         if batch is None:
-            self.reducers[kind].add_samples(index, rows)
+            self.reducers[kind].add_samples([index], rows[:, None])
             return
         batch.seen[kind, index] = first - batch.first + rows.shape[1]
         batch.rows.append((kind, index, first, rows))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
-from diffusers_deis_sn.collect.checkpoint import Checkpoint, Keeper
+from diffusers_deis_sn.collect.checkpoint import Checkpoint, Keeper, remove
+from diffusers_deis_sn.collect.guidances import parts
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.hub.source import destination
 
@@ -21,26 +24,34 @@ def checkpoint_beside(output: Path) -> Path:
 
 @dataclass(frozen=True)
 class Places:
-    """Two files that go together.
+    """Files that go together.
 
     Args:
         output: What the measurement is written to.
-        checkpoint: What its state is kept in meanwhile.
-        found: The state to go on from; None to begin.
+        checkpoint: What its state is kept in meanwhile, or the name that several of them have in common.
+        states: The checkpoints, one for each guidance, and the state of each to go on from; None to begin.
     """
 
     output: Path
     checkpoint: Path
-    found: Checkpoint | None
+    states: Mapping[Path, Checkpoint | None]
+
+    def remove_states(self) -> None:
+        """Delete the checkpoints."""
+        for path in self.states:
+            remove(path)
 
 
-def choose_places(target: str | PathLike[str], *, resume: bool, force: bool) -> Places:
+def choose_places(
+    target: str | PathLike[str], *, resume: bool, force: bool, arguments: Mapping[str, Any] | None = None
+) -> Places:
     """Where a measurement goes. Nothing is written or deleted.
 
     Args:
         target: Folder or file, see `hub.source.destination`.
         resume: Go on from a checkpoint; it stands for the permission to write to this place, which was given before.
         force: Replace a measurement that is there, and a checkpoint unless it is to be gone on from.
+        arguments: Of the pipeline; several guidances have a checkpoint each.
 
     Raises:
         StatisticsError: The folder is a file.
@@ -49,12 +60,14 @@ def choose_places(target: str | PathLike[str], *, resume: bool, force: bool) -> 
     """
     path = destination(target)
     beside = checkpoint_beside(path)
-    if path.exists() and not force and not (resume and beside.exists()):
+    states = parts(beside, arguments or {})
+    if path.exists() and not force and not (resume and any(one.exists() for one in states)):
         raise CalibrationError(
             f"{str(path)!r} holds a measurement already. Choose another folder, or replace it with --force."
         )
     _check_writable(path.parent)
-    return Places(path, beside, None if force and not resume else Keeper(beside, resume).found)
+    anew = force and not resume
+    return Places(path, beside, {one: None if anew else Keeper(one, resume).found for one in states})
 
 
 def _check_writable(folder: Path) -> None:

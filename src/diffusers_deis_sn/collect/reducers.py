@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -32,12 +34,12 @@ class MeanReducer:
         self.mean: NDArray[np.float64] = np.zeros((curves, places))
         self.spread: NDArray[np.float64] = np.zeros((curves, places))
 
-    def add_samples(self, index: int, samples: NDArray[np.float64]) -> None:
-        """Take in a batch at one place.
+    def add_samples(self, places: Sequence[int], samples: NDArray[np.float64]) -> None:
+        """Take in a batch at some places.
 
         Args:
-            index: Which place, 0 to N - 1.
-            samples: (M, B).
+            places: Which, 0 to N - 1, each once.
+            samples: (M, P, B).
 
         Raises:
             CalibrationError: A value that is not finite.
@@ -47,13 +49,13 @@ class MeanReducer:
                 "The network returned values that are not finite. Try another dtype (float32 or bfloat16), or fewer "
                 "or simpler pipeline options."
             )
-        # A reducer of this place alone, so that the cost of a batch does not grow with the square of its steps.
-        batch, own = MeanReducer(len(samples), 1), MeanReducer(len(samples), 1)
-        batch.count[0], mean = samples.shape[1], samples.mean(1, keepdims=True)
-        batch.mean, batch.spread = mean, np.square(samples - mean).sum(1, keepdims=True)
-        own.count, own.mean, own.spread = self.count[[index]], self.mean[:, [index]], self.spread[:, [index]]
+        # Reducers of these places alone, so that the cost of a batch does not grow with the square of its steps.
+        batch, own = (MeanReducer(len(samples), len(places)) for _ in range(2))
+        batch.count[:], batch.mean = samples.shape[2], samples.mean(2)
+        batch.spread = np.square(samples - batch.mean[:, :, None]).sum(2)
+        own.count, own.mean, own.spread = self.count[places], self.mean[:, places], self.spread[:, places]
         own.merge(batch)
-        self.count[index], self.mean[:, index], self.spread[:, index] = own.count[0], own.mean[:, 0], own.spread[:, 0]
+        self.count[places], self.mean[:, places], self.spread[:, places] = own.count, own.mean, own.spread
 
     def merge(self, other: MeanReducer) -> None:
         """Take in all samples of another reducer of the same places (Chan, Golub and LeVeque's pairwise update)."""
@@ -94,7 +96,7 @@ class MomentReducer(MeanReducer):
         Raises:
             CalibrationError: A value that is not finite.
         """
-        self.add_samples(index, moments_of(epsilon, clean))
+        self.add_samples([index], moments_of(epsilon, clean)[:, None])
 
 
 def moments_of(epsilon: Tensor, clean: Tensor) -> NDArray[np.float64]:
@@ -104,5 +106,8 @@ def moments_of(epsilon: Tensor, clean: Tensor) -> NDArray[np.float64]:
         epsilon: Guided outputs as noise; (B, *event), any device and dtype.
         clean: The same outputs as clean samples; (B, *event).
     """
-    noise, data = (one.detach().to("cpu").to(torch.float64).flatten(1) for one in (epsilon, clean))
-    return np.asarray(torch.stack([noise.abs().mean(1), noise.square().mean(1), data.abs().mean(1)]))
+    noise, data = (one.detach().to("cpu").flatten(1) for one in (epsilon, clean))
+    wide = noise.to(torch.float64)
+    # The magnitude of a number is exact in any precision, and only sums need a wide one.
+    means = [noise.abs().mean(1, dtype=torch.float64), wide.square().mean(1), data.abs().mean(1, dtype=torch.float64)]
+    return np.asarray(torch.stack(means))

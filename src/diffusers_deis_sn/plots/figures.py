@@ -25,7 +25,7 @@ def normaliser_figure(statistics: ScoreStatistics) -> Figure:
     """r(t) = E|eps| over training time, and over log SNR, which spreads out the clean end where r falls.
 
     Bands are two standard errors either side, where they are known; the broken line is the plateau sqrt(2 / pi) of pure
-    noise.
+    noise. Of statistics of several guidances each has a thin line, and that nearest to 7.5 the band.
 
     Args:
         statistics: The measurement.
@@ -56,17 +56,21 @@ def _draw(axes: Axes, x: NDArray[np.float64], statistics: ScoreStatistics, **loo
     axes.axhline(PLATEAU, color=ORANGE, linestyle=(0, (5, 3)), linewidth=1.1, label="pure noise, √(2/π)")
     if error is not None:
         axes.fill_between(x, below, above, color=BLUE, alpha=0.22, linewidth=0, label="± 2 standard errors")
-    axes.plot(x, r, color=BLUE, label="measured", **look)
+    name = f"guidance {statistics.origin.guidance_scale:g}" if statistics.others else "measured"
+    axes.plot(x, r, color=BLUE, label=name, **look)
     low, high = float(np.min(below)), max(PLATEAU, float(np.max(above)))
+    for other, shade in zip(statistics.others, np.linspace(0.25, 0.75, len(statistics.others)), strict=True):
+        name = f"guidance {other.origin.guidance_scale:g}"
+        axes.plot(x, other.mean_abs, color=str(shade), linewidth=0.9, label=name)
+        low, high = min(low, float(other.mean_abs.min())), max(high, float(other.mean_abs.max()))
     axes.set_ylim(max(0.0, low - 0.15 * (high - low)), high + 0.08 * (high - low))
 
 
 def title(statistics: ScoreStatistics, samples: int | None) -> str:
     """What a figure is of: model, number of samples and guidance, as far as they are known."""
-    guidance = statistics.origin.guidance_scale
     parts = [statistics.origin.base_model or "unknown model"]
     if samples is not None:
         parts.append(f"{samples} samples")
-    if guidance is not None:
-        parts.append(f"guidance {guidance:g}")
+    if statistics.guidances:
+        parts.append(f"guidance {', '.join(f'{one:g}' for one in statistics.guidances)}")
     return ", ".join(parts)

@@ -91,8 +91,8 @@ def _licence(licence: str | None) -> tuple[str | None, str | None]:
 
 
 def _summary(statistics: ScoreStatistics, measured: str) -> str:
-    guidance, costs = statistics.origin.guidance_scale, list(statistics.costs)
-    at = f" at guidance {guidance:g}" if guidance is not None else ""
+    costs = list(statistics.costs)
+    at = f" at guidance {_listed(statistics.guidances)}" if statistics.guidances else ""
     text = f"r(t), the mean absolute output of `{measured}`{at}, which DEIS-SN, a few-step sampler, is normalised by"
     if costs:
         text += f"; and the {' and '.join(costs)} cost of its steps, from which time grids are learned"
@@ -106,10 +106,20 @@ def _remarks(statistics: ScoreStatistics) -> list[str]:
         lines.append(
             "`ScoreOptimalScheduler.from_config(...)`, with the same `stats`, takes the time grid from the costs too."
         )
-    if origin.guidance_scale is not None:
+    if statistics.others:
+        low, high = statistics.guidances[0], statistics.guidances[-1]
+        lines.append(
+            f"They are those of the guided output at guidance {_listed(statistics.guidances)}: schedulers take from "
+            f"them what belongs to the guidance of a run, {low:g} to {high:g}."
+        )
+    elif origin.guidance_scale is not None:
         lines.append(
             f"They are those of the guided output, guidance scale {origin.guidance_scale:g}: use them near it."
         )
     if origin.licence is None:
         lines.append("Their licence is not recorded.")
     return lines
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return ", ".join(f"{one:g}" for one in numbers)

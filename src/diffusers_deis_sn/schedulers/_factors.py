@@ -17,10 +17,10 @@ from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, INTEGER_SPACINGS, n
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.learn.grid import EqualCost, Learned
 from diffusers_deis_sn.schedulers._options import Options
+from diffusers_deis_sn.statistics.guidances import USUAL
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Method, unmeasured
 
-UNKNOWN_GUIDANCE = 7.5  # what Stable Diffusion is called with, and on the safe side for others
 LEAST_GUIDANCE = 2.0  # that a correction's gain is divided by
 GAIN = 0.75  # at guidance one: the largest factor by which a correction may pass an error on
 NO_LIMIT = 1e6  # a gain that no correction reaches
@@ -165,12 +165,12 @@ def gain_limit(gain: float, guidance: float | None, statistics: ScoreStatistics 
 
     Args:
         gain: At guidance one.
-        guidance: That of the runs; that of the statistics if None, and `UNKNOWN_GUIDANCE` where nobody says.
+        guidance: That of the runs; that of the statistics if None, and `USUAL` where nobody says.
         statistics: Of the model, or None.
     """
     if guidance is None and statistics is not None:
         guidance = statistics.origin.guidance_scale
-    return gain / max(LEAST_GUIDANCE, UNKNOWN_GUIDANCE if guidance is None else guidance)
+    return gain / max(LEAST_GUIDANCE, USUAL if guidance is None else guidance)
 
 
 def contradictions(said: float | None, seen: float | None, statistics: ScoreStatistics | None) -> list[str]:
@@ -187,11 +187,21 @@ def contradictions(said: float | None, seen: float | None, statistics: ScoreStat
             f"The option guidance_scale={said:g} says another guidance than the pipeline runs with, {seen:g}. Leave it "
             "out: it is read from the pipeline."
         )
-    used = seen if said is None else said
-    measured = None if statistics is None else statistics.origin.guidance_scale
-    if used is not None and measured is not None and used > TRUSTED * max(measured, 1.0):
+    used, known = seen if said is None else said, () if statistics is None else statistics.guidances
+    if used is None or not known:
+        return found
+    beyond = used > TRUSTED * max(known[-1], 1.0)
+    if len(known) > 1 and not known[0] * (1.0 - 1e-6) <= used <= known[-1] * (1.0 + 1e-6):
+        nearest = known[0] if used < known[0] else known[-1]
+        left = "without what was tried there" if beyond else "as they are"
         found.append(
-            f"The statistics were measured at guidance {measured:g} and the pipeline runs with {used:g}: what was "
+            f"The statistics cover guidance {known[0]:g} to {known[-1]:g} and the pipeline runs with {used:g}: those "
+            f"of {nearest:g} are used, {left}. Measure a wider range: `deis-sn calibrate --guidance-scale "
+            f"{','.join(f'{one:g}' for one in sorted({*known, used}))}`."
+        )
+    elif beyond:
+        found.append(
+            f"The statistics were measured at guidance {known[-1]:g} and the pipeline runs with {used:g}: what was "
             "tried there is not followed. Measure them at this guidance: `deis-sn calibrate --guidance-scale "
             f"{used:g}`."
         )

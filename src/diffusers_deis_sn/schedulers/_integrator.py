@@ -116,6 +116,11 @@ class ExponentialIntegrator(PlannedScheduler):
 
     @property
     def _planner(self) -> Planner:
+        """That of the current run's guidance."""
+        return self._all_planner.at(None if self._run is None else self._run.guidance)
+
+    @property
+    def _all_planner(self) -> Planner:
         """That of the config as it is, for pipelines and users may edit it: a config that was edited is another."""
         last = self._last_planner
         if last is None or last.config is not self.config or last.statistics is not self.statistics:
@@ -131,7 +136,8 @@ class ExponentialIntegrator(PlannedScheduler):
 
     @property
     def _followed(self) -> Options:
-        return followed(self._planner.options, self.method, self.statistics)
+        planner = self._planner
+        return followed(planner.options, self.method, planner.statistics)
 
     @property
     def method(self) -> Method | None:
@@ -169,7 +175,7 @@ class ExponentialIntegrator(PlannedScheduler):
     @property
     def normaliser(self) -> Normaliser:
         """r(t) of the statistics, or nu(t) for the data form; flat without."""
-        return scale_of(self._followed, self.statistics)
+        return scale_of(self._followed, self._planner.statistics)
 
     @property
     def path(self) -> SchedulePath:
@@ -215,7 +221,7 @@ class ExponentialIntegrator(PlannedScheduler):
         """
         seen = PipelineGuidance.of_caller(self) or self._made_for
         guidance = None if seen is None else seen.read()
-        run = self._planner.run(Request(num_inference_steps, mu, sigmas, timesteps, guidance))
+        run = self._all_planner.at(guidance).run(Request(num_inference_steps, mu, sigmas, timesteps, guidance))
         # Times that are whole are integers, but not where a run that is planned anew would not fit in.
         fractions = (
             run.method is not None or run.tuned is not None or self._learns_grid

@@ -100,6 +100,19 @@ class Planner:
         self._process: NoiseSchedule | None = before._process if before is not None and same else None
         keeps = before is not None and same and before.statistics is statistics
         self._grids: dict[EqualCost, Learned] = before._grids if before and keeps else {}
+        self._last_at: tuple[float | None, Planner] | None = None
+
+    def at(self, guidance: float | None) -> Planner:
+        """The planner of one guidance, where the statistics are of several; that of the option wins over the one given.
+
+        Where neither is known it is that of the record's own curves.
+        """
+        if self.statistics is None or not self.statistics.others:
+            return self
+        wanted = guidance if self.options.guidance_scale is None else self.options.guidance_scale
+        if self._last_at is None or self._last_at[0] != wanted:
+            self._last_at = wanted, type(self)(self.config, self.kind, self.statistics.at(wanted), self)
+        return self._last_at[1]
 
     @property
     def process(self) -> NoiseSchedule:

@@ -105,6 +105,21 @@ class LocalCost:
         """
         return path_uncertainty(self.values, self.error, self.order)
 
+    def towards(self, other: LocalCost, share: float) -> LocalCost:
+        """A cost between this one, share 0, and another of the same intervals, share 1: lengths L^(1/p) are linear.
+
+        Raises StatisticsError for another order.
+        """
+        if other.order != self.order:
+            raise StatisticsError(f"Costs of the orders {self.order} and {other.order} have nothing in between.")
+        lengths = [cost.values ** (1.0 / self.order) for cost in (self, other)]
+        return LocalCost(
+            values=((1.0 - share) * lengths[0] + share * lengths[1]) ** self.order,
+            error=(1.0 - share) * self.error + share * other.error,
+            order=self.order,
+            num_samples=min(self.num_samples, other.num_samples),
+        )
+
 
 def path_uncertainty(values: NDArray[np.float64], error: NDArray[np.float64], order: int) -> float:
     """sum ((L + dL)^(1/p) - L^(1/p)) / sum L^(1/p): a bound on the relative standard error of a path's length.

@@ -3,13 +3,14 @@
 A safetensors file of three to nine curves, two more tensors for each cost, three for trials, six for plans, and one
 metadata key, `score_statistics`, whose value is sorted, compact JSON: `{"costs": {...}, "format_version": 1, "origin":
 {...}, ...}`. One key only, because safetensors writes several in random order, and equal statistics shall be equal
-bytes. Nothing is ever unpickled.
+bytes. With several guidances every tensor but those of plans has a leading axis for them, and the metadata a list of
+what there would be for each. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -46,6 +47,8 @@ DTYPES = {
 }
 COST_TENSORS = {name: (f"{name}_cost", f"{name}_cost_error") for name in COST_ORDERS}  # one row of K - 1 numbers each
 TRIAL_TENSORS = {name: f"trial_{name}" for name in TABLES}  # each one row for each recipe
+MEMBERS = "members"  # of the metadata, where there are several guidances: what a file of one has, for each
+MOST_MEMBERS = 100
 MOST_TRIED = 1000  # recipes, or numbers of calls
 VELOCITY = "sigma"  # v of the costs in a file; others follow from it
 _NUMPY = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
@@ -73,18 +76,12 @@ class Content:
         origin: Where they come from.
         costs: For each cost its `values` and `error`, (K - 1,), its `order` and its `num_samples`.
         trials: Recipes as JSON has them, `calls`, `num_samples` and the three tables; None where none were made.
-        plans: Facts and tensors of plans; None where there are none.
     """
 
-    curves: Curves
+    curves: dict[str, Any]
     origin: StatisticsOrigin
     costs: dict[str, dict[str, Any]] = field(default_factory=dict)
     trials: dict[str, Any] | None = None
-    plans: tuple[dict[str, Any], dict[str, NDArray[Any]]] | None = None
-
-    def fitted(self) -> Plans | None:
-        """The plans as a value. Raises StatisticsError where they are none."""
-        return None if self.plans is None else Plans.decode(*self.plans)
 
     def local_costs(self) -> dict[str, LocalCost]:
         """The costs as values. Raises StatisticsError where they are none."""
@@ -98,25 +95,45 @@ class Content:
         return Trials(**(self.trials | {"recipes": recipes, "calls": tuple(self.trials["calls"])}))
 
 
-def encode(
-    curves: Mapping[str, NDArray[Any]],
-    origin: StatisticsOrigin,
-    costs: Mapping[str, LocalCost] | None = None,
-    trials: Trials | None = None,
-    plans: Plans | None = None,
-) -> bytes:
+Fitted = tuple[dict[str, Any], dict[str, NDArray[Any]]] | None
+"""Facts and tensors of plans, as `Plans.decode` takes them; None where there are none."""
+
+Part = tuple[Mapping[str, NDArray[Any]], StatisticsOrigin, Mapping[str, LocalCost], Trials | None]
+"""Curves, origin, costs and trials of one guidance."""
+
+
+def encode(parts: Sequence[Part], plans: Plans | None = None) -> bytes:
     """Bytes of a file; equal input gives equal bytes.
 
     Args:
-        curves: Arrays named in `DTYPES`, each (K,); those of `REQUIRED` at least.
-        origin: Where they come from.
-        costs: Local costs by name, each of K - 1 intervals.
-        trials: Recipes tried on the model.
-        plans: Runs fitted to the model.
+        parts: One for each guidance: arrays named in `DTYPES`, each (K,), those of `REQUIRED` at least; where they come
+            from; local costs by name, each of K - 1 intervals; recipes tried on the model. All with the same arrays.
+        plans: Runs fitted to the model, each at a guidance of its own.
     """
-    payload: dict[str, Any] = {"format_version": FORMAT_VERSION, "origin": origin.as_dict()}
+    written = [_encoded(*part) for part in parts]
+    payload, tensors = written[0]
+    if len(written) > 1:
+        payload = {MEMBERS: [facts for facts, _ in written]}
+        tensors = {name: np.stack([arrays[name] for _, arrays in written]) for name in tensors}
+    if plans is not None:
+        payload["plans"], of_plans = plans.encode()
+        tensors |= of_plans
+    text = json.dumps(
+        payload | {"format_version": FORMAT_VERSION}, sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
+    return safetensors_numpy.save(tensors, metadata={METADATA_KEY: text})
+
+
+def _encoded(
+    curves: Mapping[str, NDArray[Any]],
+    origin: StatisticsOrigin,
+    costs: Mapping[str, LocalCost],
+    trials: Trials | None,
+) -> tuple[dict[str, Any], Curves]:
+    """Facts and tensors of one guidance."""
+    payload: dict[str, Any] = {"origin": origin.as_dict()}
     tensors = {name: np.ascontiguousarray(curve, dtype=_NUMPY[DTYPES[name]]) for name, curve in curves.items()}
-    for name, cost in (costs or {}).items():
+    for name, cost in costs.items():
         facts = {"num_samples": cost.num_samples, "order": cost.order, "velocity": VELOCITY}
         payload.setdefault("costs", {})[name] = facts
         tensors |= zip(COST_TENSORS[name], (cost.values, cost.error), strict=True)
@@ -124,15 +141,11 @@ def encode(
         recipes = [one.as_dict() for one in trials.recipes]
         payload["trials"] = {"calls": trials.calls, "num_samples": trials.num_samples, "recipes": recipes}
         tensors |= {tensor: getattr(trials, name) for name, tensor in TRIAL_TENSORS.items()}
-    if plans is not None:
-        payload["plans"], of_plans = plans.encode()
-        tensors |= of_plans
-    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return safetensors_numpy.save(tensors, metadata={METADATA_KEY: text})
+    return payload, tensors
 
 
-def decode(data: bytes, place: str) -> Content:
-    """What the bytes of a file hold.
+def decode(data: bytes, place: str) -> tuple[tuple[Content, ...], Fitted]:
+    """What the bytes of a file hold, for each guidance, and facts and tensors of plans.
 
     Only the layout is checked here; whether the numbers make sense is the record's business.
 
@@ -145,23 +158,38 @@ def decode(data: bytes, place: str) -> Content:
     """
     header = _header(data, place)
     payload = _payload(header.pop("__metadata__", None), place)
-    origin, facts, tried = _origin(payload, place), _cost_facts(payload, place), _trial_facts(payload, place)
-    fitted = _plan_facts(payload, header, place)
-    _check_tensors(header, facts, tried, place)
+    members, fitted = _members(payload, place), _plan_facts(payload, header, place)
+    if MEMBERS in payload:
+        header = {name: _of_member(name, entry, len(members), place) for name, entry in header.items()}
+    parts = []
+    for member in members:
+        facts, tried = _cost_facts(member, place), _trial_facts(member, place)
+        _check_tensors(header, facts, tried, place)
+        parts.append((_origin(member, place), facts, tried))
     try:
-        curves = dict(safetensors_numpy.load(data))
-        costs = {
-            name: entry | dict(zip(("values", "error"), map(curves.pop, COST_TENSORS[name]), strict=True))
-            for name, entry in facts.items()
-        }
-        tables = {name: curves.pop(tensor) for name, tensor in TRIAL_TENSORS.items()} if tried else {}
-        plans = (fitted, {name: curves.pop(name) for name in PLAN_TENSORS}) if fitted else None
-        return Content(curves, origin, costs, tried | tables if tried else None, plans)
+        tensors = safetensors_numpy.load(data)
+        plans = (fitted, {name: tensors.pop(name) for name in PLAN_TENSORS}) if fitted else None
+        contents = tuple(
+            _content({name: values[n] if MEMBERS in payload else values for name, values in tensors.items()}, *part)
+            for n, part in enumerate(parts)
+        )
+        return contents, plans
     except (SafetensorError, ValueError, TypeError) as error:
         _refuse(place, f"is truncated or damaged: {error}", _MEASURE)
 
 
-def read(path: Path) -> Content:
+def _content(
+    curves: Curves, origin: StatisticsOrigin, facts: dict[str, dict[str, Any]], tried: dict[str, Any] | None
+) -> Content:
+    costs = {
+        name: entry | dict(zip(("values", "error"), map(curves.pop, COST_TENSORS[name]), strict=True))
+        for name, entry in facts.items()
+    }
+    tables = {name: curves.pop(tensor) for name, tensor in TRIAL_TENSORS.items()} if tried else {}
+    return Content(curves, origin, costs, tried | tables if tried else None)
+
+
+def read(path: Path) -> tuple[tuple[Content, ...], Fitted]:
     """`decode` of a file. Raises StatisticsFormatError also for a file larger than 16 MiB, which is not read."""
     size = path.stat().st_size
     if size > LARGEST_FILE:
@@ -206,6 +234,25 @@ def _payload(metadata: object, place: str) -> dict[str, Any]:
             "Upgrade diffusers_deis_sn, or measure again with `deis-sn calibrate`.",
         )
     return payload
+
+
+def _members(payload: dict[str, Any], place: str) -> list[dict[str, Any]]:
+    """The facts of each guidance; of the only one those of the file itself."""
+    members = payload.get(MEMBERS, [payload])
+    sound = isinstance(members, list) and all(isinstance(one, dict) for one in members)
+    if not sound or (MEMBERS in payload and not 2 <= len(members) <= MOST_MEMBERS):
+        _refuse(place, f"has `{MEMBERS}` in its metadata that are not 2 to {MOST_MEMBERS} JSON objects", _MEASURE)
+    return list(members)
+
+
+def _of_member(name: str, entry: Any, number: int, place: str) -> Any:
+    """The description of a tensor without its first axis, which is that of the guidances."""
+    shape = entry.get("shape") if isinstance(entry, dict) else None
+    if not isinstance(shape, list) or not shape or shape[0] != number:
+        _refuse(
+            place, f"has {name!r} of shape {shape}, and its first axis must be that of {number} guidances", _MEASURE
+        )
+    return entry | {"shape": shape[1:]}
 
 
 def _origin(payload: dict[str, Any], place: str) -> StatisticsOrigin:

@@ -6,7 +6,7 @@ that of the recipe which is followed without it and of the best of other schedul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from math import isfinite
@@ -198,6 +198,17 @@ class Plans:
             run = Tuned(rho, times, told, transfer, weights, low, one["of"], one["shift"])
             entries.append(TunedPlan(run, **{name: one[name] for name in _OF_PLAN}))
         return cls(tuple(entries), tuple(facts["sample_shape"]))
+
+
+def merged(several: Iterable[Plans | None]) -> Plans | None:
+    """All plans of several; of two for the same run the first. Raises StatisticsError for other sizes of samples."""
+    there = [one for one in several if one is not None]
+    if len({one.sample_shape for one in there}) > 1:
+        raise StatisticsError("Plans of samples of different sizes do not go into one record. Leave all but one out.")
+    found = None
+    for one in reversed(there):
+        found = one if found is None else found.with_plans(*one.entries)
+    return found
 
 
 _FLAT = ("rho", "times", "told", "transfer")

@@ -9,11 +9,14 @@ At each measured time t, over sampled x_t and the d components of the guided net
 Pure noise has r = sqrt(2/pi) = .798 and m = 1; towards clean data both fall. Only r is needed to sample; where m, nu,
 the standard errors or the number of samples are not known, they are None. A record may also hold the costs that time
 grids are learned from (`statistics.cost`), and what recipes left that were tried on the model (`statistics.trials`).
+
+All of this is of one guidance. Records of one model at several guidances make one, `ScoreStatistics.together`, from
+which `at` tells any guidance in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
@@ -35,9 +38,11 @@ from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.hub.source import destination, locate
 from diffusers_deis_sn.statistics import format as layout
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
+from diffusers_deis_sn.statistics.guidances import between, check_together, distance_from_usual, guidance_of
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
-from diffusers_deis_sn.statistics.plans import Plans
+from diffusers_deis_sn.statistics.plans import Plans, merged
 from diffusers_deis_sn.statistics.report import report
+from diffusers_deis_sn.statistics.rules import demand, demand_each, frozen
 from diffusers_deis_sn.statistics.trials import Trials
 
 _LOG_SNR_TOLERANCE = 1e-3  # absolute; 2 log rho of one schedule in float32 and float64 differs by some 1e-5
@@ -64,7 +69,8 @@ class ScoreStatistics:
         origin: Model, noise schedule and settings of the measurement.
         costs: Local costs by name, of `statistics.cost.COST_ORDERS`, each of the K - 1 intervals between the times.
         trials: Recipes that were tried on the model.
-        plans: Runs that were fitted to it.
+        others: The same model at other guidances, see `together`; rising, with the same times, and none of the others.
+        plans: Runs that were fitted to the model, at whatever guidance.
 
     Raises:
         StatisticsError: Arrays that break a rule above.
@@ -82,36 +88,40 @@ class ScoreStatistics:
     origin: StatisticsOrigin = field(default_factory=StatisticsOrigin)
     costs: Mapping[str, LocalCost] = field(default_factory=dict)
     trials: Trials | None = None
+    others: tuple[ScoreStatistics, ...] = ()
     plans: Plans | None = None
 
     def __post_init__(self) -> None:
         for name in layout.DTYPES:
             if name in layout.REQUIRED or getattr(self, name) is not None:
-                object.__setattr__(self, name, _frozen(name, getattr(self, name)))
+                object.__setattr__(self, name, frozen(name, getattr(self, name)))
         if not isinstance(self.origin, StatisticsOrigin):
             raise StatisticsError(f"`origin` must be a StatisticsOrigin, got {type(self.origin).__name__}.")
         self._check_shapes()
         self._check_values()
         self._check_costs()
+        self._check_plans()
         if self.trials is not None and not isinstance(self.trials, Trials):
             raise StatisticsError(f"`trials` must be Trials or None, got {type(self.trials).__name__}.")
-        self._check_plans()
         costs = {name: self.costs[name] for name in COST_ORDERS if name in self.costs}  # in one order, as in a file
         object.__setattr__(self, "costs", MappingProxyType(costs))
+        object.__setattr__(self, "others", tuple(self.others))
+        if self.others:
+            check_together(self.members)
 
     def _check_shapes(self) -> None:
         length = self.timesteps.size
-        _demand(length >= 2, "timesteps", "needs at least two times", length)
-        for name, values in self._known().items():
-            _demand(values.shape == (length,), name, f"must have the shape ({length},) of `timesteps`", values.shape)
+        demand(length >= 2, "timesteps", "needs at least two times", length)
+        for name, values in self.curves.items():
+            demand(values.shape == (length,), name, f"must have the shape ({length},) of `timesteps`", values.shape)
         for name in ("mean_square", "mean_abs_data"):
             if getattr(self, f"{name}_error") is not None and getattr(self, name) is None:
                 raise StatisticsError(f"`{name}_error` is that of `{name}`, which is None. Give both or none.")
 
     def _check_values(self) -> None:
-        _demand_each(np.diff(self.timesteps) > 0.0, "timesteps", "must increase, cleanest first", self.timesteps)
-        _demand_each(np.diff(self.log_snr) < 0.0, "log_snr", "must decrease, cleanest first", self.log_snr)
-        _demand_each(self.mean_abs > 0.0, "mean_abs", "must be positive", self.mean_abs)
+        demand_each(np.diff(self.timesteps) > 0.0, "timesteps", "must increase, cleanest first", self.timesteps)
+        demand_each(np.diff(self.log_snr) < 0.0, "log_snr", "must decrease, cleanest first", self.log_snr)
+        demand_each(self.mean_abs > 0.0, "mean_abs", "must be positive", self.mean_abs)
         # Both are means over the same samples, so this holds but for rounding, that of float32 tables included.
         floors = {
             "mean_square": (self.mean_abs**2 * (1.0 - 1e-6), "must be at least mean_abs squared"),
@@ -120,12 +130,12 @@ class ScoreStatistics:
             "mean_abs_data_error": (0.0, "must not be negative"),
             "num_samples": (1, "must be at least 1"),
         }
-        known = self._known()
+        known = self.curves
         if self.mean_abs_data is not None:
-            _demand_each(self.mean_abs_data > 0.0, "mean_abs_data", "must be positive", self.mean_abs_data)
+            demand_each(self.mean_abs_data > 0.0, "mean_abs_data", "must be positive", self.mean_abs_data)
         for name, (least, rule) in floors.items():
             if name in known:
-                _demand_each(known[name] >= least, name, rule, known[name])
+                demand_each(known[name] >= least, name, rule, known[name])
 
     def _check_costs(self) -> None:
         for name, cost in self.costs.items():
@@ -133,7 +143,7 @@ class ScoreStatistics:
                 raise StatisticsError(
                     f"`costs` maps {' and '.join(COST_ORDERS)} to a LocalCost, got {name!r}: {type(cost).__name__}."
                 )
-            _demand(len(cost) == len(self) - 1, f"costs[{name!r}]", f"needs {len(self) - 1} intervals", len(cost))
+            demand(len(cost) == len(self) - 1, f"costs[{name!r}]", f"needs {len(self) - 1} intervals", len(cost))
 
     def _check_plans(self) -> None:
         if self.plans is None:
@@ -147,8 +157,9 @@ class ScoreStatistics:
                 f"{tuple(shape)}. Tune at the size that was measured."
             )
 
-    def _known(self) -> dict[str, NDArray[Any]]:
-        """The curves that are known, by name."""
+    @property
+    def curves(self) -> dict[str, NDArray[Any]]:
+        """Those that are known, by name."""
         curves = {name: getattr(self, name) for name in layout.DTYPES}
         return {name: values for name, values in curves.items() if values is not None}
 
@@ -161,8 +172,8 @@ class ScoreStatistics:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ScoreStatistics):
             return NotImplemented
-        curves = [{name: values.tobytes() for name, values in one._known().items()} for one in (self, other)]
-        facts = [(one.origin, dict(one.costs), one.trials, one.plans) for one in (self, other)]
+        curves = [{name: values.tobytes() for name, values in one.curves.items()} for one in (self, other)]
+        facts = [(one.origin, dict(one.costs), one.trials, one.others, one.plans) for one in (self, other)]
         return facts[0] == facts[1] and curves[0] == curves[1]
 
     def __hash__(self) -> int:
@@ -171,7 +182,8 @@ class ScoreStatistics:
     def __repr__(self) -> str:
         times = f"{len(self)} times from {self.timesteps[0]:g} to {self.timesteps[-1]:g}"
         samples = "unknown number of" if self.most_samples is None else self.most_samples
-        return f"ScoreStatistics({times}, {samples} samples, {self.origin.base_model or 'unknown model'})"
+        several = f"guidance {', '.join(f'{one:g}' for one in self.guidances)}, " if self.others else ""
+        return f"ScoreStatistics({times}, {samples} samples, {several}{self.origin.base_model or 'unknown model'})"
 
     @property
     def most_samples(self) -> int | None:
@@ -185,7 +197,8 @@ class ScoreStatistics:
 
     def with_origin(self, **facts: Any) -> ScoreStatistics:
         """The same curves with some facts of the origin replaced. Raises StatisticsError for a fact of wrong type."""
-        return replace(self, origin=replace(self.origin, **facts))
+        others = tuple(one.with_origin(**facts) for one in self.others)
+        return replace(self, origin=replace(self.origin, **facts), others=others)
 
     def with_costs(self, **costs: LocalCost) -> ScoreStatistics:
         """The same record with these costs added or replaced. Raises StatisticsError for costs that do not fit."""
@@ -221,6 +234,75 @@ class ScoreStatistics:
     def log_rho(self) -> NDArray[np.float64]:
         """log(sigma / alpha) at the times; (K,)."""
         return log_rho(self.log_snr)
+
+    # --------------------------------------------------------------------------------------------- several guidances
+
+    @classmethod
+    def together(cls, records: Iterable[ScoreStatistics]) -> ScoreStatistics:
+        """One record of a model that was measured at several guidances.
+
+        Its own curves are those of the guidance nearest to `statistics.guidances.USUAL`, 7.5. Of the trials it keeps
+        the recipes that were tried at all of them, and of plans for the same runs the first.
+
+        Raises:
+            StatisticsError: No record, a guidance that is not known or comes twice, or different times, schedules,
+                curves or costs.
+        """
+        given = list(records)
+        plans = merged(record.plans for record in given)
+        members = [replace(one, plans=None) for record in given for one in record.members]
+        if not members:
+            raise StatisticsError("No record was given. Give those of one model, one for each guidance.")
+        tried = [set(one.trials.recipes) if one.trials else set() for one in members]
+        common = set.intersection(*tried)
+        members = [one.with_trials(one.trials.only(common) if one.trials else None) for one in members]
+        if len(members) == 1:
+            return members[0].with_plans(plans)
+        check_together(members)
+        main = min(members, key=distance_from_usual)
+        others = tuple(one for one in sorted(members, key=guidance_of) if one is not main)
+        return replace(main, others=others, plans=plans)
+
+    @property
+    def members(self) -> tuple[ScoreStatistics, ...]:
+        """One record for each guidance, rising."""
+        if not self.others:
+            return (self,)
+        return tuple(sorted((replace(self, others=()), *self.others), key=guidance_of))
+
+    @property
+    def guidances(self) -> tuple[float, ...]:
+        """The guidances that were measured, rising; empty where it is not known."""
+        known = (one.origin.guidance_scale for one in self.members)
+        return tuple(one for one in known if one is not None)
+
+    def at(self, guidance: float | None) -> ScoreStatistics:
+        """The statistics of one guidance; this record where there is but one, or where none is named its own curves.
+
+        Between two that were measured r, m, nu and the lengths of steps are linear in the guidance, as an output is
+        that is guided along one and the same trajectory, and errors of trials are powers. Beyond, the nearest serves.
+        """
+        if not self.others:
+            return self
+        if guidance is None:
+            return replace(self, others=())
+        known = self.guidances
+        wanted = float(np.clip(guidance, known[0], known[-1]))
+        above = max(1, int(np.searchsorted(known, wanted)))
+        low, high = self.members[above - 1 : above + 1]
+        share = (wanted - known[above - 1]) / (known[above] - known[above - 1])
+        found = low._towards(high, share, wanted) if 0.0 < share < 1.0 else (high if share else low)
+        return found.with_plans(self.plans)
+
+    def _towards(self, other: ScoreStatistics, share: float, guidance: float) -> ScoreStatistics:
+        """What lies between this record, share 0, and another with the same curves, share 1."""
+        return replace(
+            self,
+            **between(self, other, share),
+            origin=replace(self.origin, guidance_scale=guidance),
+            costs={name: cost.towards(other.costs[name], share) for name, cost in self.costs.items()},
+            trials=self.trials.towards(other.trials, share) if self.trials and other.trials else None,
+        )
 
     def inspect(self) -> str:
         """Readable text: the origin, and a dozen rows of the curves."""
@@ -264,7 +346,7 @@ class ScoreStatistics:
 
     def to_bytes(self) -> bytes:
         """Content of the file; equal records give equal bytes."""
-        return layout.encode(self._known(), self.origin, self.costs, self.trials, self.plans)
+        return layout.encode([(one.curves, one.origin, one.costs, one.trials) for one in self.members], self.plans)
 
     def save(self, target: str | PathLike[str]) -> Path:
         """Write the file in one piece: when anything fails, an older file stays as it was and nothing else is left.
@@ -307,36 +389,13 @@ class ScoreStatistics:
                 f"Statistics are a ScoreStatistics, a file, a folder or a Hub name, got {type(source).__name__}."
             )
         path = locate(source, **hub_options)
-        content = layout.read(path)
+        members, fitted = layout.read(path)
         try:
-            costs, trials, plans = content.local_costs(), content.tried(), content.fitted()
-            return cls(**content.curves, origin=content.origin, costs=costs, trials=trials, plans=plans)
+            record = cls.together(
+                cls(**one.curves, origin=one.origin, costs=one.local_costs(), trials=one.tried()) for one in members
+            )
+            return record if fitted is None else record.with_plans(Plans.decode(*fitted))
         except StatisticsError as error:
             raise StatisticsFormatError(
                 f"{str(path)!r} contradicts itself: {error} Measure again with `deis-sn calibrate`."
             ) from error
-
-
-def _frozen(name: str, values: object) -> NDArray[Any]:
-    """A read-only copy as float64, or int64 for counts."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "iuf":
-        raise StatisticsError(f"`{name}` must hold real numbers, got dtype {array.dtype}.")
-    if not np.all(np.isfinite(array)):
-        raise StatisticsError(f"`{name}` must be finite, got {array[~np.isfinite(array)].flat[0]}.")
-    if name == "num_samples" and np.any(array != np.floor(array)):
-        raise StatisticsError(f"`num_samples` must be whole numbers, got {array[array != np.floor(array)].flat[0]}.")
-    array = np.array(array, dtype=np.int64 if name == "num_samples" else np.float64)
-    array.flags.writeable = False
-    return array
-
-
-def _demand(holds: bool, name: str, rule: str, value: object) -> None:
-    if not holds:
-        raise StatisticsError(f"`{name}` {rule}, got {value}.")
-
-
-def _demand_each(holds: NDArray[np.bool_], name: str, rule: str, values: NDArray[Any]) -> None:
-    if not np.all(holds):
-        place = int(np.argmin(holds))
-        raise StatisticsError(f"`{name}` {rule}, got {values[place : place + 2].tolist()} at position {place}.")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusers_deis_sn.statistics.cost import LocalCost
-from diffusers_deis_sn.statistics.origin import StatisticsOrigin
-from diffusers_deis_sn.statistics.trials import Trials
+from diffusers_deis_sn.statistics.guidances import Guided
 
 
-class Reported(Protocol):
+class Reported(Guided, Protocol):
     """What is told of a record."""
 
     def __len__(self) -> int:
@@ -21,18 +18,8 @@ class Reported(Protocol):
         ...
 
     @property
-    def origin(self) -> StatisticsOrigin:
-        """What was measured, and how."""
-        ...
-
-    @property
-    def costs(self) -> Mapping[str, LocalCost]:
-        """By name."""
-        ...
-
-    @property
-    def trials(self) -> Trials | None:
-        """Methods that were tried."""
+    def guidances(self) -> tuple[float, ...]:
+        """Measured in all."""
         ...
 
     @property
@@ -68,8 +55,12 @@ def _origin(statistics: Reported) -> list[str]:
     facts = statistics.origin.as_dict()
     if facts["source"] is None:
         del facts["source"]  # not unknown: the statistics come from no other file
+    several = statistics.guidances
+    told = f", at {len(several)} guidances: {', '.join(f'{one:g}' for one in several)}" if len(several) > 1 else ""
+    if told:
+        facts["guidance_scale"] = f"{facts['guidance_scale']:g}, which all below is of"
     return [
-        f"Score statistics at {len(statistics)} times, from {_count(statistics)} samples",
+        f"Score statistics at {len(statistics)} times, from {_count(statistics)} samples{told}",
         *(f"  {name.replace('_', ' '):<20} {_fact(value)}" for name, value in facts.items()),
     ]
 

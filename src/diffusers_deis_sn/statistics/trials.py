@@ -13,8 +13,8 @@ For sample s with end x_s, and x*_s that of the fine run, d components each and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from diffusers_deis_sn.errors import ConfigurationError, StatisticsError
 
 LEARNED = "learned"  # the grid of equal cost, which has no name of Diffusers
 TABLES = ("error", "rms", "grain")
+TINIEST = float(np.finfo(np.float64).tiny)  # whose logarithm stands for that of zero
 MOST_GRAIN = 1.03  # of the fine run's finest band: from a little more on it is seen as grain
 GRAIN_WEIGHT = 10.0  # how many times the logarithm of grain beyond that counts, against that of the error
 FREE_MARGIN = 1.05  # by which corrections without limit have to be better: a few samples do not show all they may do
@@ -226,7 +227,24 @@ class Trials:
         wanted = [i for i in order if learned in (None, self.recipes[i].learned)]
         return [(self.recipes[i], float(np.exp(error[i]))) for i in wanted]
 
+    def towards(self, other: Trials, share: float) -> Trials:
+        """Trials between these, share 0, and others of the same recipes and calls, share 1: logarithms are linear."""
+        tables = {name: [np.log(np.maximum(getattr(one, name), TINIEST)) for one in (self, other)] for name in TABLES}
+        return replace(
+            self,
+            num_samples=min(self.num_samples, other.num_samples),
+            **{name: np.exp((1.0 - share) * low + share * high) for name, (low, high) in tables.items()},
+        )
+
+    def only(self, recipes: Collection[Method]) -> Trials | None:
+        """The trials of these recipes; None if there are none among them."""
+        kept = [place for place, recipe in enumerate(self.recipes) if recipe in recipes]
+        if not kept:
+            return None
+        chosen = tuple(self.recipes[place] for place in kept)
+        return replace(self, recipes=chosen, **{name: getattr(self, name)[kept] for name in TABLES})
+
     def _at(self, table: NDArray[np.float64], calls: int) -> NDArray[np.float64]:
         """A table at any number of calls; (R,)."""
-        logs = np.log(np.maximum(table, np.finfo(np.float64).tiny))
+        logs = np.log(np.maximum(table, TINIEST))
         return np.exp([np.interp(np.log(calls), np.log(self.calls), row) for row in logs])

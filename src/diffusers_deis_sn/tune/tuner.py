@@ -147,10 +147,10 @@ class Tuner:
                 f"The pipeline asks for {0 if run is None else len(run.plan)} calls where {calls} steps were wanted. "
                 "Plans are for one call a step."
             )
-        planner, options = scheduler._planner, run.options
-        trials, menu = self.statistics.trials, [run.recipe]
-        for method, _ in () if trials is None else trials.ranking(calls)[:3]:
-            menu.append(planner.recipe(followed(planner.options, method, self.statistics), run.shift, True))
+        planner, options = scheduler._planner.at(run.guidance), run.options
+        record, menu = planner.statistics, [run.recipe]
+        for method, _ in () if record is None or record.trials is None else record.trials.ranking(calls)[:3]:
+            menu.append(planner.recipe(followed(planner.options, method, record), run.shift, True))
         solver, scale = run.recipe.solver, run.recipe.scale
         menu += [
             Recipe(run.recipe.process, Whole(Power("t", k)), solver, scale, run.recipe.ends, options.prediction_type)

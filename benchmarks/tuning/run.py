@@ -88,6 +88,7 @@ def _write_facts(folder: Path, problem: Problem, tuning: Tuning, seconds: float)
             "accepted": one.plan is not None,
             "objections": list(one.objections),
             "tuned": None if one.tuned is None else asdict(one.tuned),
+            "tries": {name: asdict(judged) for name, judged in one.tries.items()},
             "default": asdict(one.default),
             "rivals": {name: asdict(judged) for name, judged in one.rivals.items()},
             "times": None if one.plan is None else one.plan.run.times.tolist(),

@@ -1,4 +1,4 @@
-"""Plans of a run, each with one freedom more than the one before: weights, times, bands, the first time."""
+"""Plans of a run with more and more left free: weights, the first time, all times; and the last of them in one band."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.tune.search import Found, Search, as_data
 
-FREEDOMS = ("weights", "times", "bands", "first time")
-SWEEPS = (0.3, 0.12)  # size of the moves of times, and of those once the first time is free
-STARTS, FEW = 2, 6  # grids to go on from up to so many calls, whose sweeps are short and end in different places
+ONE_BAND = "times, one band"
+FREEDOMS = ("weights", "first time", ONE_BAND, "times")  # what is simpler is preferred where it is as good
+FIRST = (0.3, 0.12)  # how far all times are scaled, in terms of 0.4 of the first
+SWEEPS = (0.3, 0.12, 0.06)  # size of the moves of times
 
 
 class OutOfTimeError(Exception):
@@ -41,23 +42,22 @@ def candidates(search: Search, recipes: Sequence[Recipe], calls: int, bands: int
 
 
 def _all(search: Search, recipes: Sequence[Recipe], calls: int, bands: int) -> Iterator[tuple[str, Found]]:
-    started = search.started(recipes, calls)
+    """The first time comes before the others, whose best places depend on it."""
+    started = search.started(recipes, calls, bands)
     if not started:
         raise CalibrationError(f"No run of {calls} calls ends in finite samples, so there is nothing to fit.")
     found = started[0]
     yield "weights", found
-    for start in started[: STARTS if calls <= FEW else 1]:
-        for better in search.swept(start, SWEEPS[0], free_start=False):
-            if better.score < found.score:
-                found = better
-                yield "times", found
-    if bands == 2:
-        found = search.at(found.recipe, found.run.rho, 2)
-        yield "bands", found
-    for step in SWEEPS:
-        for better in search.swept(found, step) if step == SWEEPS[-1] else search.begun(found, step):
+    for step in FIRST:
+        for better in search.begun(found, step):
             found = better
             yield "first time", found
+    for step in SWEEPS:
+        for better in search.swept(found, step):
+            found = better
+            yield "times", found
+    if bands == 2:
+        yield ONE_BAND, search.at(found.recipe, found.run.rho)
 
 
 def blended(found: Found, default: Tuned, share: float) -> Tuned:

@@ -9,12 +9,12 @@ from diffusers_deis_sn.collect.progress import JSON, Progress, tell
 from diffusers_deis_sn.errors import CalibrationError
 
 FINE_CALLS, CHECK_CALLS = 80, 40  # of the fine run, and of the coarser one that says how fine it is
-MENU, HELD_OUT = 6, 5  # grids that a search starts on at most, and plans that are tried on samples held out
+MENU, HELD_OUT = 7, 4  # grids that a search starts on at most, and plans that are tried on samples held out
 
 
 def search_calls(calls: int) -> float:
     """About how many calls of the network on a sample a whole search makes."""
-    return MENU * calls + 3.4 * calls**2 + calls
+    return (MENU + 3) * calls + 5.25 * calls**2
 
 
 class Meter:

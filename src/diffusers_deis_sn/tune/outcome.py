@@ -24,6 +24,7 @@ class Outcome:
         tuned: What it, or else the best that was found, is worth; None where nothing was found.
         freedom: What was left free in it, and how much of it was blended in.
         objections: Why it was not accepted.
+        tries: What plans were worth that were tried, by what was left free in them.
     """
 
     calls: int
@@ -34,6 +35,7 @@ class Outcome:
     tuned: Judged | None = None
     freedom: str = ""
     objections: tuple[str, ...] = ()
+    tries: Mapping[str, Judged] = field(default_factory=dict)
 
     @property
     def best_rival(self) -> tuple[str, Judged]:

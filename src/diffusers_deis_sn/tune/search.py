@@ -80,15 +80,14 @@ class Search:
                 continue
         return sorted((one for one in found if np.isfinite(one.score)), key=lambda one: one.score)
 
-    def swept(self, found: Found, step: float, free_start: bool = True) -> Iterator[Found]:
+    def swept(self, found: Found, step: float) -> Iterator[Found]:
         """The best after each improvement of one sweep of moves, each of which starts from the best before.
 
         Args:
             found: Where to start.
             step: Size of the moves, see `moved`.
-            free_start: Whether the first time may move.
         """
-        for place in range(len(found.run) - 1, -1 if free_start else 0, -1):
+        for place in range(len(found.run) - 1, -1, -1):
             for tail in (True, False) if place else (True,):
                 for sign in (1.0, -1.0):
                     other = self._moved(found, place, sign * step, tail)

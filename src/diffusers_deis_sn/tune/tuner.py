@@ -231,7 +231,8 @@ class Tuner:
             name = ranked[0].freedom
             _, half = tried(blended(found[name], before.run, BLEND), f"{name}, half", FREEDOMS.index(name))
             best = half if not half.objections else ranked[0]
-        found_none = Outcome(calls, before.guidance, default, others)
+        judged = {one.freedom: one.judged for one in ranked}
+        found_none = Outcome(calls, before.guidance, default, others, tries=judged)
         if best is None:
             return found_none
         told = replace(found_none, tuned=best.judged, freedom=best.freedom, objections=best.objections)

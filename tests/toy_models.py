@@ -15,7 +15,7 @@ from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.sigma import EDMSchedule
 from diffusers_deis_sn.core.vp import vp_schedule
-from diffusers_deis_sn.tune.model import Model
+from diffusers_deis_sn.tuning.model import Model
 
 SHAPE = (2, 4, 4)
 PROCESSES: dict[str, tuple[NoiseSchedule, str]] = {

@@ -24,8 +24,8 @@ from benchmarks.suite.runner import Order, measured, run_problem, settle
 from benchmarks.suite.samplers import OURS, Sampler
 from benchmarks.tuning.table import TUNED, write_tables
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
-from diffusers_deis_sn.tune.outcome import Tuning
-from diffusers_deis_sn.tune.run import tune
+from diffusers_deis_sn.tuning.outcome import Tuning
+from diffusers_deis_sn.tuning.run import tune
 
 TUNED_FROM = 20_000  # seeds from here on are tuned on; those below are compared, or measured
 CALLS = (5, 8, 10)

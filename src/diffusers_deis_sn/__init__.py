@@ -48,12 +48,14 @@ if TYPE_CHECKING:
     from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
     from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
     from diffusers_deis_sn.statistics.record import ScoreStatistics
+    from diffusers_deis_sn.tuning.run import tune
 
 _HOMES = {
     "DEISSNScheduler": "diffusers_deis_sn.schedulers.deis_sn",
     "ScoreOptimalScheduler": "diffusers_deis_sn.schedulers.score_optimal",
     "ScoreStatistics": "diffusers_deis_sn.statistics.record",
     "calibrate": "diffusers_deis_sn.collect.run",
+    "tune": "diffusers_deis_sn.tuning.run",
     "Corrector": "diffusers_deis_sn.core.solvers",
     "EqualCost": "diffusers_deis_sn.learn.grid",
     "Multistep": "diffusers_deis_sn.core.solvers",
@@ -114,4 +116,5 @@ __all__ = [
     "TimestepsError",
     "__version__",
     "calibrate",
+    "tune",
 ]

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from diffusers_deis_sn.cli import publishing
+from diffusers_deis_sn.cli import publishing, tuning
 from diffusers_deis_sn.cli.choices import Cost, End, Form, Offload, Picture, Precision, Probed, Velocity
 from diffusers_deis_sn.cli.launching import check_number, launch, leads, world
 from diffusers_deis_sn.cli.passing import guidance_numbers, naming_flags, opened, pipeline_arguments
@@ -355,5 +355,5 @@ def plot(
     typer.echo(f"Written to {path}")
 
 
-for command in (publishing.card, publishing.push, publishing.package):
+for command in (tuning.tune, publishing.card, publishing.push, publishing.package):
     app.command()(command)

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.errors import CoefficientError
 
+MOST_TUNED = 20  # calls of a run that is fitted to a model: beyond, formulas are as good, and the numbers many
 _FLOATS = ("levels", "transfer", "weights", "node_scale", "row_sum")
 _WHOSE = "Please report the scheduler's config; of a solver of your own, correct its `table`."
 

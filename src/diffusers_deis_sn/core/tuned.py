@@ -12,20 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diffusers_deis_sn.core.coefficients import INTEGRANDS
 from diffusers_deis_sn.core.grids import Ends
 from diffusers_deis_sn.core.normaliser import Normaliser
-from diffusers_deis_sn.core.plan import OFF_GRID, Plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
-from diffusers_deis_sn.core.recipe import Recipe
-from diffusers_deis_sn.core.table import CoefficientTable
+from diffusers_deis_sn.core.table import MOST_TUNED, CoefficientTable
 from diffusers_deis_sn.errors import StatisticsError, StatisticsMismatchError, TimestepsError
 
-MOST_CALLS = 20  # beyond, formulas are as good, and the numbers many
+if TYPE_CHECKING:  # both know PyTorch, which who reads a file of statistics may do without
+    from diffusers_deis_sn.core.plan import Plan
+
+SAME = 1e-3  # of times: more apart is another schedule
 _ARRAYS = ("rho", "times", "told", "transfer", "weights", "low")
 
 
@@ -60,8 +61,8 @@ class Tuned:
 
     def __post_init__(self) -> None:
         calls = np.size(self.times)
-        if not 1 <= calls <= MOST_CALLS:
-            raise StatisticsError(f"A plan has 1 to {MOST_CALLS} calls, got {calls}.")
+        if not 1 <= calls <= MOST_TUNED:
+            raise StatisticsError(f"A plan has 1 to {MOST_TUNED} calls, got {calls}.")
         shapes = {"rho": (calls + 1,), "weights": (calls, calls), "low": (calls, calls)}
         for name in _ARRAYS if self.low is not None else _ARRAYS[:-1]:
             object.__setattr__(self, name, _frozen(name, getattr(self, name), shapes.get(name, (calls,))))
@@ -86,8 +87,8 @@ class Tuned:
             StatisticsError: Steps of several calls, or too many of them.
         """
         calls, order = len(plan), plan.table.order
-        if plan.steps != calls or calls > MOST_CALLS:
-            raise StatisticsError(f"A plan has 1 to {MOST_CALLS} steps of one call, got {plan.steps} of {calls} calls.")
+        if plan.steps != calls or calls > MOST_TUNED:
+            raise StatisticsError(f"A plan has 1 to {MOST_TUNED} steps of one call, got {plan.steps} of {calls} calls.")
         weights, low = np.zeros((calls, calls)), None if plan.table.low is None else np.zeros((calls, calls))
         for n in range(calls):
             most = min(n + 1, order)
@@ -167,8 +168,7 @@ class Tuned:
     def check(self, process: NoiseSchedule) -> None:
         """Raise StatisticsMismatchError where the process calls the levels otherwise."""
         apart = np.abs(process.call_times(self.rho[:-1]) - self.times)
-        scale = max(1.0, float(np.max(np.abs(self.times))) * 1e-6 / OFF_GRID)
-        if np.any(apart > OFF_GRID * scale):
+        if np.any(apart > max(SAME, 1e-6 * float(np.max(np.abs(self.times))))):
             worst = int(np.argmax(apart))
             raise StatisticsMismatchError(
                 f"A plan of another noise schedule: its call {worst} is at t = {self.times[worst]:g}, and {process} "
@@ -204,6 +204,8 @@ class Tuned:
             StatisticsMismatchError: Another noise schedule.
             ConfigurationError: A prediction that the process does not have.
         """
+        from diffusers_deis_sn.core.recipe import Recipe
+
         plan = Recipe(process, self, self, prediction=prediction).plan(len(self))
         return plan if np.array_equal(self.told, self.times) else plan.called_at(self.told)
 

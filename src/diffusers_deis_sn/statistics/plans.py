@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
-from diffusers_deis_sn.core.tuned import MOST_CALLS, Tuned
+from diffusers_deis_sn.core.table import MOST_TUNED
+from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import StatisticsError
 
 TENSORS = ("plan_rho", "plan_times", "plan_told", "plan_transfer", "plan_weights", "plan_low")
@@ -228,7 +229,7 @@ def sound_facts(facts: object) -> str | None:
             value = one.get(name) if isinstance(one, dict) else None
             if not isinstance(value, kind) or isinstance(value, bool):
                 return f"has a plan with {name!r} = {value!r}"
-        if not 1 <= one["calls"] <= MOST_CALLS or one["bands"] not in (1, 2):
+        if not 1 <= one["calls"] <= MOST_TUNED or one["bands"] not in (1, 2):
             return f"has a plan of {one['calls']} calls in {one['bands']} bands"
     return None
 

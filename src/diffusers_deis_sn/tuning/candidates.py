@@ -11,7 +11,7 @@ from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.tune.search import Found, Search, as_data
+from diffusers_deis_sn.tuning.search import Found, Search, as_data
 
 ONE_BAND = "times, one band"
 FREEDOMS = ("weights", "first time", ONE_BAND, "times")  # what is simpler is preferred where it is as good

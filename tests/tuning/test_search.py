@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from diffusers_deis_sn.core.grids import Ends, Power, Trailing, Whole
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
-from diffusers_deis_sn.tune.search import WORTH, Found, Search, as_data, moved
-from diffusers_deis_sn.tune.teacher import Teacher
+from diffusers_deis_sn.tuning.search import WORTH, Found, Search, as_data, moved
+from diffusers_deis_sn.tuning.teacher import Teacher
 from toy_models import PROCESSES, toy
 
 GAPS = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=10)

@@ -16,10 +16,10 @@ from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.tune.asking import Asker
-from diffusers_deis_sn.tune.model import Model
-from diffusers_deis_sn.tune.running import Running
-from diffusers_deis_sn.tune.samples import batches
+from diffusers_deis_sn.tuning.asking import Asker
+from diffusers_deis_sn.tuning.model import Model
+from diffusers_deis_sn.tuning.running import Running
+from diffusers_deis_sn.tuning.samples import batches
 from refusals import refused
 from tiny_pipelines import BUILDERS
 from toy_models import PROCESSES, ToyPipeline, noise, output

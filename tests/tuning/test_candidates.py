@@ -11,9 +11,9 @@ from diffusers_deis_sn.core.grids import Power, Trailing, Whole
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.tune.candidates import FREEDOMS, ONE_BAND, OutOfTimeError, blended, candidates
-from diffusers_deis_sn.tune.search import Found, Search, as_data
-from diffusers_deis_sn.tune.teacher import Teacher
+from diffusers_deis_sn.tuning.candidates import FREEDOMS, ONE_BAND, OutOfTimeError, blended, candidates
+from diffusers_deis_sn.tuning.search import Found, Search, as_data
+from diffusers_deis_sn.tuning.teacher import Teacher
 from toy_models import PROCESSES, toy
 
 

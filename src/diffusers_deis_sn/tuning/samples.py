@@ -7,25 +7,6 @@ from functools import partial
 from typing import Any
 
 from diffusers_deis_sn.collect.calls import PipelineCalls
-from diffusers_deis_sn.errors import CalibrationError
-
-FEWEST = 4  # of both kinds, and of prompts
-
-
-def check_samples(num_samples: int, num_held_out: int, batch_size: int, prompts: int | None) -> None:
-    """Raise CalibrationError for numbers that leave nothing to fit on, or nothing to hold out."""
-    for name, value, least in (
-        ("num_samples", num_samples, FEWEST),
-        ("num_held_out", num_held_out, FEWEST),
-        ("batch_size", batch_size, 1),
-    ):
-        if type(value) is not int or value < least:
-            raise CalibrationError(f"`{name}` must be a whole number of at least {least}, got {value!r}.")
-    if prompts is not None and prompts < FEWEST:
-        raise CalibrationError(
-            f"Some prompts are held out, to see what a plan is worth on others. Give at least {FEWEST} `prompts`, "
-            f"better as many as there are samples, got {prompts}."
-        )
 
 
 def numbers(samples: int, held_out: int, prompts: int | None) -> tuple[list[int], list[int]]:

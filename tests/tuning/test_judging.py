@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from diffusers_deis_sn.core.update import low_band
-from diffusers_deis_sn.tune.judging import TINY, Judged, distances, score
+from diffusers_deis_sn.tuning.judging import TINY, Judged, distances, score
 from toy_models import noise
 
 FINE = noise(10, shape=(3, 8, 8))

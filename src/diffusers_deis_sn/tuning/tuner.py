@@ -24,16 +24,16 @@ from diffusers_deis_sn.schedulers._planner import Times
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.tune.asking import Asker
-from diffusers_deis_sn.tune.candidates import FREEDOMS, OutOfTimeError, blended, candidates
-from diffusers_deis_sn.tune.judging import Judged, score
-from diffusers_deis_sn.tune.meter import CHECK_CALLS, FINE_CALLS, Meter
-from diffusers_deis_sn.tune.model import Model
-from diffusers_deis_sn.tune.outcome import Candidate, Outcome, Tuning
-from diffusers_deis_sn.tune.running import Make, Running, rivals
-from diffusers_deis_sn.tune.samples import batches
-from diffusers_deis_sn.tune.search import Found, Search
-from diffusers_deis_sn.tune.teacher import FINE, GRID, Teacher
+from diffusers_deis_sn.tuning.asking import Asker
+from diffusers_deis_sn.tuning.candidates import FREEDOMS, OutOfTimeError, blended, candidates
+from diffusers_deis_sn.tuning.judging import Judged, score
+from diffusers_deis_sn.tuning.meter import CHECK_CALLS, FINE_CALLS, Meter
+from diffusers_deis_sn.tuning.model import Model
+from diffusers_deis_sn.tuning.outcome import Candidate, Outcome, Tuning
+from diffusers_deis_sn.tuning.running import Make, Running, rivals
+from diffusers_deis_sn.tuning.samples import batches
+from diffusers_deis_sn.tuning.search import Found, Search
+from diffusers_deis_sn.tuning.teacher import FINE, GRID, Teacher
 
 logger = logging.getLogger("diffusers_deis_sn")
 
@@ -69,7 +69,7 @@ class Without:
 
 @dataclass
 class Tuner:
-    """Tunes a pipeline, see `tune.run.tune`.
+    """Tunes a pipeline, see `tuning.run.tune`.
 
     Args:
         pipe: The pipeline.

@@ -9,19 +9,12 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EDMDPMSolverMultistepScheduler,
-    EDMEulerScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    UniPCMultistepScheduler,
-)
 from torch import Tensor
 
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.tune.samples import Arguments
+from diffusers_deis_sn.tuning.samples import Arguments
 
 Make = Callable[[], Any]
 
@@ -98,18 +91,18 @@ def rivals(config: Mapping[str, Any], kind: str) -> dict[str, Make]:
         return _flow_rivals(config)
     if kind == "edm":
         process = {name: config[name] for name in (*_EDM, *_OUTPUT) if config.get(name) is not None}
-        named: dict[str, tuple[Any, dict[str, Any]]] = {
-            "DPM++ 2M": (EDMDPMSolverMultistepScheduler, {"solver_order": 2}),
-            "Euler": (EDMEulerScheduler, {}),
+        named: dict[str, tuple[str, dict[str, Any]]] = {
+            "DPM++ 2M": ("EDMDPMSolverMultistepScheduler", {"solver_order": 2}),
+            "Euler": ("EDMEulerScheduler", {}),
         }
     elif kind == "vp":
         process = {name: config[name] for name in (*_BETAS, *_OUTPUT) if config.get(name) is not None}
         named = {
-            "DPM++ 2M": (DPMSolverMultistepScheduler, _TRAILING),
-            "DPM++ 2M, Karras": (DPMSolverMultistepScheduler, _KARRAS),
-            "UniPC": (UniPCMultistepScheduler, _TRAILING),
-            "UniPC, Karras": (UniPCMultistepScheduler, _KARRAS),
-            "DDIM": (DDIMScheduler, {"timestep_spacing": "trailing", "clip_sample": False, "set_alpha_to_one": True}),
+            "DPM++ 2M": ("DPMSolverMultistepScheduler", _TRAILING),
+            "DPM++ 2M, Karras": ("DPMSolverMultistepScheduler", _KARRAS),
+            "UniPC": ("UniPCMultistepScheduler", _TRAILING),
+            "UniPC, Karras": ("UniPCMultistepScheduler", _KARRAS),
+            "DDIM": ("DDIMScheduler", {"timestep_spacing": "trailing", "clip_sample": False, "set_alpha_to_one": True}),
         }
     else:
         return {}
@@ -125,13 +118,15 @@ def _flow_rivals(config: Mapping[str, Any]) -> dict[str, Make]:
     solver |= {"num_train_timesteps": train, "final_sigmas_type": "zero"}
     return {
         "FlowEuler": partial(
-            _made, FlowMatchEulerDiscreteScheduler, {"shift": shift, "num_train_timesteps": train, **same}
+            _made, "FlowMatchEulerDiscreteScheduler", {"shift": shift, "num_train_timesteps": train, **same}
         ),
-        "DPM++ 2M": partial(_made, DPMSolverMultistepScheduler, solver | same),
-        "UniPC": partial(_made, UniPCMultistepScheduler, solver | same),
+        "DPM++ 2M": partial(_made, "DPMSolverMultistepScheduler", solver | same),
+        "UniPC": partial(_made, "UniPCMultistepScheduler", solver | same),
     }
 
 
-def _made(kind: Any, config: dict[str, Any]) -> Any:
+def _made(name: str, config: dict[str, Any]) -> Any:
+    """A scheduler of Diffusers, imported when it is asked for: some take SciPy along, which takes a second."""
+    kind = getattr(diffusers, name)
     known = inspect.signature(kind.__init__).parameters
     return kind.from_config({name: value for name, value in config.items() if name in known})

@@ -16,10 +16,10 @@ from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import DeisSnError
-from diffusers_deis_sn.tune.judging import score
-from diffusers_deis_sn.tune.model import Model
-from diffusers_deis_sn.tune.rows import Fitted, fit
-from diffusers_deis_sn.tune.teacher import Teacher
+from diffusers_deis_sn.tuning.judging import score
+from diffusers_deis_sn.tuning.model import Model
+from diffusers_deis_sn.tuning.rows import Fitted, fit
+from diffusers_deis_sn.tuning.teacher import Teacher
 
 WORTH = 0.004  # by which the score has to fall
 

@@ -13,11 +13,11 @@ from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics, calibrate
 from diffusers_deis_sn.collect.calls import plan_calls
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
-from diffusers_deis_sn.tune import tuner as course
-from diffusers_deis_sn.tune.judging import Judged
-from diffusers_deis_sn.tune.running import Running
-from diffusers_deis_sn.tune.samples import batches
-from diffusers_deis_sn.tune.tuner import NO_PLANS, Tuner, WithoutPlan
+from diffusers_deis_sn.tuning import tuner as course
+from diffusers_deis_sn.tuning.judging import Judged
+from diffusers_deis_sn.tuning.running import Running
+from diffusers_deis_sn.tuning.samples import batches
+from diffusers_deis_sn.tuning.tuner import NO_PLANS, Tuner, WithoutPlan
 from toy_models import PROCESSES, SHAPE, ToyPipeline
 
 MEASURED: dict[str, ScoreStatistics] = {}

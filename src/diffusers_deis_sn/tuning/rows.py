@@ -24,8 +24,8 @@ from torch import Tensor
 from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.core.update import low_band
-from diffusers_deis_sn.tune.model import Model
-from diffusers_deis_sn.tune.teacher import Teacher
+from diffusers_deis_sn.tuning.model import Model
+from diffusers_deis_sn.tuning.teacher import Teacher
 
 RIDGE = 1e-5  # of the suite's choosing networks best, or as good: 1e-3 costs a tenth to a third of the gain
 

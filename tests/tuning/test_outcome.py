@@ -9,8 +9,8 @@ from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.statistics.plans import TunedPlan
-from diffusers_deis_sn.tune.judging import Judged
-from diffusers_deis_sn.tune.outcome import HEAD, Outcome, Tuning
+from diffusers_deis_sn.tuning.judging import Judged
+from diffusers_deis_sn.tuning.outcome import HEAD, Outcome, Tuning
 from records import tiny_record
 from toy_models import PROCESSES
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.tune.judging import Judged
+from diffusers_deis_sn.tuning.judging import Judged
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffusers_deis_sn.tune.judging import Judged
-from diffusers_deis_sn.tune.teacher import Teacher
+from diffusers_deis_sn.tuning.judging import Judged
+from diffusers_deis_sn.tuning.teacher import Teacher
 from toy_models import PROCESSES, toy
 
 EACH = pytest.mark.parametrize("name", PROCESSES)

@@ -12,9 +12,9 @@ from diffusers import DDIMScheduler
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn.collect.calls import plan_calls
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.tune.judging import Judged
-from diffusers_deis_sn.tune.running import Running, rivals
-from diffusers_deis_sn.tune.samples import batches
+from diffusers_deis_sn.tuning.judging import Judged
+from diffusers_deis_sn.tuning.running import Running, rivals
+from diffusers_deis_sn.tuning.samples import batches
 from toy_models import PROCESSES, ToyPipeline
 
 

@@ -13,10 +13,10 @@ from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.core.update import low_band
-from diffusers_deis_sn.tune.judging import score
-from diffusers_deis_sn.tune.rows import fit
-from diffusers_deis_sn.tune.search import as_data
-from diffusers_deis_sn.tune.teacher import Teacher
+from diffusers_deis_sn.tuning.judging import score
+from diffusers_deis_sn.tuning.rows import fit
+from diffusers_deis_sn.tuning.search import as_data
+from diffusers_deis_sn.tuning.teacher import Teacher
 from toy_models import PROCESSES, SHAPE, noise, toy
 
 EACH = pytest.mark.parametrize("name", PROCESSES)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from diffusers_deis_sn.collect.calls import PipelineCalls
-from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.tune.samples import FEWEST, batches, check_samples, numbers
-from refusals import refused
+from diffusers_deis_sn.tuning.arguments import FEWEST
+from diffusers_deis_sn.tuning.samples import batches, numbers
 
 COUNTS = st.integers(FEWEST, 40)
 
@@ -47,21 +45,3 @@ def test_generators_are_new_in_every_call():
 def test_a_pipeline_that_cannot_be_told_how_many_draws_one_at_a_time():
     assert len(batches(calls(None), [0, 1, 2], 8)) == 3
     assert len(batches(calls(None, "generator batch_size"), [0, 1, 2], 8)) == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((3, 16, 8, None), ["num_samples", "at least 4", "3"]),
-        ((16, 3, 8, None), ["num_held_out", "at least 4"]),
-        ((16, 16, 0, None), ["batch_size"]),
-        ((16.0, 16, 8, None), ["num_samples"]),
-        ((16, 16, 8, 3), ["prompts", "at least 4", "got 3"]),
-    ],
-)
-def test_too_few_are_refused(arguments, words):
-    refused(CalibrationError, words, check_samples, *arguments)
-
-
-def test_as_few_as_there_may_be():
-    check_samples(FEWEST, FEWEST, 1, FEWEST)

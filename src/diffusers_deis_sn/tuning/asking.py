@@ -26,7 +26,7 @@ from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.schedulers._planner import shift_of
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
-from diffusers_deis_sn.tune.samples import Arguments
+from diffusers_deis_sn.tuning.samples import Arguments
 
 QUESTIONS = 100_000  # that a pipeline can be asked in one call
 TOLERANCE = 1e-3  # of a time, which some pipelines copy in another precision

@@ -8,9 +8,9 @@ import pytest
 
 from diffusers_deis_sn import DEISSNScheduler, calibrate
 from diffusers_deis_sn.errors import CalibrationError, StatisticsError
-from diffusers_deis_sn.tune import run as running
-from diffusers_deis_sn.tune import tuner as course
-from diffusers_deis_sn.tune.run import tune
+from diffusers_deis_sn.tuning import run as running
+from diffusers_deis_sn.tuning import tuner as course
+from diffusers_deis_sn.tuning.run import tune
 from refusals import refused
 from tiny_pipelines import BUILDERS
 from toy_models import TextPipeline, ToyPipeline

@@ -12,7 +12,7 @@ from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
-from diffusers_deis_sn.tune.model import Model
+from diffusers_deis_sn.tuning.model import Model
 
 FINE = Multistep(3, "t", "data", Corrector(3))
 GRID = Whole(Power("t", 2.0))

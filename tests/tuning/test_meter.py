@@ -7,8 +7,8 @@ import json
 import pytest
 
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.tune import meter as metering
-from diffusers_deis_sn.tune.meter import Meter, search_calls
+from diffusers_deis_sn.tuning import meter as metering
+from diffusers_deis_sn.tuning.meter import Meter, search_calls
 from refusals import refused
 
 

@@ -14,15 +14,12 @@ from diffusers_deis_sn.collect.progress import Progress, check_progress, silence
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.run import calibrate
 from diffusers_deis_sn.collect.signals import Interruptions
-from diffusers_deis_sn.core.tuned import MOST_CALLS
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.tune.outcome import Tuning
-from diffusers_deis_sn.tune.samples import check_samples, numbers
-from diffusers_deis_sn.tune.tuner import Tuner
-
-STEPS = (5, 6, 8, 10)
-SAMPLES, HELD_OUT = 24, 16
+from diffusers_deis_sn.tuning.arguments import HELD_OUT, SAMPLES, STEPS, check_budget, check_samples, wanted_steps
+from diffusers_deis_sn.tuning.outcome import Tuning
+from diffusers_deis_sn.tuning.samples import numbers
+from diffusers_deis_sn.tuning.tuner import Tuner
 
 
 def tune(
@@ -47,7 +44,7 @@ def tune(
         pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats=folder)
 
     For each number of steps weights are fitted by least squares on the states that the run itself comes to, and times
-    are searched around that (`tune.rows`, `tune.search`). A plan is accepted where, on samples with other noise and
+    are searched around that (`tuning.rows`, `tuning.search`). A plan is accepted where, on samples with other noise and
     prompts, the geometric mean of the distances to the fine run is less than that of the run without a plan and of
     DPM++ 2M, UniPC and others of Diffusers, their RMS is not larger by more than 2 %, and sharpness and colour are kept
     to 3 %. Otherwise there is none for that number, and the outcome says why.
@@ -77,7 +74,8 @@ def tune(
         StatisticsError: Statistics that cannot be read, or are another model's.
         ConfigurationError: A model of a process that is not supported.
     """
-    wanted = _steps(steps)
+    wanted = wanted_steps(steps)
+    check_budget(budget)
     check_progress(progress)
     prompts, pipeline_kwargs = prompts_given(prompts, pipeline_kwargs)
     calls = plan_calls(pipe, prompts, wanted[0], seed, pipeline_kwargs, inspect.signature(tune).parameters)
@@ -95,16 +93,6 @@ def tune(
     tuner = Tuner(pipe, calls, record, wanted, fitted, held_out, batch_size, guidance, budget, progress)
     with Interruptions(False) as stop, silenced(pipe), stop.acting(), torch.no_grad():
         return tuner.tuned()
-
-
-def _steps(steps: int | Sequence[int]) -> tuple[int, ...]:
-    given = (steps,) if isinstance(steps, int) else tuple(steps)
-    whole = all(type(one) is int and 1 <= one <= MOST_CALLS for one in given)
-    if not given or not whole or len(set(given)) < len(given):
-        raise CalibrationError(
-            f"`steps` must be different whole numbers from 1 to {MOST_CALLS}, got {steps!r}. Beyond, formulas do."
-        )
-    return tuple(sorted(given))
 
 
 def _statistics(

@@ -1,0 +1,149 @@
+"""`deis-sn tune`: plans for a model, beside its statistics."""
+
+from __future__ import annotations
+
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diffusers_deis_sn.cli.choices import Offload, Precision
+from diffusers_deis_sn.cli.passing import naming_flags, opened, pipeline_arguments
+from diffusers_deis_sn.cli.speaking import Speech
+from diffusers_deis_sn.errors import CalibrationError
+
+if TYPE_CHECKING:
+    from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+
+def tune(
+    model: Annotated[str, typer.Argument(help="Folder, Hub name or single file (.safetensors) of a pipeline.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder or file (.safetensors) of the model's statistics, measured if it is not there.",
+        ),
+    ],
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="One prompt a line, or .csv, .tsv, .jsonl with columns prompt and negative_prompt."),
+    ] = None,
+    steps: Annotated[str | None, typer.Option(help="Numbers of steps to tune, up to 20. [default: 5,6,8,10]")] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option(help="Guidance that the model is used with; the pipeline's default otherwise.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Time that all may take, such as 90s, 5m or 1h; as long as it takes otherwise.")
+    ] = None,
+    num_samples: Annotated[int, typer.Option(help="Samples to fit on.")] = 24,
+    num_held_out: Annotated[int, typer.Option(help="Samples that decide, of other noise and prompts.")] = 16,
+    batch_size: Annotated[int, typer.Option(help="Samples drawn at once.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
+    height: Annotated[
+        int | None, typer.Option(min=1, help="Height in pixels; the pipeline's default otherwise.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Width in pixels.")] = None,
+    arg: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the pipeline, as calibrate has it.")] = None,
+    device: Annotated[str | None, typer.Option(help="Such as cuda or cpu; cuda where there is one.")] = None,
+    dtype: Annotated[Precision, typer.Option(help="Precision the networks are loaded in.")] = Precision.float32,
+    offload: Annotated[
+        Offload | None, typer.Option(help="Keep what is not at work in the CPU's memory: networks, or single layers.")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="Variant of the weights' files, such as fp16.")] = None,
+    lora: Annotated[list[str] | None, typer.Option(help="LoRA, FILE or FILE:WEIGHT; once for each.")] = None,
+    vae: Annotated[str | None, typer.Option(help="Folder, Hub name or file of another autoencoder.")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="For a single file: a pipeline of the same family, for all but the weights.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of a Hub model.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Tune anew what has a plan already.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout for a program, instead of a bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Fit times and weights of few-step runs to a model, and keep them beside its statistics where they are better.
+
+    Numbers of steps that have a plan at this guidance are left out, so that an interrupted command goes on.
+    """
+    from diffusers_deis_sn.collect.arguments import check_guidance
+    from diffusers_deis_sn.collect.loading import Loading, Lora
+    from diffusers_deis_sn.collect.prompts import prompts_given
+    from diffusers_deis_sn.hub.source import destination
+    from diffusers_deis_sn.tuning.arguments import check_budget, check_samples, seconds_of, steps_of
+
+    with naming_flags([*signature(tune).parameters]):
+        wanted, seconds = steps_of(steps), seconds_of(budget)
+        check_budget(seconds)
+        check_samples(num_samples, num_held_out, batch_size)
+        check_guidance(guidance_scale)
+        speech = Speech(json, quiet)
+        options = pipeline_arguments(arg or ())
+        for name, value in (("guidance_scale", guidance_scale), ("height", height), ("width", width)):
+            if value is not None and options.setdefault(name, value) is not value:
+                raise CalibrationError(f"`{name}` is given twice, by --arg as well. Leave one of them out.")
+        texts, options = prompts_given(prompts, options)
+        loading = Loading(
+            model,
+            revision=revision,
+            variant=variant,
+            dtype=dtype.value,
+            device=device,
+            offload=offload and offload.value,
+            loras=tuple(map(Lora.of, lora or ())),
+            vae=vae,
+            config=config,
+        )
+        path = destination(output)
+        with speech.alone():
+            pipe = loading.load()
+
+            from diffusers_deis_sn.collect.calls import guidance_in_use
+            from diffusers_deis_sn.tuning.run import tune as fit
+
+            measure = {"batch_size": batch_size, "seed": seed, "base_model": loading.name, "revision": revision}
+            record = _statistics(path, pipe, texts, measure, speech, opened(options))
+            guidance = guidance_in_use(pipe, options)
+            left = [one for one in wanted if force or record.plans is None or not record.plans.find(one, guidance)]
+            if not left:
+                speech.say(f"{path} has plans of all these numbers of steps. Use --force to tune them anew.")
+                return
+            tuning = fit(
+                pipe,
+                texts,
+                left,
+                statistics=record,
+                num_samples=num_samples,
+                num_held_out=num_held_out,
+                batch_size=batch_size,
+                seed=seed,
+                budget=seconds,
+                progress=speech.progress,
+                **opened(options),
+            )
+    speech.say(str(tuning))
+    speech.say("Geometric mean / RMS of the distances to the fine run, on samples that were held out.")
+    if not tuning.plans:
+        speech.say(f"No plan is better, so nothing was added to {path}.")
+        return
+    tuning.statistics.save(path)
+    speech.say(
+        f"{len(tuning.plans)} of {len(left)} plans accepted in {tuning.seconds:.0f} s. Written to {path}. Use them:"
+    )
+    speech.say(f'pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats="{output}")')
+    speech.tell("written", path=str(path), plans=[one.calls for one in tuning.plans])
+
+
+def _statistics(
+    path: Path, pipe: Any, texts: Any, measure: dict[str, Any], speech: Speech, options: dict[str, Any]
+) -> ScoreStatistics:
+    """The statistics that are there, or new ones, written at once: what comes after may be interrupted."""
+    from diffusers_deis_sn.collect.run import calibrate
+    from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+    if path.exists():
+        return ScoreStatistics.load(path)
+    record = calibrate(pipe, texts, progress=speech.progress, **measure, **options)
+    record.save(path)
+    return record

@@ -1,0 +1,93 @@
+"""`deis-sn tune`: what it writes, what it says, and what it leaves as it was."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.statistics import ScoreStatistics
+from diffusers_deis_sn.tuning import run as running
+from tiny_pipelines import BUILDERS
+
+FILE = "score_statistics.safetensors"
+QUICK = ("--num-samples", "4", "--num-held-out", "4", "--batch-size", "4", "--device", "cpu", "--steps", "2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A saved pipeline, and prompts."""
+    place = tmp_path_factory.mktemp("tune")
+    BUILDERS["sd"]()[0].save_pretrained(place / "sd")
+    (place / "prompts.txt").write_text("a\nb\nc\nd\ne\nf\ng\nh\n")
+    (place / "few.txt").write_text("a\nb\n")
+    return place
+
+
+def few(monkeypatch: Any) -> None:
+    """Statistics from few samples of few steps."""
+    measure = running.calibrate
+    monkeypatch.setattr(
+        "diffusers_deis_sn.collect.run.calibrate",
+        lambda *a, **o: measure(*a, **o, num_samples=2, num_inference_steps=6, trials=0),
+    )
+
+
+def test_plans_are_added_to_statistics_that_are_measured_if_need_be(run, folder, tmp_path, monkeypatch):
+    few(monkeypatch)
+    command = ("tune", folder / "sd", "--prompts", folder / "prompts.txt", "--guidance-scale", "2", *QUICK)
+    code, text, error = run(*command, "-o", tmp_path / "out")
+    assert code == 0, error
+    assert "| calls |" in text and "Tuning" in error
+    record = ScoreStatistics.load(tmp_path / "out")
+    assert record.origin.base_model == "sd"
+    if record.plans is None:
+        assert "No plan is better" in text
+        return
+    (plan,) = record.plans.entries
+    assert (plan.calls, plan.guidance) == (2, 2.0)
+    assert "1 of 1 plans accepted" in text and str(tmp_path / "out" / FILE) in text
+    line = next(line for line in text.splitlines() if line.startswith("pipe.scheduler"))
+    assert f'stats="{tmp_path / "out"}"' in line
+    pipe, _ = BUILDERS["sd"]()
+    scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats=tmp_path / "out", guidance_scale=2.0)
+    scheduler.set_timesteps(2)
+    assert scheduler.plan == plan
+    before = (tmp_path / "out" / FILE).read_bytes()
+    code, text, _ = run(*command, "-o", tmp_path / "out")
+    assert code == 0 and "has plans of all these" in text and (tmp_path / "out" / FILE).read_bytes() == before
+    code, text, _ = run(*command, "-o", tmp_path / "out", "--force", "--json")
+    events = [json.loads(line) for line in text.splitlines()]
+    assert {one["event"] for one in events} <= {"tuning", "written", "warning"} and events[-1]["event"] == "written"
+
+
+def test_help(run):
+    code, text, _ = run("tune", "--help")
+    assert code == 0 and "--budget" in text and "--steps" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--steps", "5;8"), ["--steps", "5,8,10"]),
+        (("--steps", "30"), ["--steps", "1 to 20"]),
+        (("--budget", "soon"), ["--budget", "5m"]),
+        (("--num-held-out", "1"), ["--num-held-out", "at least 4"]),
+        (("--guidance-scale", "-1"), ["--guidance-scale"]),
+        (("--json", "--quiet"), ["--json", "--quiet"]),
+        (("--guidance-scale", "2", "--arg", "guidance_scale=3"), ["--guidance-scale", "twice"]),
+    ],
+)
+def test_bad_input_is_one_line(run, folder, tmp_path, arguments, words):
+    code, text, error = run("tune", folder / "sd", "-o", tmp_path / "out", *arguments)
+    assert (code, text) == (2, "") and error.count("\n") == 1 and error.startswith("deis-sn: ")
+    assert all(word in error for word in words), error
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_prompts_are_refused(run, folder, tmp_path, monkeypatch):
+    few(monkeypatch)
+    code, _, error = run("tune", folder / "sd", "--prompts", folder / "few.txt", "-o", tmp_path / "out", *QUICK)
+    assert code == 2 and "--prompts" in error and "at least 4" in error

@@ -60,6 +60,14 @@ def test_a_plan_says_what_it_was_worth():
     assert str(plans().entries[2]) == "5 calls at guidance 7.5: 0.67 of the best other error"
 
 
+def test_a_person_is_told_of_plans():
+    told = record().inspect().splitlines()
+    assert sum(line.strip().startswith("plan ") for line in told) == 3 and any(
+        str(plans().entries[2]) in one for one in told
+    )
+    assert "plan " not in gaussian_record(VP).inspect()
+
+
 @pytest.mark.parametrize("entries", [(), (TunedPlan(run(1)),), (TunedPlan(run(20, 2), 1.0), TunedPlan(run(2, 2)))])
 def test_a_file_gives_the_plans_back_bit_for_bit(entries, tmp_path):
     one = record(*entries)

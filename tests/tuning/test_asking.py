@@ -150,6 +150,26 @@ def test_an_error_within_the_block_stops_all_batches():
     assert not any(batch._thread.is_alive() for batch in asker._batches)
 
 
+class Mixed(ToyPipeline):
+    """Knows how its network is run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[Any] = set()
+
+    def __call__(self, batch_size: int = 1, num_inference_steps: int = 50, generator: Any = None) -> Any:
+        product = torch.ones(2, 2, requires_grad=True) @ torch.ones(2, 2)
+        self.seen.add((product.dtype, product.requires_grad, torch.get_num_threads()))
+        return super().__call__(batch_size, num_inference_steps, generator)
+
+
+def test_mixed_precision_and_threads_are_those_of_the_caller():
+    pipe = Mixed()
+    with torch.autocast("cpu", torch.bfloat16), Asker(pipe, arguments(pipe)):
+        pass
+    assert pipe.seen == {(torch.bfloat16, False, torch.get_num_threads())}
+
+
 def test_images_to_start_from_are_refused():
     pipe, options = built("sd_img2img")
     refused(CalibrationError, ["text-to-image"], lambda: Asker(pipe, [lambda: options]).__enter__())

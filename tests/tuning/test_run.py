@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -90,6 +92,35 @@ def test_bad_input_is_refused(stats):
     assert pipe.scheduler.__class__.__name__ == "DDIMScheduler"
     with pytest.raises(StatisticsError):
         tune(pipe, prompts, 4, statistics=calibrate(ToyPipeline("flow"), None, 4, 25, trials=0, progress=False), **FEW)
+
+
+class Interrupted(ToyPipeline):
+    """Ctrl-C at one of its calls."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+    def stepped(self, x: Any, t: Any) -> Any:
+        if self.calls == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().stepped(x, t)
+
+
+@pytest.mark.parametrize("at", [2, 30, 80, 130, 200])
+def test_ctrl_c_gives_the_pipeline_back(stats, at):
+    pipe, before = Interrupted(at), signal.getsignal(signal.SIGINT)
+    own = pipe.scheduler
+    with pytest.raises(KeyboardInterrupt):
+        tune(pipe, None, 4, statistics=stats, **FEW)
+    assert pipe.scheduler is own and signal.getsignal(signal.SIGINT) is before
+    pipe.calls, pipe.at = 0, -1
+    assert len(tune(pipe, None, 4, statistics=stats, **FEW).outcomes) == 1
+
+
+def test_a_guidance_of_the_pipeline_is_that_of_the_plan(stats):
+    tuning = tune(TextPipeline(), list("abcdefgh"), 4, statistics=stats, guidance_scale=1.5, **FEW)
+    assert [one.guidance for one in tuning.outcomes] == [1.5] == [one.guidance for one in tuning.plans]
 
 
 def test_pipelines_without_generators_or_schedulers_are_refused(stats):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusers_deis_sn.statistics.guidances import Guided
+from diffusers_deis_sn.statistics.plans import Plans
 
 
 class Reported(Guided, Protocol):
@@ -20,6 +21,11 @@ class Reported(Guided, Protocol):
     @property
     def guidances(self) -> tuple[float, ...]:
         """Measured in all."""
+        ...
+
+    @property
+    def plans(self) -> Plans | None:
+        """Fitted to the model."""
         ...
 
     @property
@@ -42,12 +48,12 @@ COLUMNS = (  # curve, title, width, format
 
 
 def report(statistics: Reported) -> str:
-    """Origin, costs and trials, one fact a line, then `ROWS` rows of the known curves, dense at the clean end.
+    """Origin, costs, trials and plans, one fact a line, then `ROWS` rows of the known curves, dense at the clean end.
 
     L of a row is the cost of the interval that ends at its time, coming from the next noisier one; so the last has
     none. No line break last.
     """
-    facts = [*_origin(statistics), *_costs(statistics), *_trials(statistics)]
+    facts = [*_origin(statistics), *_costs(statistics), *_trials(statistics), *_plans(statistics)]
     return "\n".join([*facts, "", *_curves(statistics)])
 
 
@@ -88,6 +94,12 @@ def _trials(statistics: Reported) -> list[str]:
             fact += f"; second {others[0][0]}, error {others[0][1]:.3g}"
         lines.append(f"  {f'best in {calls} calls':<20} {fact}")
     return lines
+
+
+def _plans(statistics: Reported) -> list[str]:
+    """One line for each plan: what it is for, and what it was worth."""
+    plans = statistics.plans
+    return [] if plans is None else [f"  {'plan':<20} {one}" for one in plans.entries]
 
 
 def _count(statistics: Reported) -> str:

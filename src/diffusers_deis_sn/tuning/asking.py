@@ -13,7 +13,9 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
@@ -165,6 +167,7 @@ class _Batch:
         self.scheduler = AskedScheduler.waiting(config, self._tell)
         self._call, self._shared = call, scheduler
         self._threads = torch.get_num_threads()
+        self._around = _surroundings()
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=lambda: context.run(self._run), daemon=True)
         self._thread.start()
@@ -201,7 +204,10 @@ class _Batch:
         torch.set_num_threads(self._threads)  # of OpenMP each thread has a number of its own
         self._shared._own.scheduler = self.scheduler
         try:
-            self._call()
+            with ExitStack() as stack:
+                for make in self._around:
+                    stack.enter_context(make())
+                self._call()
         except _Stopped:
             return
         except BaseException as error:
@@ -210,6 +216,30 @@ class _Batch:
             self._answers.put(
                 _Answer(error=CalibrationError("The pipeline ended where its scheduler has further times for it."))
             )
+
+
+def _surroundings() -> list[Callable[[], AbstractContextManager[Any]]]:
+    """Contexts that hold in this thread and would not in another: no gradients, the GPU, mixed precision."""
+    found: list[Callable[[], AbstractContextManager[Any]]] = [torch.no_grad]
+    if torch.cuda.is_available():
+        found.append(partial(torch.cuda.device, torch.cuda.current_device()))
+    for device in ("cuda", "cpu"):
+        if _is_mixed(device):
+            found.append(partial(torch.autocast, device, _mixed_with(device)))
+    return found
+
+
+def _is_mixed(device: str) -> bool:
+    try:
+        return bool(torch.is_autocast_enabled(device))
+    except TypeError:  # before PyTorch 2.4
+        return torch.is_autocast_enabled() if device == "cuda" else torch.is_autocast_cpu_enabled()
+
+
+def _mixed_with(device: str) -> torch.dtype:
+    if hasattr(torch, "get_autocast_dtype"):
+        return torch.get_autocast_dtype(device)
+    return torch.get_autocast_gpu_dtype() if device == "cuda" else torch.get_autocast_cpu_dtype()
 
 
 class Asker:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
 import torch
+from torch import distributed
 
 from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.progress import Progress, check_progress, silenced
@@ -87,12 +89,25 @@ def tune(
     if not hasattr(getattr(pipe, "scheduler", None), "config"):
         raise CalibrationError(f"{type(pipe).__name__} has no attribute `scheduler` with a config to be tuned through.")
     measure = {"batch_size": batch_size, "seed": seed, "progress": progress if isinstance(progress, bool) else False}
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+        raise CalibrationError("`tune` runs in one process, got several. Call it in one; `calibrate` may be shared.")
     record = _statistics(pipe, statistics, prompts, measure, pipeline_kwargs)
     fitted, held_out = numbers(num_samples, num_held_out, None if calls.prompts is None else len(calls.prompts))
     guidance = guidance_in_use(pipe, pipeline_kwargs)
     tuner = Tuner(pipe, calls, record, wanted, fitted, held_out, batch_size, guidance, budget, progress)
-    with Interruptions(False) as stop, silenced(pipe), stop.acting(), torch.no_grad():
+    # Signals act only within: not while the scheduler is being put back.
+    with Interruptions(False) as stop, _given_back(pipe), silenced(pipe), stop.acting(), torch.no_grad():
         return tuner.tuned()
+
+
+@contextmanager
+def _given_back(pipe: Any) -> Iterator[None]:
+    """The pipeline has its own scheduler again in the end, wherever what is within stopped."""
+    own = pipe.scheduler
+    try:
+        yield
+    finally:
+        pipe.scheduler = own
 
 
 def _statistics(

@@ -26,6 +26,7 @@ PROGRAMS = (
     ["calibration.overhead"],
     ["suite.run", "--workers", "2", "--no-report"],
     ["suite.report", "--output", "benchmarks/suite-results"],
+    ["tuning.run"],
     ["recipes"],
     ["readme"],
 )

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from benchmarks.places import results
 from benchmarks.suite import rows
 from benchmarks.suite.problems import Problem, Text, load, names, slug
 from benchmarks.suite.reference import kept
@@ -42,7 +43,19 @@ def main() -> None:
             run_problem(name, order)
             _tuned(load(name), order, folder)
             write_tables(folder, arguments.output / "rows", arguments.calls, arguments.seeds)
-    write_tables(folder, arguments.output / "rows", arguments.calls, arguments.seeds)
+    text = write_tables(folder, arguments.output / "rows", arguments.calls, arguments.seeds)
+    if text:
+        results("tuning", "table.md").write_text(HEADING + text)
+
+
+HEADING = """# What plans are worth
+
+Plans were fitted and accepted by `tune` on noise and prompts of their own; these are errors on others, those of the
+suite: geometric means over samples of the RMS distance to a converged run (`python -m benchmarks.tuning.run`). The best
+rival is that with the least geometric mean of all samplers of Diffusers in the suite; of the RMS, that with the least
+RMS. Choices in `tune` (ridge, sweeps, menu, gates) were made on choosing networks. A network that is not listed was not run.
+
+"""
 
 
 def _tuned(problem: Problem, order: Order, folder: Path) -> None:

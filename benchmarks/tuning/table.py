@@ -18,8 +18,8 @@ BARS = {"each": {5: 0.75, 8: 0.75, 10: 0.75}, "mean": {5: 0.65, 8: 0.50, 10: 0.5
 MEASURES: dict[str, Callable[[np.ndarray], float]] = {"geometric": geometric_mean, "rms": rms, "trimmed": trimmed_rms}
 
 
-def write_tables(folder: Path, of_rivals: Path, calls: Sequence[int], seeds: Sequence[int]) -> None:
-    """Write `table.md` from the rows of plans in `folder` and those of rivals.
+def write_tables(folder: Path, of_rivals: Path, calls: Sequence[int], seeds: Sequence[int]) -> str:
+    """Write `table.md` from the rows of plans in `folder` and those of rivals; its text, empty where there are none.
 
     Args:
         folder: Where plans are.
@@ -30,9 +30,11 @@ def write_tables(folder: Path, of_rivals: Path, calls: Sequence[int], seeds: Seq
     found = {one.problem: own for one, own in ((own[0], own) for own in map(rows.read, _files(folder)) if own)}
     cells = [cell for problem, own in found.items() for cell in _cells(problem, own, of_rivals, calls, seeds)]
     if not cells:
-        return
+        return ""
     text = [_head(), *(_row(cell) for cell in cells), "", *_summary(cells, calls), "", *_costs(folder, found)]
-    (folder / "table.md").write_text("\n".join(text) + "\n")
+    written = "\n".join(text) + "\n"
+    (folder / "table.md").write_text(written)
+    return written
 
 
 def _files(folder: Path) -> list[Path]:

@@ -47,6 +47,7 @@ def test_a_plan_serves_its_number_of_calls_and_guidance_alone():
     assert some.find(5, 7.5) is strong and some.find(5, 3.03) is weak and some.find(3, 7.5) is three
     for calls, guidance in ((4, 7.5), (5, 5.0), (5, 9.0), (3, 3.0), (5, 1.0)):
         assert some.find(calls, guidance) is None
+    assert some.at(7.5) == {3: three, 5: strong} and some.at(3.0) == {5: weak} and some.at(1.0) == {}
     assert some.find(3, None) is three and some.find(5, None) is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from diffusers_deis_sn import DEISSNScheduler, calibrate
 from diffusers_deis_sn.errors import CalibrationError, StatisticsError
 from diffusers_deis_sn.tuning import run as running
 from diffusers_deis_sn.tuning import tuner as course
-from diffusers_deis_sn.tuning.run import tune
+from diffusers_deis_sn.tuning.run import check_plans, tune
 from refusals import refused
 from tiny_pipelines import BUILDERS
 from toy_models import TextPipeline, ToyPipeline
@@ -139,3 +140,22 @@ def test_images_to_start_from_are_refused():
     stats = calibrate(pipe, list("abcd"), 2, 4, trials=0, progress=False, image=options["image"], strength=1.0)
     options = {name: value for name, value in options.items() if name in ("image", "strength")}
     refused(CalibrationError, ["text-to-image"], tune, pipe, list("abcd"), 4, statistics=stats, **FEW, **options)
+
+
+def test_plans_are_checked_on_another_model(stats):
+    pipe = ToyPipeline()
+    tuning = tune(pipe, None, (3, 4), statistics=stats, **FEW)
+    assert len(tuning.plans) == 2, str(tuning)
+    few = {"num_held_out": 4, "progress": False}
+    same = check_plans(pipe, statistics=tuning.statistics, **few)
+    assert [one.freedom for one in same.outcomes] == ["as it is"] * 2 and len(same.plans) == 2
+    assert same.statistics.plans == tuning.statistics.plans
+    spoilt = replace(tuning.plans[0], run=replace(tuning.plans[0].run, weights=1.5 * tuning.plans[0].run.weights))
+    worse = tuning.statistics.with_plans(tuning.statistics.plans.with_plans(spoilt))
+    found = check_plans(pipe, statistics=worse, **few)
+    assert [one.plan is None for one in found.outcomes] == [True, False] and found.outcomes[0].objections
+    assert [one.calls for one in found.statistics.plans.entries] == [4]
+    pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats=tuning.statistics)
+    assert len(check_plans(pipe, **few).plans) == 2
+    refused(CalibrationError, ["no plans", "`statistics`"], check_plans, ToyPipeline(), statistics=stats, **few)
+    refused(CalibrationError, ["no plans"], check_plans, ToyPipeline(), **few)

@@ -13,11 +13,13 @@ from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics, calibrate
 from diffusers_deis_sn.collect.calls import plan_calls
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
+from diffusers_deis_sn.tuning import deciding
 from diffusers_deis_sn.tuning import tuner as course
+from diffusers_deis_sn.tuning.deciding import NO_PLANS
 from diffusers_deis_sn.tuning.judging import Judged
 from diffusers_deis_sn.tuning.running import Running
 from diffusers_deis_sn.tuning.samples import batches
-from diffusers_deis_sn.tuning.tuner import NO_PLANS, Tuner, WithoutPlan
+from diffusers_deis_sn.tuning.tuner import Tuner
 from toy_models import PROCESSES, SHAPE, ToyPipeline
 
 MEASURED: dict[str, ScoreStatistics] = {}
@@ -50,7 +52,10 @@ def test_what_it_says_of_a_plan_is_what_everybody_gets(name):
         return running.ends(lambda: DEISSNScheduler.from_config(before.config, **options), options.pop("steps", 4))
 
     fine = running.ends(
-        lambda: course.FineScheduler.from_config(before.config, stats=False, solver=course.FINE, grid=course.GRID), 80
+        lambda: deciding.FineScheduler.from_config(
+            before.config, stats=False, solver=deciding.FINE, grid=deciding.GRID
+        ),
+        80,
     )
     for stats, told in ((tuning.statistics, outcome.tuned), (statistics(name), outcome.default)):
         found = Judged.of(end(stats=stats), fine)
@@ -98,7 +103,7 @@ def test_without_anything_found_there_is_no_plan(monkeypatch):
 
 
 def test_a_fine_run_that_is_not_fine_is_no_goal(monkeypatch):
-    monkeypatch.setattr(course, "FINE_ENOUGH", 1e-9)
+    monkeypatch.setattr(deciding, "FINE_ENOUGH", 1e-9)
     (outcome,) = tuner(ToyPipeline()).tuned().outcomes
     assert outcome.plan is None and any("fine run of 80 steps" in one for one in outcome.objections)
 
@@ -125,13 +130,6 @@ def test_runs_that_take_no_plans_are_refused_before_anything_is_fitted(options):
     with pytest.raises(CalibrationError) as raised:
         tuner(pipe).tuned()
     assert str(raised.value) == NO_PLANS and pipe.calls <= 4
-
-
-def test_equal_sigmas_of_flows_are_no_times_of_their_own():
-    one = WithoutPlan.from_config(ToyPipeline("flow").scheduler.config, stats=False)
-    for sigmas, given in (([1.0, 0.75, 0.5, 0.25], False), ([1.0, 0.7, 0.4, 0.1], True)):
-        one.set_timesteps(sigmas=sigmas)
-        assert one.given == given
 
 
 def test_steps_of_several_calls_are_refused():

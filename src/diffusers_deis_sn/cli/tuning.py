@@ -59,6 +59,9 @@ def tune(
         str | None, typer.Option(help="For a single file: a pipeline of the same family, for all but the weights.")
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of a Hub model.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether the plans that are there are better on this model.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Tune anew what has a plan already.")] = False,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout for a program, instead of a bar.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
@@ -96,12 +99,28 @@ def tune(
             config=config,
         )
         path = destination(output)
+        if check and not path.exists():
+            raise CalibrationError(f"`check` looks at plans that are there, and {str(path)!r} is not. Leave it out.")
         with speech.alone():
             pipe = loading.load()
 
             from diffusers_deis_sn.collect.calls import guidance_in_use
+            from diffusers_deis_sn.tuning.run import check_plans
             from diffusers_deis_sn.tuning.run import tune as fit
 
+            held_out: dict[str, Any] = {
+                "num_held_out": num_held_out,
+                "batch_size": batch_size,
+                "seed": seed,
+                "progress": speech.progress,
+                **opened(options),
+            }
+            if check:
+                found = check_plans(pipe, texts, statistics=path, **held_out)
+                speech.say(
+                    f"{found}\n{len(found.plans)} of {len(found.outcomes)} plans are better: keep them, refit others."
+                )
+                return
             measure = {"batch_size": batch_size, "seed": seed, "base_model": loading.name, "revision": revision}
             record = _statistics(path, pipe, texts, measure, speech, opened(options))
             guidance = guidance_in_use(pipe, options)
@@ -115,12 +134,8 @@ def tune(
                 left,
                 statistics=record,
                 num_samples=num_samples,
-                num_held_out=num_held_out,
-                batch_size=batch_size,
-                seed=seed,
                 budget=seconds,
-                progress=speech.progress,
-                **opened(options),
+                **held_out,
             )
     speech.say(str(tuning))
     speech.say("Geometric mean / RMS of the distances to the fine run, on samples that were held out.")

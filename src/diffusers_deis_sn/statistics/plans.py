@@ -125,6 +125,11 @@ class Plans:
             return entries[0] if len(entries) == 1 else None
         return next((one for one in entries if _near(one.guidance, guidance)), None)
 
+    def at(self, guidance: float | None) -> dict[int, TunedPlan]:
+        """The plans for a guidance, by their numbers of calls; see `find`."""
+        found = {one.calls: self.find(one.calls, guidance) for one in self.entries}
+        return {calls: one for calls, one in found.items() if one is not None}
+
     def with_plans(self, *plans: TunedPlan) -> Plans:
         """These and others, which take the place of those of the same number of calls and guidance."""
         kept = [

@@ -91,10 +91,12 @@ class Candidate:
         run: Its numbers.
         freedom: What was left free in it.
         judged: What it is worth on samples that were held out.
+        score: See `judging.score`.
         objections: Why not.
     """
 
     run: Tuned
     freedom: str
     judged: Judged
+    score: float = 0.0
     objections: tuple[str, ...] = field(default=())

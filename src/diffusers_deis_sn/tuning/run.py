@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
 import torch
 from torch import distributed
 
-from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
+from diffusers_deis_sn.collect.calls import PipelineCalls, guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.progress import Progress, check_progress, silenced
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.run import calibrate
 from diffusers_deis_sn.collect.signals import Interruptions
 from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.statistics.plans import Plans
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.tuning.arguments import HELD_OUT, SAMPLES, STEPS, check_budget, check_samples, wanted_steps
+from diffusers_deis_sn.tuning.arguments import (
+    FEWEST,
+    HELD_OUT,
+    SAMPLES,
+    STEPS,
+    check_budget,
+    check_samples,
+    wanted_steps,
+)
 from diffusers_deis_sn.tuning.outcome import Tuning
 from diffusers_deis_sn.tuning.samples import numbers
 from diffusers_deis_sn.tuning.tuner import Tuner
@@ -78,26 +88,113 @@ def tune(
     """
     wanted = wanted_steps(steps)
     check_budget(budget)
-    check_progress(progress)
-    prompts, pipeline_kwargs = prompts_given(prompts, pipeline_kwargs)
-    calls = plan_calls(pipe, prompts, wanted[0], seed, pipeline_kwargs, inspect.signature(tune).parameters)
-    check_samples(num_samples, num_held_out, batch_size, None if calls.prompts is None else len(set(calls.prompts)))
-    if "generator" not in calls.takes:
-        raise CalibrationError(
-            f"{type(pipe).__name__} takes no `generator`, so no two runs start from the same noise. It cannot be tuned."
-        )
-    if not hasattr(getattr(pipe, "scheduler", None), "config"):
-        raise CalibrationError(f"{type(pipe).__name__} has no attribute `scheduler` with a config to be tuned through.")
+    asked = _Asked.of(pipe, prompts, wanted[0], seed, progress, pipeline_kwargs, inspect.signature(tune).parameters)
+    check_samples(num_samples, num_held_out, batch_size, asked.prompts)
     measure = {"batch_size": batch_size, "seed": seed, "progress": progress if isinstance(progress, bool) else False}
-    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-        raise CalibrationError("`tune` runs in one process, got several. Call it in one; `calibrate` may be shared.")
-    record = _statistics(pipe, statistics, prompts, measure, pipeline_kwargs)
-    fitted, held_out = numbers(num_samples, num_held_out, None if calls.prompts is None else len(calls.prompts))
-    guidance = guidance_in_use(pipe, pipeline_kwargs)
-    tuner = Tuner(pipe, calls, record, wanted, fitted, held_out, batch_size, guidance, budget, progress)
-    # Signals act only within: not while the scheduler is being put back.
+    record = _statistics(pipe, statistics, asked, measure)
+    fitted, held_out = numbers(num_samples, num_held_out, asked.prompts_in_turn)
+    tuner = Tuner(pipe, asked.calls, record, wanted, fitted, held_out, batch_size, asked.guidance, budget, progress)
+    return _lent(pipe, tuner.tuned)
+
+
+def check_plans(
+    pipe: Any,
+    prompts: str | PathLike[str] | Sequence[str] | None = None,
+    *,
+    statistics: ScoreStatistics | str | PathLike[str] | None = None,
+    num_held_out: int = HELD_OUT,
+    batch_size: int = 8,
+    seed: int = 0,
+    progress: bool | str | Progress = True,
+    **pipeline_kwargs: Any,
+) -> Tuning:
+    """Whether plans are still better on a model that they were not fitted to, such as one with a LoRA: keep or refit.
+
+    Args are those of `tune`; the plans are those of the statistics for the guidance in use.
+
+    Returns:
+        The outcomes, and the statistics with the plans that are: others are left out.
+
+    Raises:
+        CalibrationError: As `tune`; also where there are no such plans.
+    """
+    asked = _Asked.of(pipe, prompts, 1, seed, progress, pipeline_kwargs, inspect.signature(check_plans).parameters)
+    check_samples(FEWEST, num_held_out, batch_size, asked.prompts)
+    own = getattr(pipe.scheduler, "statistics", None)
+    record: ScoreStatistics | None = own if statistics is None else ScoreStatistics.load(statistics)
+    plans = None if record is None else record.plans
+    there = {} if plans is None else plans.at(asked.guidance)
+    if record is None or plans is None or not there:
+        raise CalibrationError(
+            f"There are no plans for guidance {asked.guidance!r} to be checked. Name `statistics` that hold some, or "
+            "the guidance that they were fitted at (`guidance_scale=`)."
+        )
+    samples = numbers(SAMPLES, num_held_out, asked.prompts_in_turn)[1]
+    tuner = Tuner(pipe, asked.calls, record, tuple(there), [], samples, batch_size, asked.guidance, progress=progress)
+    found = _lent(pipe, lambda: tuner.checked(there))
+    worse = [there[one.calls] for one in found.outcomes if one.plan is None]
+    kept = [one for one in plans.entries if one not in worse]
+    left = record.with_plans(Plans(tuple(kept), plans.sample_shape) if kept else None)
+    return replace(found, statistics=left)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """How a pipeline is called, once that is checked.
+
+    Args:
+        calls: The calls.
+        guidance: What its arguments say of it.
+        texts: The prompts as they were given.
+        options: Further arguments.
+    """
+
+    calls: PipelineCalls
+    guidance: float | None
+    texts: str | Sequence[str] | None
+    options: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        pipe: Any,
+        prompts: str | PathLike[str] | Sequence[str] | None,
+        steps: int,
+        seed: int,
+        progress: bool | str | Progress,
+        options: dict[str, Any],
+        ours: Iterable[str],
+    ) -> _Asked:
+        """Raises CalibrationError for a pipeline that cannot be tuned."""
+        check_progress(progress)
+        texts, options = prompts_given(prompts, options)
+        calls = plan_calls(pipe, texts, steps, seed, options, ours)
+        name = type(pipe).__name__
+        if "generator" not in calls.takes:
+            raise CalibrationError(
+                f"{name} takes no `generator`, so no two runs start from the same noise. It cannot be tuned."
+            )
+        if not hasattr(getattr(pipe, "scheduler", None), "config"):
+            raise CalibrationError(f"{name} has no attribute `scheduler` with a config to be tuned through.")
+        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+            raise CalibrationError("`tune` runs in one process, got several. Call it in one; `calibrate` is shared.")
+        return cls(calls, guidance_in_use(pipe, options), texts, options)
+
+    @property
+    def prompts(self) -> int | None:
+        """Number of different prompts."""
+        return None if self.calls.prompts is None else len(set(self.calls.prompts))
+
+    @property
+    def prompts_in_turn(self) -> int | None:
+        """Number of prompts that are used in turn."""
+        return None if self.calls.prompts is None else len(self.calls.prompts)
+
+
+def _lent(pipe: Any, work: Callable[[], Tuning]) -> Tuning:
+    """What the work gives. Signals act only within it: not while the scheduler is being put back."""
     with Interruptions(False) as stop, _given_back(pipe), silenced(pipe), stop.acting(), torch.no_grad():
-        return tuner.tuned()
+        return work()
 
 
 @contextmanager
@@ -111,14 +208,10 @@ def _given_back(pipe: Any) -> Iterator[None]:
 
 
 def _statistics(
-    pipe: Any,
-    statistics: ScoreStatistics | str | PathLike[str] | None,
-    prompts: str | Sequence[str] | None,
-    measure: dict[str, Any],
-    pipeline_kwargs: dict[str, Any],
+    pipe: Any, statistics: ScoreStatistics | str | PathLike[str] | None, asked: _Asked, measure: dict[str, Any]
 ) -> ScoreStatistics:
     """Those that are given, those of the pipeline's scheduler, or new ones."""
     if statistics is not None:
         return ScoreStatistics.load(statistics)
     own = getattr(pipe.scheduler, "statistics", None)
-    return own if isinstance(own, ScoreStatistics) else calibrate(pipe, prompts, **measure, **pipeline_kwargs)
+    return own if isinstance(own, ScoreStatistics) else calibrate(pipe, asked.texts, **measure, **asked.options)

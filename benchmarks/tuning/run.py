@@ -53,7 +53,8 @@ HEADING = """# What plans are worth
 Plans were fitted and accepted by `tune` on noise and prompts of their own; these are errors on others, those of the
 suite: geometric means over samples of the RMS distance to a converged run (`python -m benchmarks.tuning.run`). The best
 rival is that with the least geometric mean of all samplers of Diffusers in the suite; of the RMS, that with the least
-RMS. Choices in `tune` (ridge, sweeps, menu, gates) were made on choosing networks. A network that is not listed was not run.
+RMS. Choices in `tune` (ridge, sweeps, menu, gates) were made on choosing networks. A network that is not listed was not
+run.
 
 """
 

@@ -66,6 +66,34 @@ def test_a_run_of_noise_is_one_of_data(name, steps):
 
 
 @EACH
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_between_two_runs_all_is_between(name, share):
+    recipe = RECIPES[name]
+    one = Tuned.of_plan(recipe.plan(5))
+    grid = Recipe(recipe.process, Power("t", 2.5), recipe.solver, prediction=recipe.prediction)
+    two = Tuned.of_plan(grid.plan(5))
+    if recipe.process.numbered:
+        two = Tuned.of_plan(grid.over(recipe.process.whole(two.rho)))
+        one = Tuned.of_plan(recipe.over(recipe.process.whole(one.rho)))
+    two = replace(two, low=0.1 * two.weights)
+    between = one.towards(two, share, recipe.process)
+    between.check(recipe.process)
+    lower, upper = np.minimum(one.rho, two.rho), np.maximum(one.rho, two.rho)
+    assert np.all(between.rho >= lower * (1 - 1e-2)) and np.all(between.rho <= upper * (1 + 1e-2))
+    np.testing.assert_allclose(between.weights, (1 - share) * one.weights + share * two.weights, atol=1e-12)
+    np.testing.assert_allclose(between.low, share * two.low, atol=1e-12)
+    if share in (0.0, 1.0):
+        np.testing.assert_allclose(between.rho, (two if share else one).rho, rtol=1e-9)
+
+
+def test_runs_that_have_nothing_between_them():
+    one = Tuned.of_plan(RECIPES["v"].plan(4))
+    for other in (Tuned.of_plan(RECIPES["v"].plan(5)), replace(one, of="noise"), replace(one, shift=2.0)):
+        with pytest.raises(StatisticsError, match="Between plans"):
+            one.towards(other, 0.5, VP)
+
+
+@EACH
 def test_weights_on_the_low_band_are_those_of_the_low_band(name):
     """Without a high band left, weights and low add up; and a sample without a low band sees the weights alone."""
     recipe, x = RECIPES[name], torch.ones(2, 3, 4, 4, dtype=torch.float64) * 0.7

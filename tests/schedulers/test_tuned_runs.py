@@ -115,6 +115,16 @@ def test_where_nobody_says_the_guidance_a_plan_without_sisters_serves():
     assert plan_of(DEISSNScheduler(**SD_BETAS, stats=two, guidance_scale=1.0)).guidance == 1.0
 
 
+def test_between_two_guidances_a_run_lies_between_their_plans():
+    two = statistics(TunedPlan(fitted(), 3.0), TunedPlan(replace(fitted(), transfer=0.9 * fitted().transfer), 7.0))
+    one = DEISSNScheduler(**SD_BETAS, stats=two, guidance_scale=4.0)
+    found = plan_of(one)
+    assert found is not None and found.guidance == 4.0
+    np.testing.assert_allclose(found.run.transfer, 0.975 * fitted().transfer)
+    for guidance in (2.0, 7.5, 12.0):
+        assert plan_of(DEISSNScheduler(**SD_BETAS, stats=two, guidance_scale=guidance)) is None
+
+
 def test_other_processes_have_plans_of_theirs():
     edm = EDMSchedule()
     one = DEISSNScheduler(process="edm", stats=statistics(TunedPlan(fitted(edm)), record=edm_record()))

@@ -51,6 +51,18 @@ def test_a_plan_serves_its_number_of_calls_and_guidance_alone():
     assert some.find(3, None) is three and some.find(5, None) is None
 
 
+def test_between_two_guidances_there_is_a_plan_and_beyond_there_is_none():
+    some = plans()
+    _, weak, strong = some.entries
+    between = some.between(5, 5.25, VP)
+    assert between is not None and between.guidance == 5.25 and between.run == weak.run.towards(strong.run, 0.5, VP)
+    assert between.error == pytest.approx((weak.error * strong.error) ** 0.5) and between.num_samples == 1
+    for calls, guidance in ((5, 2.0), (5, 9.0), (3, 5.0), (4, 5.0)):
+        assert some.between(calls, guidance, VP) is None
+    other = TunedPlan(replace(strong.run, shift=2.0), 7.5)
+    assert plans(weak, other).between(5, 5.0, VP) is None
+
+
 def test_a_new_plan_takes_the_place_of_an_older_one():
     newer = TunedPlan(run(5), 7.5, 32)
     both = plans().with_plans(newer, TunedPlan(run(8), 3.0))

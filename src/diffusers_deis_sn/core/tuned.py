@@ -126,6 +126,38 @@ class Tuned:
             weights[n, : n + 1] = (outputs[n + 1] - transfer[n] * outputs[n])[newest_first]
         return replace(self, transfer=transfer, weights=weights, of="data")
 
+    def towards(self, other: Tuned, share: float, process: NoiseSchedule) -> Tuned:
+        """What lies between this run, share 0, and another of as many calls, share 1.
+
+        The first time, the logarithms of the gaps between times and the weights are linear, times being tau of the
+        process; calls are then brought to whole times where it numbers them.
+
+        Raises:
+            StatisticsError: Runs that have no between: of other numbers of calls, integrands, shifts or ends.
+            TimestepsError: Times that are too near to one another for whole ones.
+        """
+        ends = (len(self), self.of, self.shift, float(self.rho[-1]))
+        if ends != (len(other), other.of, other.shift, float(other.rho[-1])):
+            raise StatisticsError("Between plans of other numbers of calls, integrands, shifts or ends there is none.")
+        one, two = (process.progress(each.rho[:-1]) for each in (self, other))
+        gaps = np.exp(_linear(np.log(one - np.append(one[1:], 0.0)), np.log(two - np.append(two[1:], 0.0)), share))
+        falling = np.cumsum(gaps[::-1])[::-1]
+        falling *= _linear(one[:1], two[:1], share) / falling[0]
+        rho = process.whole(np.append(process.level(falling), self.rho[-1]))
+        times = process.call_times(rho[:-1])
+        none = np.zeros_like(self.weights)
+        low, high = (none if each.low is None else each.low for each in (self, other))
+        return Tuned(
+            rho,
+            times,
+            times + _linear(self.told - self.times, other.told - other.times, share),
+            _linear(self.transfer, other.transfer, share),
+            _linear(self.weights, other.weights, share),
+            None if self.low is None and other.low is None else _linear(low, high, share),
+            self.of,
+            self.shift,
+        )
+
     # ------------------------------------------------------------------------------------------------- as a value
 
     def __len__(self) -> int:
@@ -208,6 +240,10 @@ class Tuned:
 
         plan = Recipe(process, self, self, prediction=prediction).plan(len(self))
         return plan if np.array_equal(self.told, self.times) else plan.called_at(self.told)
+
+
+def _linear(one: Array, other: Array, share: float) -> Array:
+    return (1.0 - share) * one + share * other
 
 
 def _for_fewer(weights: Array) -> Array:

@@ -211,7 +211,10 @@ class Planner:
             return None
         if self.kind.default_grid is not None or options.thresholding or not isinstance(request.steps, int):
             return None
-        found = statistics.plans.find(request.steps, self._told(request.guidance).guidance_scale)
+        guidance = self._told(request.guidance).guidance_scale
+        found = statistics.plans.find(request.steps, guidance)
+        if found is None and guidance is not None:
+            found = statistics.plans.between(request.steps, guidance, self.process)
         same = found is not None and np.isclose(found.run.shift, shift_of(options, self.process, request.mu), rtol=1e-6)
         return found if same else None
 

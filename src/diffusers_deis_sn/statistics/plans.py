@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.table import MOST_TUNED
 from diffusers_deis_sn.core.tuned import Tuned
-from diffusers_deis_sn.errors import StatisticsError
+from diffusers_deis_sn.errors import DeisSnError, StatisticsError
 
 TENSORS = ("plan_rho", "plan_times", "plan_told", "plan_transfer", "plan_weights", "plan_low")
 MOST_PLANS = 1000
@@ -124,6 +124,29 @@ class Plans:
         if guidance is None:
             return entries[0] if len(entries) == 1 else None
         return next((one for one in entries if _near(one.guidance, guidance)), None)
+
+    def between(self, calls: int, guidance: float, process: NoiseSchedule) -> TunedPlan | None:
+        """The plan for a run at a guidance between two that plans were fitted at, None beyond them.
+
+        What it is worth is not known: the errors are the geometric means of its neighbours'.
+        """
+        known = [one for one in self.entries if one.calls == calls]
+        below = [one for one in known if one.guidance < guidance]
+        above = [one for one in known if one.guidance > guidance]
+        if not below or not above:
+            return None
+        low, high = below[-1], above[0]
+        share = (guidance - low.guidance) / (high.guidance - low.guidance)
+        try:
+            run = low.run.towards(high.run, share, process)
+        except DeisSnError:  # plans that have nothing between them
+            return None
+        return TunedPlan(
+            run,
+            guidance,
+            min(low.num_samples, high.num_samples),
+            *((getattr(low, name) * getattr(high, name)) ** 0.5 for name in _OF_PLAN[2:]),
+        )
 
     def at(self, guidance: float | None) -> dict[int, TunedPlan]:
         """The plans for a guidance, by their numbers of calls; see `find`."""

@@ -9,10 +9,10 @@ from typing import Any, ParamSpec
 
 from diffusers_deis_sn.collect.checkpoint import unfinished
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.schedulers._guidance import NONE, is_distilled
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 P = ParamSpec("P")
+LEAST = 1.0  # the network's own output, and no guidance
 NAMES = ("guidance_scale", "true_cfg_scale")  # of arguments that an output is multiplied by
 
 
@@ -26,7 +26,7 @@ def guidances(arguments: Mapping[str, Any]) -> tuple[str, tuple[float, ...]] | N
     if not given:
         return None
     name, scales = given[0], arguments[given[0]]
-    sound = all(isinstance(one, int | float) and not isinstance(one, bool) and NONE <= one < 1e6 for one in scales)
+    sound = all(isinstance(one, int | float) and not isinstance(one, bool) and LEAST <= one < 1e6 for one in scales)
     if len(given) > 1 or not scales or not sound or len(set(scales)) < len(scales):
         raise CalibrationError(
             f"`{name}` must be a number, or different numbers from 1 on (which is no guidance), got {list(scales)!r}."
@@ -76,6 +76,8 @@ def at_each_guidance(measure: Callable[P, ScoreStatistics]) -> Callable[P, Score
 
 
 def _check_pipeline(pipe: Any, name: str) -> None:
+    from diffusers_deis_sn.schedulers._guidance import is_distilled  # Diffusers takes seconds to import
+
     if name == "guidance_scale" and is_distilled(pipe):
         raise CalibrationError(
             f"The network of {type(pipe).__name__} takes its guidance as an input (it is distilled), and schedulers "

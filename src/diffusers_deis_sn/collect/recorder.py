@@ -135,8 +135,8 @@ class RecordingScheduler(DEISSNScheduler):
     # ----------------------------------------------------------------------------------------------------- plan
 
     @property
-    def _planner(self) -> Planner:
-        planner = super()._planner
+    def _all_planner(self) -> Planner:
+        planner = super()._all_planner
         if isinstance(planner, RecordingPlanner):
             planner.costs, planner.fine = self.costs, self._fine
         return planner

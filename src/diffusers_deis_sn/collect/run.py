@@ -185,7 +185,7 @@ def calibrate(
         for most in size.marks:
             if recorder.drawn > most:  # known when it was gone on from
                 continue
-            with meter(progress, most, done=recorder.drawn) as report:
+            with meter(progress, most, f"Calibrating{_at(recorder.origin)}", recorder.drawn) as report:
                 while recorder.drawn < most:
                     if recorder.drawn % FEWEST == 0:  # the same samples whatever the batches and the processes are
                         recorder.costs = _unknown(recorder, tolerance, shards)
@@ -198,7 +198,7 @@ def calibrate(
         _tell_missed(recorder, tolerance)
         _tell_poor(statistics, recorder)
         if samples:
-            with meter(progress, samples, "Trying recipes") as report:
+            with meter(progress, samples, f"Trying recipes{_at(recorder.origin)}") as report:
                 trier = Trier(pipe, config, statistics, calls, samples, batch_size, keeping.told(report))
                 trier.shards = shards
                 trier.left_out, trier.known = recorder.ledger.invalid, keeping.tried
@@ -299,12 +299,18 @@ def _tell_poor(statistics: ScoreStatistics, recorder: RecordingScheduler) -> Non
     change = plan_change(statistics, recorder.noise)
     if change > POOR:
         logger.warning(
-            "These statistics are rough: within their standard errors a coefficient of a run of 5 to 20 steps moves by "
-            "%.0f %%. Measure %d samples or more of at least %d steps, or leave num_samples at 'auto'.",
+            "These statistics%s are rough: within their standard errors a coefficient of a run of 5 to 20 steps moves "
+            "by %.0f %%. Measure %d samples or more of at least %d steps, or leave num_samples at 'auto'.",
+            _at(statistics.origin),
             100.0 * min(change, 9.99),
             max(samples_for(change, statistics.most_samples or 1), MARKS[0]),
             CHEAP.num_inference_steps,
         )
+
+
+def _at(origin: StatisticsOrigin) -> str:
+    """Which of several measurements it is, where that is known."""
+    return "" if origin.guidance_scale is None else f" at guidance {origin.guidance_scale:g}"
 
 
 def _next_look(recorder: RecordingScheduler, most: int, tolerance: float) -> int:

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusers_deis_sn.statistics.cost import LocalCost
-from diffusers_deis_sn.statistics.origin import StatisticsOrigin
-from diffusers_deis_sn.statistics.trials import Trials
+from diffusers_deis_sn.statistics.guidances import Guided
 
 
-class Reported(Protocol):
+class Reported(Guided, Protocol):
     """What is told of a record."""
 
     def __len__(self) -> int:
         """Number of times."""
-        ...
-
-    @property
-    def origin(self) -> StatisticsOrigin:
-        """What was measured, and how."""
-        ...
-
-    @property
-    def costs(self) -> Mapping[str, LocalCost]:
-        """By name."""
-        ...
-
-    @property
-    def trials(self) -> Trials | None:
-        """Methods that were tried."""
         ...
 
     @property

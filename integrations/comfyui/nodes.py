@@ -113,7 +113,7 @@ class DeisSnScheduler:
             guidance: That of the runs; 0 if nobody says.
 
         Raises:
-            ConfigurationError: Neither statistics nor a model.
+            ConfigurationError: Neither statistics nor a model, or one of another kind of sigmas.
             StatisticsMismatchError: The statistics are not of the model.
             DeisSnError: As `learned_sigmas`.
         """
@@ -129,6 +129,11 @@ class DeisSnScheduler:
         sigmas = None
         if model is not None:
             kind = process_of(model.get_model_object("model_sampling"), record)
+            if kind.exploding and kind.process.path == "flow":
+                raise ConfigurationError(
+                    "The sigmas of this model (COSMOS_RFLOW) go up to its own `sigma_max`, and those that are learned "
+                    "are of flows up to 1. Use another scheduler, such as Karras; the sampler takes its sigmas."
+                )
             if denoise >= 1.0 or record is None or not record.costs:
                 sigmas = tried_sigmas(kind, record, steps, denoise, scale)
         if sigmas is None and record is not None:

@@ -360,6 +360,8 @@ def test_cosmos_has_the_sigmas_of_the_exploding_coordinate(nodes, tmp_path):
     noise, found = drawn(patcher, nodes.DeisSnSampler().get_sampler(place)[0], torch.from_numpy(rho).float())
     exact = noise * STD * ((1.0 + rho[0] ** 2) / (STD**2 + rho[0] ** 2)) ** 0.5
     torch.testing.assert_close(found, exact.float(), rtol=0.02, atol=0.02)
+    words = ["COSMOS_RFLOW", "another scheduler"]
+    refused(ConfigurationError, words, nodes.DeisSnScheduler().get_sigmas, place, 5, 1.0, patcher)
 
 
 # ------------------------------------------------------------------------------------------------------ as a package

@@ -15,7 +15,8 @@ from diffusers_deis_sn.core.process import Array
 
 COLOURS = ("#2a7ab9", "#d1603d", "#3d9970", "#8e6bbf", "#b8860b", "#c2507d")
 WIDTH, HEIGHT = 380, 190
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 12, 34  # margins, for what stands on the axes
+LEFT, RIGHT, TOP, BOTTOM = 44, 10, 22, 34  # margins, for what stands on the axes
+TABLE = "border-collapse:collapse;margin:4px 0;font:inherit;color:inherit"
 CELL = "padding:1px 10px 1px 0;text-align:left;vertical-align:top"
 
 
@@ -39,7 +40,7 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[object] = ()) -> str:
     """A table; what its cells say is escaped."""
     top = f"<thead><tr>{''.join(_cell(one, 'th') for one in head)}</tr></thead>" if head else ""
     body = "".join(f"<tr>{''.join(_cell(one, 'td') for one in row)}</tr>" for row in rows)
-    return f'<table style="border-collapse:collapse;margin:4px 0">{top}<tbody>{body}</tbody></table>'
+    return f'<table style="{TABLE}">{top}<tbody>{body}</tbody></table>'
 
 
 def _cell(value: object, tag: str) -> str:
@@ -78,7 +79,7 @@ def _axes(x: Sequence[float], high: float, along: str, title: str) -> str:
         ((left + right) // 2, low + 28, "middle", along),
         (left - 6, low + 4, "end", "0"),
         (left - 6, TOP + 4, "end", f"{high:.3g}"),
-        (left + 8, TOP + 4, "start", title),
+        (left, TOP - 9, "start", title),
     )
     said = "".join(
         f'<text x="{x}" y="{y}" text-anchor="{end}" fill="currentColor">{escape(text)}</text>'

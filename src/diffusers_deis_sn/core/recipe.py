@@ -130,6 +130,9 @@ class Recipe:
         solver, grid, ends = map(described, (self.solver, self.grid, self.ends))
         return f"{solver} on {grid}, {ends}, of {self.prediction}, {self.process}{scale}"
 
+    def __repr__(self) -> str:
+        return f"Recipe({self})"
+
     def _repr_html_(self) -> str:
         """For notebooks: the factors, and the scale over the network's times."""
         factors = {

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 
 import comfy_stub as stub
 from benchmarks.exact.flows import SD_BETAS
@@ -173,6 +174,57 @@ def test_without_statistics_it_is_what_the_scheduler_does_without(nodes, kind, s
     (sigmas,) = nodes.DeisSnScheduler().get_sigmas("", steps, 1.0, patcher)
     noise, found = drawn(patcher, nodes.DeisSnSampler().get_sampler("  ")[0], sigmas)
     torch.testing.assert_close(found, ours(scheduler, network, noise), rtol=2e-4, atol=2e-4)
+
+
+def guided(pipe, prompt: str, scale: float):
+    """The network of a shipped pipeline under classifier-free guidance, as a function of sample and time."""
+    if hasattr(pipe, "unet"):
+        embeds = pipe.encode_prompt(prompt, "cpu", 1, True)
+        given = {"encoder_hidden_states": torch.cat(embeds[::-1]).repeat_interleave(2, 0)}
+        network = pipe.unet
+    else:
+        embeds = pipe.encode_prompt(prompt, prompt, prompt)
+        given = {
+            "encoder_hidden_states": torch.cat(embeds[1::-1]).repeat_interleave(2, 0),
+            "pooled_projections": torch.cat(embeds[:1:-1]).repeat_interleave(2, 0),
+        }
+        network = pipe.transformer
+
+    def predicted(x, t):
+        t = t.reshape(-1)[:1].expand(4) if torch.is_tensor(t) else torch.full((4,), float(t))
+        without, with_prompt = network(torch.cat([x, x]), timestep=t, **given, return_dict=False)[0].chunk(2)
+        return without + scale * (with_prompt - without)
+
+    return predicted
+
+
+@pytest.mark.parametrize(
+    ("name", "stats", "channels"),
+    [("tiny-sd-digits", "tiny-sd-digits", 4), ("tiny-flow-emoji", "tiny-flow-emoji/guidance-3", 16)],
+)
+@torch.no_grad()
+def test_the_shipped_models_draw_what_their_pipelines_draw(nodes, name, stats, channels):
+    root = FOLDER.parents[1]
+    pipe = DiffusionPipeline.from_pretrained(root / "examples/models" / name)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats=root / "stats" / stats)
+    prompt = "a red three on a black background" if channels == 4 else "red apple"
+    latents = torch.randn(2, channels, 8, 8, generator=torch.Generator().manual_seed(3))
+    options = {"num_inference_steps": 6, "guidance_scale": 3.0, "output_type": "latent"}
+    expected = pipe([prompt] * 2, latents=latents.clone(), **options).images
+
+    network = guided(pipe, prompt, 3.0)
+    if channels == 4:
+        patcher = stub.model(stub.EPS, stub.ModelSamplingDiscrete, network, pipe.scheduler.noise.training_levels())
+    else:
+        patcher = stub.model(stub.CONST, stub.ModelSamplingDiscreteFlow, network, pipe.scheduler.config["shift"])
+    place = str(root / "stats" / stats)
+    (sigmas,) = nodes.DeisSnScheduler().get_sigmas(place, 6, 1.0, patcher, 3.0)
+    guider = stub.CFGGuider(patcher)
+    guider.set_cfg(3.0)
+    (sampler,) = nodes.DeisSnSampler().get_sampler(place)
+    found = guider.sample(latents, torch.zeros_like(latents), sampler, sigmas)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
 # ------------------------------------------------------------------------------------------------------- exact flows

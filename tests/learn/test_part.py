@@ -72,3 +72,8 @@ def test_a_part_in_words():
     assert str(Part()) == "" and Part().whole and not Part(denoise=0.5).whole
     assert str(Part(0.5, 0.1, 0.25)) == "from 0.5 to 0.1 of the process, the last 0.25 of it"
     assert str(Part(denoise=0.25)) == "the last 0.25 of it" and str(Part(end=0.1)) == "to 0.1 of the process"
+
+
+def test_a_share_of_next_to_nothing_is_refused_before_it_fills_the_memory():
+    words = ["`denoise`", "10000000000", "larger share"]
+    refused(ConfigurationError, words, learned_sigmas, costed_record(), 10, denoise=1e-9)

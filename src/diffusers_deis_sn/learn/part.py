@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from diffusers_deis_sn.core.grids import is_number
 from diffusers_deis_sn.errors import ConfigurationError
 
+MOST = 100_000  # steps of a whole schedule of which a share is taken
+
 
 @dataclass(frozen=True)
 class Part:
@@ -49,8 +51,18 @@ class Part:
         return self == Part()
 
     def total(self, steps: int) -> int:
-        """Number of steps of the schedule that the run is the last part of."""
-        return int(steps / self.denoise)
+        """Number of steps of the schedule that the run is the last part of.
+
+        Raises:
+            ConfigurationError: More than `MOST`.
+        """
+        total = steps if self.denoise == 1.0 else int(steps / self.denoise)
+        if total > MOST and self.denoise != 1.0:
+            raise ConfigurationError(
+                f"`denoise` makes {steps} steps the last of int(steps / denoise) = {total}, more than {MOST}, got "
+                f"{self.denoise!r}. Use a larger share, or fewer steps."
+            )
+        return total
 
     def __str__(self) -> str:
         """In words, for a summary; empty for the whole."""

@@ -23,6 +23,7 @@ PROGRAMS = (
     ["calibration.size"],
     ["calibration.guidance"],
     ["calibration.overhead"],
+    ["calibration.transfer"],
     ["suite.run", "--workers", "2", "--no-report"],
     ["suite.report", "--output", "benchmarks/suite-results"],
     ["recipes"],

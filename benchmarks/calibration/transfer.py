@@ -33,8 +33,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.calibration.transfer_figure import draw, draw_samples, save_strip
 from benchmarks.calibration.transfer_models import FINE_TUNE, FOLDERS, LORA, change, denoiser, shipped, trained
-from benchmarks.calibration.transfer_table import cells, draw, table
+from benchmarks.calibration.transfer_table import cells, summary, table
 from benchmarks.mnist_network import SHARED
 from benchmarks.places import ROOT, results
 from benchmarks.suite import reference
@@ -49,6 +50,7 @@ from diffusers_deis_sn.learn.path import SchedulePath
 
 GUIDANCE, STEPS, SAMPLES, SEED = 3.0, (5, 8, 10), 48, 1
 BASE_FROM, OWN_FROM = 10_000, 20_000  # seeds that are measured
+SHOWN = 8  # samples in the picture
 MOST_PROMPTS = 64  # samples that a measurement may take
 FINE_STEPS = (100, 200)  # of converged runs, in turn until two solvers agree; of flows the last
 RIVALS = {
@@ -262,6 +264,7 @@ def measure(model: str, variant: Variant, shared: Path, runs: Path) -> dict[str,
         "disagreement": there.disagreement,
         "rows": list(rows_of(problem, records, there.end)),
     }
+    save_strip(problem.pictures(there.end[:SHOWN].to(variant.dtype)), runs / "pictures" / f"{slug(problem.name)}.png")
     print(f"{problem.name}: {time.perf_counter() - started:.0f} s", flush=True)
     return found
 
@@ -288,7 +291,9 @@ def main() -> None:
     write(arguments.output / "transfer.json", json.dumps(found))
     write(arguments.output / "transfer.md", table(found))
     write(arguments.output / "transfer-cells.md", cells(found))
+    write(arguments.output / "transfer-summary.md", summary(found))
     draw(found, arguments.output / "transfer.png")
+    draw_samples(found, arguments.runs / "pictures", arguments.output / "transfer-samples.png")
     print(table(found))
 
 

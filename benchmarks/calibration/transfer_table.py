@@ -1,22 +1,18 @@
-"""Tables, verdict and figure of `benchmarks.calibration.transfer`. Pure functions of its rows but for the drawing."""
+"""Tables and verdict of `benchmarks.calibration.transfer`. Pure functions of its rows."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.suite.measures import TRIMMED, geometric_mean, rms
 from benchmarks.suite.rows import unpacked
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 Array = NDArray[np.float64]
 Key = tuple[str, str]  # of a sampler and whose statistics it has
@@ -112,6 +108,15 @@ def base_over_own(result: Result) -> list[Ratio]:
     return [result.ratio((one, "base"), (one, "own")) for one in SCHEDULERS]
 
 
+def by_kind(results: list[Result]) -> dict[str, float]:
+    """What was changed -> base over own, of all its variants and both schedulers."""
+    found = {
+        kind: [ratio for one in results if one.variant in names for ratio in base_over_own(one)]
+        for kind, names in KINDS.items()
+    }
+    return {kind: mean(ratios) for kind, ratios in found.items() if ratios}
+
+
 def again_pays(results: list[Result]) -> list[str]:
     """Variants and schedulers whose own statistics are better by more than a measurement's noise and by `WORTH`."""
     noise = max((abs(np.log(one.value)) for r in results if r.variant == AGAIN for one in base_over_own(r)), default=0)
@@ -138,17 +143,12 @@ def verdict(results: list[Result]) -> str:
     own = (SCHEDULERS[0], "own")
     none, rival = (mean(one.ratio(key, own) for one in changed) for key in (NONE, BEST))
     worst, whose = max((max(r.value for r in base_over_own(one)), one.name) for one in changed)
-    kinds = [
-        f"{kind} {mean(found):.2f}"
-        for kind, names in KINDS.items()
-        if (found := [ratio for one in changed if one.variant in names for ratio in base_over_own(one)])
-    ]
     lines = [
         f"**The base's statistics leave {over:.2f} times the error of a variant's own** (geometric mean over "
         f"{len(changed)} variants, both schedulers and {results[0].words} calls; at most {worst:.2f}, {whose}). "
-        f"Measuring the same model again, from other samples, gives {noise:.2f}. No statistics leave {none:.2f} times the error of "
-        f"the variant's own, the best of DPM++ 2M and UniPC {rival:.2f} times.",
-        f"By what was changed: {', '.join(kinds)}.",
+        f"Measuring the same model again, from other samples, gives {noise:.2f}. No statistics leave {none:.2f} times "
+        f"the error of the variant's own, the best of DPM++ 2M and UniPC {rival:.2f} times.",
+        "By what was changed: " + ", ".join(f"{kind} {value:.2f}" for kind, value in by_kind(results).items()) + ".",
     ]
     pays = again_pays(results)
     if pays:
@@ -169,6 +169,20 @@ def samples(results: list[Result]) -> int:
     return int(results[0].errors[NONE].shape[1])
 
 
+def summary(found: list[dict[str, Any]]) -> str:
+    """The answer for a user, in a paragraph."""
+    results = [Result(one) for one in found]
+    changed = [one for one in results if one.variant != AGAIN]
+    names = ", ".join(f"{kind} {value:.2f}" for kind, value in by_kind(results).items())
+    none = mean(one.ratio(NONE, (SCHEDULERS[0], "own")) for one in changed)
+    least, most = (f(one.ratio(BEST, (SCHEDULERS[0], "base")).value for one in changed) for f in (min, max))
+    text = f"""**Measure again for a LoRA, a fine-tune, half precision, another size, other prompts?** On variants of both
+        shipped models, errors with the base's statistics were so many times those with the variant's own: {names};
+        without any {none:.2f}. The best of DPM++ 2M and UniPC had {least:.1f} to {most:.1f} times the error of the
+        base's: [table](benchmarks/README.md#does-a-file-survive)."""
+    return textwrap.fill(" ".join(text.split()), 120, break_on_hyphens=False, break_long_words=False)
+
+
 def markdown(rows: list[list[str]]) -> str:
     """A table whose first row is its head."""
     head, *body = [f"| {' | '.join(row)} |" for row in rows]
@@ -187,9 +201,9 @@ def table(found: list[dict[str, Any]]) -> str:
         rows.append([one.name, *far, *map(str, [*found_ratios, one.ratio(second[1], second[0])])])
     notes = (
         f"Ratios of geometric means over {samples(results)} samples and {results[0].words} calls, ± a paired standard "
-        "error over the samples; r apart is the largest relative difference of r(t), path apart that of the share of the learned "
-        "grid's path. Recipes are those that runs followed. RMS, worst tenth, grain and every cell: "
-        "[transfer-cells.md](transfer-cells.md)."
+        "error over the samples; r apart is the largest relative difference of r(t), path apart the largest difference "
+        "of the share of the learned grid's path. Recipes are those that runs followed. RMS, worst tenth, grain and "
+        "every cell: benchmarks/calibration/transfer-cells.md."
     )
     return "\n\n".join([verdict(results), markdown(rows), notes])
 
@@ -224,60 +238,9 @@ def cells(found: list[dict[str, Any]]) -> str:
             "RMS and that of the worst tenth: base over own, geometric mean over calls. Grain, own and base: energy of "
             "the finest band of latents over that of the fine run.",
             markdown(errors),
-            f"Geometric mean · RMS of the distance to the converged run, {samples(results)} samples; the last column is "
-            "how far two solvers are apart that both claim to be converged.",
+            f"Geometric mean · RMS of the distance to the converged run, {samples(results)} samples; last, how far two "
+            "solvers are apart that both claim to be converged.",
             markdown(followed),
             "The recipes that runs followed.",
         ]
     )
-
-
-# ------------------------------------------------------------------------------------------------------------ figure
-
-
-def draw(found: list[dict[str, Any]], path: Path) -> None:
-    """Ratios of every variant on the left; r of every variant on the right."""
-    results = [Result(one) for one in found]
-    figure = plt.figure(figsize=(12.0, 0.32 * len(results) + 1.6), layout="constrained")
-    grid = figure.add_gridspec(2, 2, width_ratios=(1.5, 1.0))
-    _ratios(figure.add_subplot(grid[:, 0]), results)
-    for row, model in enumerate(dict.fromkeys(one.model for one in results)):
-        _curves(figure.add_subplot(grid[row, 1]), [one for one in results if one.model == model], model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-
-
-def _ratios(axes: Any, results: list[Result]) -> None:
-    own = (SCHEDULERS[0], "own")
-    for place, one in enumerate(results):
-        marks = {
-            "base's statistics, DEIS-SN": (one.ratio((SCHEDULERS[0], "base"), own), "tab:blue", "o", 0.13),
-            "base's statistics, ScoreOptimal": (base_over_own(one)[1], "tab:orange", "o", -0.13),
-            "no statistics": (one.ratio(NONE, own), "tab:red", "x", 0.0),
-            "best of DPM++ 2M and UniPC": (one.ratio(BEST, own), "0.45", "s", 0.0),
-        }
-        for label, (ratio, colour, mark, lift) in marks.items():
-            reach = [[ratio.value * (1 - np.exp(-2 * ratio.error))], [ratio.value * (np.exp(2 * ratio.error) - 1)]]
-            where = {"xerr": reach, "fmt": mark, "color": colour, "ms": 5, "lw": 1, "label": None if place else label}
-            axes.errorbar(ratio.value, place + lift, **where)
-    axes.axvline(1.0, color="0.6", lw=0.8)
-    ticks = [0.8, 1, 1.5, 2, 3, 4, 6, 8]
-    axes.set(xscale="log", yticks=range(len(results)), yticklabels=[one.name for one in results])
-    axes.set_xticks(ticks, [f"{one:g}" for one in ticks])
-    axes.minorticks_off()
-    axes.invert_yaxis()
-    axes.set_xlabel("error over that with the variant's own statistics (bars: two standard errors)")
-    axes.grid(axis="y", color="0.92", lw=0.6)
-    axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-
-
-def _curves(axes: Any, results: list[Result], model: str) -> None:
-    colours = plt.get_cmap("tab10")
-    for number, one in enumerate(results):
-        curves = {name: np.array(values) for name, values in one.apart["curves"].items()}
-        if number == 0:
-            axes.plot(curves["log_rho"], curves["base"], color="black", lw=2.0, label="base")
-        axes.plot(curves["log_rho"], curves["own"], color=colours(number % 10), lw=1.0, label=one.variant)
-    axes.set(xlabel="log(sigma / alpha)", ylabel="r", title=f"{model}: r of each variant")
-    axes.legend(frameon=False, fontsize=6, ncols=2)

@@ -176,8 +176,8 @@ def summary(found: list[dict[str, Any]]) -> str:
     names = ", ".join(f"{kind} {value:.2f}" for kind, value in by_kind(results).items())
     none = mean(one.ratio(NONE, (SCHEDULERS[0], "own")) for one in changed)
     least, most = (f(one.ratio(BEST, (SCHEDULERS[0], "base")).value for one in changed) for f in (min, max))
-    text = f"""**Measure again for a LoRA, a fine-tune, half precision, another size, other prompts?** On variants of both
-        shipped models, errors with the base's statistics were so many times those with the variant's own: {names};
+    text = f"""**Measure again for a LoRA, a fine-tune, half precision, another size, other prompts?** On variants of
+        both shipped models, errors with the base's statistics were so many times those with the variant's own: {names};
         without any {none:.2f}. The best of DPM++ 2M and UniPC had {least:.1f} to {most:.1f} times the error of the
         base's: [table](benchmarks/README.md#does-a-file-survive)."""
     return textwrap.fill(" ".join(text.split()), 120, break_on_hyphens=False, break_long_words=False)

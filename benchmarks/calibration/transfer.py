@@ -48,7 +48,7 @@ from benchmarks.suite.samplers import rivals
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics, calibrate
 from diffusers_deis_sn.learn.path import SchedulePath
 
-GUIDANCE, STEPS, SAMPLES, SEED = 3.0, (5, 8, 10), 48, 1
+GUIDANCE, STEPS, SAMPLES, SEED = 3.0, (5, 8, 10), 24, 1
 BASE_FROM, OWN_FROM = 10_000, 20_000  # seeds that are measured
 SHOWN = 8  # samples in the picture
 MOST_PROMPTS = 64  # samples that a measurement may take
@@ -92,16 +92,16 @@ def variants(size: tuple[int, int], negative: str) -> tuple[Variant, ...]:
         Variant("fine-tune", kind=FINE_TUNE),
         Variant("LoRA", kind=LORA),
         Variant("other prompts", others=True),
-        Variant(f"{size[0]} x {size[1]}", size=size),
         Variant("bfloat16", dtype=torch.bfloat16),
-        Variant("negative prompt", negative=negative),
+        Variant(f"{size[0]} x {size[1]}", size=size),
         Variant("LoRA at 0.5", kind=LORA, scale=0.5),
+        Variant("negative prompt", negative=negative),
         Variant("float16", dtype=torch.float16),
     )
 
 
 VARIANTS = {
-    "digits": variants((48, 48), "a white one on a grey background"),
+    "digits": variants((48, 32), "a white one on a grey background"),
     "emoji": variants((48, 64), "person"),  # its positions end at 64 x 64
 }
 

@@ -24,7 +24,7 @@ KINDS = {
     "fine-tune": ("fine-tune",),
     "LoRA": ("LoRA", "LoRA at 0.5"),
     "half precision": ("bfloat16", "float16"),
-    "another size": ("48 x 48", "48 x 64"),
+    "another size": ("48 x 32", "48 x 64"),
     "other prompts": ("other prompts", "negative prompt"),
 }
 WORTH, SURE = 1.05, 2.0  # measuring again pays from so much on, by so many standard errors

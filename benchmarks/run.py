@@ -23,7 +23,6 @@ PROGRAMS = (
     ["calibration.size"],
     ["calibration.guidance"],
     ["calibration.overhead"],
-    ["calibration.transfer"],
     ["suite.run", "--workers", "2", "--no-report"],
     ["suite.report", "--output", "benchmarks/suite-results"],
     ["recipes"],

@@ -28,6 +28,7 @@ KINDS = {
     "other prompts": ("other prompts", "negative prompt"),
 }
 WORTH, SURE = 1.05, 2.0  # measuring again pays from so much on, by so many standard errors
+FAR = 2.0
 
 
 def worst_tenth(errors: Array) -> float:
@@ -69,9 +70,10 @@ class Result:
         rivals = [[at[(*key, n)] for key in sorted(keys) if key[1] == RIVAL] for n in self.calls]
         return found | {BEST: np.stack([min(every, key=geometric_mean) for every in rivals])}
 
-    def ratio(self, one: Key, other: Key) -> Ratio:
-        """Geometric mean over calls and samples of one's error over the other's; pairs are samples."""
-        logs = np.log(self.errors[one] / self.errors[other]).mean(0)
+    def ratio(self, one: Key, other: Key, place: int | None = None) -> Ratio:
+        """Geometric mean over samples, and calls but for a `place`, of one's error over the other's, paired."""
+        logs = np.log(self.errors[one] / self.errors[other])
+        logs = logs.mean(0) if place is None else logs[place]
         return Ratio(float(np.exp(logs.mean())), float(logs.std(ddof=1) / len(logs) ** 0.5))
 
     def by(self, measure: Callable[[Array], float], one: Key, other: Key) -> float:
@@ -117,16 +119,50 @@ def by_kind(results: list[Result]) -> dict[str, float]:
     return {kind: mean(ratios) for kind, ratios in found.items() if ratios}
 
 
-def again_pays(results: list[Result]) -> list[str]:
-    """Variants and schedulers whose own statistics are better by more than a measurement's noise and by `WORTH`."""
-    noise = max((abs(np.log(one.value)) for r in results if r.variant == AGAIN for one in base_over_own(r)), default=0)
-    least = max(float(np.log(WORTH)), noise)
-    return [
-        f"{result.name} ({scheduler}, {ratio})"
-        for result in results
-        for scheduler, ratio in zip(SCHEDULERS, base_over_own(result), strict=True)
-        if result.variant != AGAIN and np.log(ratio.value) - SURE * ratio.error > least
-    ]
+@dataclass(frozen=True)
+class Cell:
+    """Base over own of one variant, scheduler and number of calls."""
+
+    name: str
+    scheduler: str
+    calls: int
+    ratio: Ratio
+    same: bool  # whether both followed the same recipe
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.scheduler} in {self.calls} calls ({self.ratio})"
+
+
+def cells_of(result: Result) -> list[Cell]:
+    """The cells of a variant, once where both schedulers do the same."""
+    found: list[Cell] = []
+    for place, n in enumerate(result.calls):
+        ratios = [result.ratio((one, "base"), (one, "own"), place) for one in SCHEDULERS]
+        names = ["both"] if ratios[0] == ratios[1] else list(SCHEDULERS)
+        same = [result.methods(one, "own")[place] == result.methods(one, "base")[place] for one in SCHEDULERS]
+        parts = zip(names, ratios, same, strict=False)
+        found += [Cell(result.name, name, n, ratio, equal) for name, ratio, equal in parts]
+    return found
+
+
+def clear(results: list[Result]) -> tuple[list[Cell], list[Cell], int, float]:
+    """Cells that own statistics make better, cells that they make worse, of how many, and what counts as either.
+
+    That is `WORTH`, or the largest ratio of all cells of the same model measured again, by `SURE` standard errors.
+    """
+    again = [cell for one in results if one.variant == AGAIN for cell in cells_of(one)]
+    changed = [cell for one in results if one.variant != AGAIN for cell in cells_of(one)]
+    least = max([float(np.log(WORTH)), *(abs(float(np.log(cell.ratio.value))) for cell in again)])
+    pays, costs = (
+        [one for one in changed if sign * np.log(one.ratio.value) - SURE * one.ratio.error > least] for sign in (1, -1)
+    )
+    return pays, costs, len(changed), float(np.exp(least))
+
+
+def far(results: list[Result]) -> list[Result]:
+    """Variants whose r or path is more than `FAR` times as far from the base's as that of the model measured again."""
+    same = {one.model: one.apart for one in results if one.variant == AGAIN}
+    return [one for one in results if any(one.apart[k] > FAR * same[one.model][k] for k in ("r", "path"))]
 
 
 # --------------------------------------------------------------------------------------------------------- in words
@@ -150,17 +186,19 @@ def verdict(results: list[Result]) -> str:
         f"the error of the variant's own, the best of DPM++ 2M and UniPC {rival:.2f} times.",
         "By what was changed: " + ", ".join(f"{kind} {value:.2f}" for kind, value in by_kind(results).items()) + ".",
     ]
-    pays = again_pays(results)
-    if pays:
-        lines.append(
-            f"**Measure again** where own statistics are better by more than {100 * (WORTH - 1):.0f} %, than two "
-            f"standard errors and than the same model measured again: {'; '.join(pays)}."
-        )
-    else:
-        lines.append(
-            "**No variant calls for a measurement of its own**: none is better with it by more than "
-            f"{100 * (WORTH - 1):.0f} %, than two standard errors and than the same model measured again."
-        )
+    pays, costs, number, least = clear(results)
+    listed = "".join(f"\n* {cell}" for cell in sorted(pays, key=lambda one: -one.ratio.value))
+    others = [sum(not one.same for one in found) for found in (pays, costs)]
+    lines += [
+        f"Of {number} cells (a variant, scheduler and number of calls), own statistics are clearly better in "
+        f"{len(pays)}: by more than {100 * (least - 1):.0f} %, which is the most that the same model measured again is "
+        f"apart, and two standard errors. In {len(costs)} they are as clearly worse. Of these, {others[0]} and "
+        f"{others[1]} follow another recipe than with the base's: recipes are chosen on four samples.",
+        f"**Measure again** for these:\n{listed}" if listed else "**No cell calls for a measurement of its own.**",
+    ]
+    names = ", ".join(one.name for one in far(results))
+    if names:
+        lines.append(f"Curves are more than {FAR:g} times as far apart as those of the model measured again: {names}.")
     return "\n\n".join(lines)
 
 
@@ -197,8 +235,8 @@ def table(found: list[dict[str, Any]]) -> str:
     rows = [["variant", "r apart", "path apart", "same recipe", *ratios]]
     for one in results:
         found_ratios = [one.ratio(key, first[0]) for key in (first[1], NONE, BEST)]
-        far = [f"{100 * one.apart['r']:.1f} %", f"{one.apart['path']:.3f}", "{} of {}".format(*one.same)]
-        rows.append([one.name, *far, *map(str, [*found_ratios, one.ratio(second[1], second[0])])])
+        curves = [f"{100 * one.apart['r']:.1f} %", f"{one.apart['path']:.3f}", "{} of {}".format(*one.same)]
+        rows.append([one.name, *curves, *map(str, [*found_ratios, one.ratio(second[1], second[0])])])
     notes = (
         f"Ratios of geometric means over {samples(results)} samples and {results[0].words} calls, ± a paired standard "
         "error over the samples; r apart is the largest relative difference of r(t), path apart the largest difference "

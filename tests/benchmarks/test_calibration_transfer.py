@@ -151,10 +151,22 @@ def test_ratios_are_those_of_the_rows_and_their_errors_are_paired():
     assert result.same == (6, 6)
 
 
-@pytest.mark.parametrize(("base", "control", "pays"), [(1.3, 1.0, 2), (1.3, 1.35, 0), (1.03, 1.0, 0), (0.7, 1.0, 0)])
-def test_measuring_again_pays_where_it_gains_more_than_the_same_model_measured_again(base, control, pays):
+@pytest.mark.parametrize(
+    ("base", "control", "pays", "costs"), [(1.3, 1.0, 3, 0), (1.3, 1.35, 0, 0), (1.03, 1.0, 0, 0), (0.7, 1.0, 0, 3)]
+)
+def test_measuring_again_pays_where_it_gains_more_than_the_same_model_measured_again(base, control, pays, costs):
     results = [Result(invented(usual(control), AGAIN.name)), Result(invented(usual(base)))]
-    assert len(transfer_table.again_pays(results)) == pays
+    better, worse, number, _ = transfer_table.clear(results)
+    assert (len(better), len(worse), number) == (
+        pays,
+        costs,
+        3,
+    )  # both schedulers do the same, in three numbers of calls
+
+
+def test_a_cell_counts_for_each_scheduler_where_they_differ():
+    factors = usual(1.2) | {(SCHEDULERS[1], "base"): 1.4}
+    assert [cell.scheduler for cell in transfer_table.cells_of(Result(invented(factors)))] == [*SCHEDULERS] * 3
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.calibration.transfer_table import BEST, NONE, SCHEDULERS, Result, base_over_own
+from benchmarks.calibration.transfer_table import AGAIN, BEST, NONE, SCHEDULERS, Result, base_over_own
 from benchmarks.suite.problems import slug
 
 matplotlib.use("Agg")
@@ -76,10 +76,10 @@ def draw_samples(found: list[dict[str, Any]], folder: Path, path: Path) -> None:
     """Samples of each variant's fine run, a row each; the same noise wherever the size is the same."""
     rows = [(one.name, folder / f"{slug(one.name)}.png") for one in map(Result, found)]
     rows = [(name, file) for name, file in rows if file.is_file()]
-    figure, axes = plt.subplots(len(rows), 1, figsize=(7.5, 0.78 * len(rows)), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(len(rows), 1, figsize=(6.5, 0.78 * len(rows)), squeeze=False)
     for place, (name, file) in zip(axes[:, 0], rows, strict=True):
         place.imshow(np.asarray(Image.open(file)), interpolation="nearest")
         place.set(xticks=[], yticks=[])
-        place.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-    figure.savefig(path, dpi=110)
+        place.set_ylabel(name.replace(AGAIN, "as shipped"), rotation=0, ha="right", va="center", fontsize=8)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
     plt.close(figure)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.suite.measures import TRIMMED, geometric_mean, rms
+from benchmarks.suite.reference import ALLOWED
 from benchmarks.suite.rows import unpacked
 
 Array = NDArray[np.float64]
@@ -93,6 +94,11 @@ class Result:
         return [row["method"] for row in sorted(rows, key=lambda row: row["calls"])]
 
     @property
+    def doubt(self) -> float:
+        """How far two converged runs are apart, in terms of the smallest error in a cell."""
+        return float(self.disagreement / min(geometric_mean(row) for errors in self.errors.values() for row in errors))
+
+    @property
     def same(self) -> tuple[int, int]:
         """How many runs followed the same method with either statistics, and of how many."""
         pairs = [zip(self.methods(one, "own"), self.methods(one, "base"), strict=True) for one in SCHEDULERS]
@@ -103,6 +109,12 @@ class Result:
 def mean(ratios: Iterable[Ratio | float]) -> float:
     """Geometric mean."""
     return float(np.exp(np.mean([np.log(one.value if isinstance(one, Ratio) else one) for one in ratios])))
+
+
+def spread(ratios: list[Ratio]) -> str:
+    """The geometric mean, the smallest and the largest."""
+    values = [one.value for one in ratios]
+    return f"{mean(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else "(none)"
 
 
 def base_over_own(result: Result) -> list[Ratio]:
@@ -188,12 +200,14 @@ def verdict(results: list[Result]) -> str:
     ]
     pays, costs, number, least = clear(results)
     listed = "".join(f"\n* {cell}" for cell in sorted(pays, key=lambda one: -one.ratio.value))
-    others = [sum(not one.same for one in found) for found in (pays, costs)]
+    every = [cell for one in changed for cell in cells_of(one)]
+    alike, unlike = ([cell.ratio for cell in every if cell.same is same] for same in (True, False))
     lines += [
         f"Of {number} cells (a variant, scheduler and number of calls), own statistics are clearly better in "
         f"{len(pays)}: by more than {100 * (least - 1):.0f} %, which is the most that the same model measured again is "
-        f"apart, and two standard errors. In {len(costs)} they are as clearly worse. Of these, {others[0]} and "
-        f"{others[1]} follow another recipe than with the base's: recipes are chosen on four samples.",
+        f"apart, and two standard errors. In {len(costs)} they are as clearly worse. In the {len(alike)} cells where "
+        f"both follow the same recipe, so that only curves differ, the base's leave {spread(alike)} times the error, in "
+        f"the {len(unlike)} others {spread(unlike)}: recipes are chosen on a few samples.",
         f"**Measure again** for these:\n{listed}" if listed else "**No cell calls for a measurement of its own.**",
     ]
     names = ", ".join(one.name for one in far(results))
@@ -237,11 +251,13 @@ def table(found: list[dict[str, Any]]) -> str:
         found_ratios = [one.ratio(key, first[0]) for key in (first[1], NONE, BEST)]
         curves = [f"{100 * one.apart['r']:.1f} %", f"{one.apart['path']:.3f}", "{} of {}".format(*one.same)]
         rows.append([one.name, *curves, *map(str, [*found_ratios, one.ratio(second[1], second[0])])])
+    doubtful = ", ".join(f"{one.name} ({100 * one.doubt:.0f} %)" for one in results if one.doubt > ALLOWED) or "none"
     notes = (
         f"Ratios of geometric means over {samples(results)} samples and {results[0].words} calls, ± a paired standard "
         "error over the samples; r apart is the largest relative difference of r(t), path apart the largest difference "
-        "of the share of the learned grid's path. Recipes are those that runs followed. RMS, worst tenth, grain and "
-        "every cell: benchmarks/calibration/transfer-cells.md."
+        "of the share of the learned grid's path. Recipes are those that runs followed. Variants whose two converged "
+        f"runs are apart by more than {100 * ALLOWED:.0f} % of the smallest error: {doubtful}. RMS, worst tenth, grain "
+        "and every cell: benchmarks/calibration/transfer-cells.md."
     )
     return "\n\n".join([verdict(results), markdown(rows), notes])
 
@@ -262,9 +278,9 @@ def cells(found: list[dict[str, Any]]) -> str:
     errors = [["variant", "calls", *(f"{one}, {whose}" for one, whose in shown[:-1]), BEST[0], "converged runs differ"]]
     for one in results:
         for place, n in enumerate(one.calls):
-            values = [(f(one.errors[key][place]) for f in (geometric_mean, rms)) for key in shown]
-            row = [one.name, str(n), *("{:.4f} · {:.4f}".format(*pair) for pair in values), f"{one.disagreement:.4f}"]
-            errors.append(row)
+            here = [one.errors[key][place] for key in shown]
+            values = [f"{geometric_mean(found):.4f} · {rms(found):.4f}" for found in here]
+            errors.append([one.name, str(n), *values, f"{one.disagreement:.4f}"])
     followed = [["variant", "scheduler", "statistics", *(f"{n} calls" for n in results[0].calls)]]
     for one in results:
         for scheduler, whose in keys:

@@ -169,6 +169,13 @@ def test_a_cell_counts_for_each_scheduler_where_they_differ():
     assert [cell.scheduler for cell in transfer_table.cells_of(Result(invented(factors)))] == [*SCHEDULERS] * 3
 
 
+def test_a_table_of_cells_has_the_errors_of_each_statistics():
+    one = invented(usual(1.5))
+    line = next(line for line in cells([one]).splitlines() if line.startswith("| digits, LoRA | 8 |"))
+    values = [float(cell.split(" ")[0]) for cell in line.split(" | ")[2:8]]
+    assert np.array(values) / values[0] == pytest.approx([1.0, 1.5, 2.0, 1.0, 1.5, 3.0], rel=5e-3)
+
+
 @pytest.fixture(scope="module")
 def found():
     return json.loads((FOLDER / "transfer.json").read_text())

@@ -206,8 +206,8 @@ def verdict(results: list[Result]) -> str:
         f"Of {number} cells (a variant, scheduler and number of calls), own statistics are clearly better in "
         f"{len(pays)}: by more than {100 * (least - 1):.0f} %, which is the most that the same model measured again is "
         f"apart, and two standard errors. In {len(costs)} they are as clearly worse. In the {len(alike)} cells where "
-        f"both follow the same recipe, so that only curves differ, the base's leave {spread(alike)} times the error, in "
-        f"the {len(unlike)} others {spread(unlike)}: recipes are chosen on a few samples.",
+        f"both follow the same recipe, so that only curves differ, the base's leave {spread(alike)} times the error, "
+        f"in the {len(unlike)} others {spread(unlike)}: recipes are chosen on a few samples.",
         f"**Measure again** for these:\n{listed}" if listed else "**No cell calls for a measurement of its own.**",
     ]
     names = ", ".join(one.name for one in far(results))

@@ -228,10 +228,12 @@ def summary(found: list[dict[str, Any]]) -> str:
     names = ", ".join(f"{kind} {value:.2f}" for kind, value in by_kind(results).items())
     none = mean(one.ratio(NONE, (SCHEDULERS[0], "own")) for one in changed)
     least, most = (f(one.ratio(BEST, (SCHEDULERS[0], "base")).value for one in changed) for f in (min, max))
+    better = dict.fromkeys(f"{cell.name} in {cell.calls} calls" for cell in clear(results)[0])
+    where = f"was {' and '.join(better)} alone" if better else "was none"
     text = f"""**Measure again for a LoRA, a fine-tune, half precision, another size, other prompts?** On variants of
         both shipped models, errors with the base's statistics were so many times those with the variant's own: {names};
-        without any {none:.2f}. The best of DPM++ 2M and UniPC had {least:.1f} to {most:.1f} times the error of the
-        base's: [table](benchmarks/README.md#does-a-file-survive)."""
+        without any {none:.2f}. Clearly better with its own {where}. The best of DPM++ 2M and UniPC had {least:.1f} to
+        {most:.1f} times the error of the base's: [table](benchmarks/README.md#does-a-file-survive)."""
     return textwrap.fill(" ".join(text.split()), 120, break_on_hyphens=False, break_long_words=False)
 
 
@@ -256,8 +258,9 @@ def table(found: list[dict[str, Any]]) -> str:
         f"Ratios of geometric means over {samples(results)} samples and {results[0].words} calls, ± a paired standard "
         "error over the samples; r apart is the largest relative difference of r(t), path apart the largest difference "
         "of the share of the learned grid's path. Recipes are those that runs followed. Variants whose two converged "
-        f"runs are apart by more than {100 * ALLOWED:.0f} % of the smallest error: {doubtful}. RMS, worst tenth, grain "
-        "and every cell: benchmarks/calibration/transfer-cells.md."
+        f"runs are apart by more than {100 * ALLOWED:.0f} % of the smallest error: {doubtful}. A model's variants "
+        "share one measurement of the base, and with it the luck of its recipes. RMS, worst tenth, grain and every "
+        "cell: benchmarks/calibration/transfer-cells.md."
     )
     return "\n\n".join([verdict(results), markdown(rows), notes])
 

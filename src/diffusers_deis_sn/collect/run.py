@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusers_deis_sn.collect.arguments import CHEAP, MARKS, Size, check_numbers, check_tolerance
+from diffusers_deis_sn.collect.arguments import Size, check_numbers, check_tolerance
 from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.checkpoint import Keeper
 from diffusers_deis_sn.collect.drawing import Drawing
-from diffusers_deis_sn.collect.enough import POOR, path_change, plan_change, samples_for
 from diffusers_deis_sn.collect.fingerprint import asked, of_model
 from diffusers_deis_sn.collect.guidances import at_each_guidance
 from diffusers_deis_sn.collect.keeping import Keeping
@@ -27,6 +26,7 @@ from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.sharing import Shards, sharing
 from diffusers_deis_sn.collect.signals import Interruptions
+from diffusers_deis_sn.collect.stopping import Stopping, at_guidance, tell_poor
 from diffusers_deis_sn.collect.trying import CALLS, FINE_CALLS, MENU, Trier
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, CheckpointError, ProcessLostError
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin, hash_prompts
@@ -34,7 +34,6 @@ from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 logger = logging.getLogger("diffusers_deis_sn")
 
-FEWEST = 8  # samples before a standard error is believed
 TRIAL_CALLS = len(MENU) * sum(CALLS) + FINE_CALLS + 2 * CALLS[0]
 
 
@@ -173,6 +172,7 @@ def calibrate(
         samples = min(size.trials, size.marks[0]) if "generator" in calls.takes else 0
         keeping.resume()
         drawing = Drawing(pipe, recorder, calls, batch_size, data, skip_invalid, shards)
+        stopping = Stopping(recorder, tolerance, shards)
         tell(
             "start",
             model=recorder.origin.base_model,
@@ -185,20 +185,19 @@ def calibrate(
         for most in size.marks:
             if recorder.drawn > most:  # known when it was gone on from
                 continue
-            with meter(progress, most, f"Calibrating{_at(recorder.origin)}", recorder.drawn) as report:
+            with meter(progress, most, f"Calibrating{at_guidance(recorder.origin)}", recorder.drawn) as report:
                 while recorder.drawn < most:
-                    if recorder.drawn % FEWEST == 0:  # the same samples whatever the batches and the processes are
-                        recorder.costs = _unknown(recorder, tolerance, shards)
-                    drawing.round(_next_look(recorder, most, tolerance), keeping.told(report))
+                    stopping.give_up_costs()
+                    drawing.round(stopping.next_look(most), keeping.told(report))
                     report.batch(recorder.drawn, recorder.ledger.relative_error)
                     keeping.keep(most, last=not samples and recorder.drawn >= size.marks[-1])
-            if most == size.marks[-1] or _enough(recorder, tolerance, shards):
+            if most == size.marks[-1] or stopping.enough():
                 break
         statistics = recorder.measured()
-        _tell_missed(recorder, tolerance)
-        _tell_poor(statistics, recorder)
+        stopping.tell_missed()
+        tell_poor(statistics, recorder.noise)
         if samples:
-            with meter(progress, samples, f"Trying recipes{_at(recorder.origin)}") as report:
+            with meter(progress, samples, f"Trying recipes{at_guidance(recorder.origin)}") as report:
                 trier = Trier(pipe, config, statistics, calls, samples, batch_size, keeping.told(report))
                 trier.shards = shards
                 trier.left_out, trier.known = recorder.ledger.invalid, keeping.tried
@@ -282,44 +281,6 @@ def recording(
         pipe.scheduler = scheduler
 
 
-def _enough(recorder: RecordingScheduler, tolerance: float, shards: Shards) -> bool:
-    """Whether more samples would change no run of few steps, nor the costs that are measured."""
-
-    def verdict() -> bytes:  # of one process: others may round otherwise, and wait for each other ever after
-        statistics = recorder.measured()
-        change = max(plan_change(statistics, recorder.noise), path_change(statistics))
-        known = all(recorder.uncertainty(name) <= tolerance for name in recorder.costs)
-        return b"enough" if change <= tolerance and known else b""
-
-    return shards.led(verdict) != b""
-
-
-def _tell_poor(statistics: ScoreStatistics, recorder: RecordingScheduler) -> None:
-    """Log that statistics are visibly not good enough, and what it takes."""
-    change = plan_change(statistics, recorder.noise)
-    if change > POOR:
-        logger.warning(
-            "These statistics%s are rough: within their standard errors a coefficient of a run of 5 to 20 steps moves "
-            "by %.0f %%. Measure %d samples or more of at least %d steps, or leave num_samples at 'auto'.",
-            _at(statistics.origin),
-            100.0 * min(change, 9.99),
-            max(samples_for(change, statistics.most_samples or 1), MARKS[0]),
-            CHEAP.num_inference_steps,
-        )
-
-
-def _at(origin: StatisticsOrigin) -> str:
-    """Which of several measurements it is, where that is known."""
-    return "" if origin.guidance_scale is None else f" at guidance {origin.guidance_scale:g}"
-
-
-def _next_look(recorder: RecordingScheduler, most: int, tolerance: float) -> int:
-    """How many samples there will be when something is decided: whether it is enough, or a cost is known."""
-    if not recorder.costs or tolerance == 0.0:
-        return most
-    return min(most, (recorder.drawn // FEWEST + 1) * FEWEST)
-
-
 def _agreed(statistics: ScoreStatistics, shards: Shards) -> ScoreStatistics:
     """The first process's statistics, in all of them."""
     if shards.world == 1:
@@ -374,21 +335,6 @@ def _check_data(data: Tensor | None) -> None:
         raise CalibrationError("`data` must be finite, and holds NaN or infinite values. Check how it was encoded.")
 
 
-def _tell_missed(recorder: RecordingScheduler, tolerance: float) -> None:
-    """Log the costs that the samples did not suffice for; a tolerance of zero asks for all samples and no more."""
-    for name in recorder.costs if tolerance > 0.0 else ():
-        reached = recorder.uncertainty(name)
-        if reached > tolerance:
-            logger.warning(
-                "The %s cost gives the path's length to ±%.2g, not to tolerance=%g, with %d samples. %d may do.",
-                name,
-                reached,
-                tolerance,
-                recorder.num_samples,
-                round(recorder.num_samples * (reached / tolerance) ** 2),
-            )
-
-
 @contextmanager
 def _full_precision(costs: Sequence[str]) -> Iterator[None]:
     """No TF32 while the predictor's cost is measured: it divides small differences of outputs by small numbers."""
@@ -399,16 +345,6 @@ def _full_precision(costs: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
-
-
-def _unknown(recorder: RecordingScheduler, tolerance: float, shards: Shards) -> tuple[str, ...]:
-    """The costs not yet measured to the tolerance; an error from too few samples is none to go by."""
-    if not recorder.costs or recorder.num_samples < FEWEST:
-        return recorder.costs
-    unknown = shards.led(
-        lambda: " ".join(one for one in recorder.costs if recorder.uncertainty(one) > tolerance).encode()
-    )
-    return tuple(unknown.decode().split())
 
 
 def _model_name(pipe: Any) -> str | None:

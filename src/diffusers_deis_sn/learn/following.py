@@ -41,7 +41,7 @@ def best_method(
         learned: Whether the method is to have the learned grid, or one with a name; None for either.
     """
     if statistics is None:
-        return unmeasured(steps)
+        return unmeasured(steps, guidance)
     if statistics.trials is None:
         return None
     measured = statistics.origin.guidance_scale
@@ -79,7 +79,7 @@ def safe_solver(statistics: ScoreStatistics | None, guidance: float | None = Non
     With statistics two outputs of noise and corrections under the limit of the guidance; without, predicted data.
     """
     if statistics is None:
-        return solver_of(unmeasured(MAX_ORDER + 1), None)
+        return solver_of(unmeasured(MAX_ORDER + 1, guidance), None)
     return Multistep(corrector=Corrector(MAX_ORDER, gain_limit(GAIN, guidance, statistics)))
 
 

@@ -46,7 +46,7 @@ test-matrix: ## hold the contracts against the lowest and newest versions of oth
 
 clean: ## remove what these words made (.venv, demo/, caches); training runs in runs/ stay
 	rm -rf .venv .venv-matrix demo dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
-	find src tests examples benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+	find src tests examples benchmarks integrations -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt src/diffusers_deis_sn/_version.py
 	@echo "Installing into .venv (once; some minutes, PyTorch is large) ..."

@@ -20,11 +20,13 @@ DOCUMENTS = {
         "pipelines": "benchmarks/pipelines.md",
         "adaptive": "benchmarks/adaptive/table.md",
         "overhead": "benchmarks/overhead.md",
+        "transfer": "benchmarks/calibration/transfer-summary.md",
     },
     "benchmarks/README.md": {
         "size": "benchmarks/calibration/size.md",
         "guidance": "benchmarks/calibration/guidance.md",
         "guidances": "benchmarks/calibration/guidances.md",
+        "transfer": "benchmarks/calibration/transfer.md",
         "mixture": "benchmarks/mixture.md",
         "family": "benchmarks/family/overview.md",
         "mnist": "benchmarks/mnist_vit.md",

@@ -27,7 +27,12 @@ from importlinter.cli import lint_imports
 
 sys.exit(lint_imports(config_filename=sys.argv[1], no_cache=True))
 """
-FOREIGN = {"src": ("benchmarks", "examples", "tests"), "examples": ("benchmarks", "tests"), "benchmarks": ("tests",)}
+FOREIGN = {
+    "src": ("benchmarks", "examples", "tests"),
+    "integrations": ("benchmarks", "examples", "tests"),
+    "examples": ("benchmarks", "tests"),
+    "benchmarks": ("tests",),
+}
 """What the files of a folder do not import."""
 
 PATH_CHANGED = re.compile(r"sys\.path\.\w+\(|sys\.path(\[[^\]]*\])? *\+?= |add[s]itedir|sys[p]ath_prepend")
@@ -74,7 +79,7 @@ def test_folders_import_no_foreign_ones(folder: str) -> None:
     bare = {path.stem for path in (ROOT / "tests").glob("*.py")} | {"tiny_pipelines"}
     foreign = bare.union(FOREIGN[folder])
     found = {path: imported_names(path.read_text()) & foreign for path in (ROOT / folder).rglob("*.py")}
-    assert len(found) > 10 and not {path: names for path, names in found.items() if names}
+    assert len(found) >= 3 and not {path: names for path, names in found.items() if names}
 
 
 @pytest.mark.parametrize("folder", [*FOREIGN, "tests"])

@@ -3,8 +3,9 @@
     pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats="folder-or-hub-name")
 
 `DEISSNScheduler` is the scheduler, `ScoreOptimalScheduler` the same on a time grid learned from the model's scores;
-`calibrate` measures a model's `ScoreStatistics` on any pipeline. The values that their options take are here too,
-`Multistep(3, corrector=Corrector(3))`, `Power("t", 2)` and `EqualCost()`, and the errors that they raise.
+`calibrate` measures a model's `ScoreStatistics` on any pipeline, and `learned_sigmas` gives other programs a schedule.
+The values that their options take are here too, `Multistep(3, corrector=Corrector(3))`, `Power("t", 2)` and
+`EqualCost()`, and the errors that they raise.
 
 Importing this package is next to nothing: Diffusers and PyTorch are imported with the first name that needs them.
 """
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from diffusers_deis_sn.collect.run import calibrate
     from diffusers_deis_sn.core.grids import Power
     from diffusers_deis_sn.core.solvers import Corrector, Multistep
+    from diffusers_deis_sn.learn.export import learned_sigmas
     from diffusers_deis_sn.learn.grid import EqualCost
     from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
     from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
@@ -59,6 +61,7 @@ _HOMES = {
     "Corrector": "diffusers_deis_sn.core.solvers",
     "EqualCost": "diffusers_deis_sn.learn.grid",
     "Multistep": "diffusers_deis_sn.core.solvers",
+    "learned_sigmas": "diffusers_deis_sn.learn.export",
     "Power": "diffusers_deis_sn.core.grids",
     # Diffusers looks it up in the top-level package of a scheduler when it reloads a saved pipeline.
     "SchedulerMixin": "diffusers.schedulers.scheduling_utils",
@@ -116,5 +119,6 @@ __all__ = [
     "TimestepsError",
     "__version__",
     "calibrate",
+    "learned_sigmas",
     "tune",
 ]

@@ -12,10 +12,10 @@ from PIL import Image
 
 from diffusers_deis_sn import __version__, calibrate
 from diffusers_deis_sn.cli.app import main
-from diffusers_deis_sn.learn.export import FORMATS, learned_levels, schedule_summary, schedule_text
+from diffusers_deis_sn.learn.export import schedule_text
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics.origin import hash_prompts
-from records import costed_record, gaussian_record, tiny_record, write_published
+from records import gaussian_record, tiny_record, write_published
 from single_files import save_single_file
 from tiny_pipelines import BUILDERS
 
@@ -387,114 +387,6 @@ def test_a_refused_import_leaves_the_old_file(run, tmp_path):
     assert run("import", file, "-o", tmp_path / "out")[0] == 2
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == [FILE]
     assert (tmp_path / "out" / FILE).read_bytes() == old
-
-
-def test_inspect_prints_the_record(run, tmp_path):
-    path = gaussian_record().save(tmp_path)
-    assert run("inspect", path) == (0, gaussian_record().inspect() + "\n", "")
-    assert run("inspect", tmp_path)[1] == run("inspect", path)[1]
-
-
-def test_plot_writes_a_picture(run, tmp_path):
-    gaussian_record().save(tmp_path)
-    code, text, _ = run("plot", tmp_path, "-o", tmp_path / "figures" / "r.png")
-    assert (code, text) == (0, f"Written to {tmp_path / 'figures' / 'r.png'}\n")
-    assert (tmp_path / "figures" / "r.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_plot_refuses_what_is_no_picture(run, tmp_path):
-    gaussian_record().save(tmp_path)
-    code, _, error = run("plot", tmp_path, "-o", tmp_path / "r.txt")
-    assert code == 2
-    assert_one_line(error, "r.txt", ".png")
-
-
-def test_schedule_prints_the_lists_and_nothing_else(run, tmp_path):
-    record = costed_record()
-    record.save(tmp_path)
-    for form in FORMATS:
-        code, text, error = run("schedule", tmp_path, "--steps", "7", "--format", form)
-        assert (code, text) == (0, schedule_text(record, 7, form) + "\n")
-        assert error == schedule_summary(record, 7) + "\n"
-    assert run("schedule", tmp_path)[1] == run("schedule", tmp_path, "--steps", "10", "--format", "diffusers")[1]
-
-
-def test_schedule_has_every_option_of_the_library(run, tmp_path):
-    record = costed_record()
-    record.save(tmp_path)
-    levels = learned_levels(record, 6, "predictor", "unit", "sigma_min", 0.4)
-    options = ("--steps", 6, "--cost", "predictor", "--velocity", "unit", "--end", "sigma_min", "--format", "comfyui")
-    options += ("--spread", 0.4)
-    code, text, error = run("schedule", tmp_path, *options)
-    assert code == 0
-    assert [float(one) for one in text.split(",")] == pytest.approx(levels, rel=1e-6)
-    assert "predictor" in error and "v = unit" in error
-
-
-def test_schedule_refuses_bad_input_in_one_line(run, tmp_path):
-    costed_record().save(tmp_path / "costed")
-    gaussian_record().save(tmp_path / "bare")
-    cases = (
-        ((tmp_path / "bare",), "no 'solver' cost (they have none)"),
-        ((tmp_path / "bare", "--cost", "corrector"), "deis-sn calibrate MODEL --cost corrector"),
-        ((tmp_path / "bare", "--cost", "predictor"), "no 'predictor' cost"),
-        ((tmp_path / "costed", "--steps", "0"), "at least 1, got 0"),
-        ((tmp_path / "costed", "--steps", "997"), "996 whole training times"),
-        ((tmp_path / "costed", "--format", "a1111", "--end", "sigma_min"), "AUTOMATIC1111"),
-    )
-    for arguments, fragment in cases:
-        code, text, error = run("schedule", *arguments)
-        assert (code, text) == (2, ""), fragment
-        assert_one_line(error, fragment)
-    for arguments in (("--format", "webui"), ("--cost", "energy"), ("--velocity", "light"), ("--end", "never")):
-        code, text, _ = run("schedule", tmp_path / "costed", *arguments)
-        assert (code, text) == (2, ""), arguments
-
-
-@pytest.mark.parametrize("figure", ["normaliser", "schedule"])
-def test_plot_draws_the_figure_that_is_asked_for_under_its_name(run, tmp_path, monkeypatch, figure):
-    monkeypatch.chdir(tmp_path)
-    costed_record().save(tmp_path / "costed")
-    assert run("plot", "costed", "--figure", figure) == (0, f"Written to {figure}.png\n", "")
-    assert (tmp_path / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
-    if figure == "normaliser":
-        assert run("plot", "costed", "-o", "default.svg")[0] == 0
-        assert "E|ε|" in (tmp_path / "default.svg").read_text("utf-8")
-
-
-def test_plot_of_a_schedule_has_its_options_and_needs_its_cost(run, tmp_path, monkeypatch):
-    drawn = []
-
-    def figure(statistics, steps, cost, velocity):
-        drawn.append((statistics, steps, cost, velocity))
-        return original(statistics, steps, cost, velocity)
-
-    from diffusers_deis_sn.plots import schedule
-
-    original = schedule.schedule_figure
-    monkeypatch.setattr(schedule, "schedule_figure", figure)
-    record = costed_record()
-    record.save(tmp_path / "costed")
-    gaussian_record().save(tmp_path / "bare")
-    options = ("--figure", "schedule", "-o", tmp_path / "s.svg")
-    assert (
-        run("plot", tmp_path / "costed", *options, "--steps", "4", "--cost", "predictor", "--velocity", "unit")[0] == 0
-    )
-    assert drawn == [(record, 4, "predictor", "unit")]
-    code, text, error = run("plot", tmp_path / "bare", *options)
-    assert (code, text) == (2, "")
-    assert_one_line(error, "deis-sn calibrate MODEL -o FOLDER")
-    assert_one_line(run("plot", tmp_path / "costed", "--figure", "schedule", "--steps", "0")[2], "at least 1")
-
-
-@pytest.mark.parametrize("command", ["inspect", "schedule", "plot"])
-def test_bad_files_are_one_line_without_traceback(run, tmp_path, command):
-    damaged = tmp_path / "damaged.safetensors"
-    damaged.write_bytes(tiny_record().to_bytes()[:-3])
-    for path in (damaged, tmp_path / "missing.safetensors", tmp_path):
-        code, text, error = run(command, path)
-        assert (code, text) == (2, "")
-        assert_one_line(error, path)
 
 
 def test_several_guidances_in_one_file_are_read_drawn_and_scheduled(run, models, tmp_path):

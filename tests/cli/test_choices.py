@@ -7,7 +7,6 @@ import torch
 
 from diffusers_deis_sn.cli import choices
 from diffusers_deis_sn.collect.loading import OFFLOADS, PRECISIONS
-from diffusers_deis_sn.core.spacing import FINAL_SIGMAS
 from diffusers_deis_sn.learn.export import FORMATS
 from diffusers_deis_sn.learn.path import VELOCITIES
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED
@@ -20,7 +19,6 @@ from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED
         (choices.Cost, COST_ORDERS),
         (choices.Probed, PROBED),
         (choices.Velocity, VELOCITIES),
-        (choices.End, FINAL_SIGMAS),
         (choices.Offload, OFFLOADS),
         (choices.Precision, PRECISIONS),
     ],

@@ -5,8 +5,21 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from diffusers_deis_sn.cli.passing import flagged, guidance_numbers, naming_flags, opened, pipeline_arguments
-from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, CheckpointError, ConfigurationError
+from diffusers_deis_sn.cli.passing import (
+    end_of_run,
+    flagged,
+    guidance_numbers,
+    naming_flags,
+    opened,
+    pipeline_arguments,
+)
+from diffusers_deis_sn.errors import (
+    CalibrationError,
+    CalibrationInterruptedError,
+    CheckpointError,
+    ConfigurationError,
+    TimestepsError,
+)
 from refusals import refused
 
 
@@ -92,3 +105,16 @@ def test_one_guidance_is_a_number_and_several_are_a_list(text, value):
 @pytest.mark.parametrize("text", ["", "a", "1,,3", "1;3"])
 def test_what_is_no_guidance_is_refused(text):
     refused(CalibrationError, ["`guidance_scale`", "1,3,5,7.5", repr(text)], guidance_numbers, text)
+
+
+def test_the_end_of_a_run_is_a_name_or_a_share():
+    assert end_of_run("zero") == ("zero", None) and end_of_run("sigma_min") == ("sigma_min", None)
+    assert end_of_run("0.02") == ("zero", 0.02) and end_of_run("0") == ("zero", 0.0)
+    refused(ConfigurationError, ["`end`", "zero, sigma_min", "'never'"], end_of_run, "never")
+
+
+def test_other_kinds_of_errors_name_flags_where_that_is_said():
+    kinds = (ConfigurationError, TimestepsError)
+    for kind in kinds:
+        with pytest.raises(kind, match="--seed is"), naming_flags(["seed"], kinds):
+            raise kind("`seed` is")

@@ -130,6 +130,15 @@ def test_each_scheduler_takes_the_kinds_of_recipe_it_can():
 
 
 @BOTH
+def test_under_strong_guidance_nothing_is_corrected_that_was_not_measured(ours):
+    for steps, exponent in ((5, 1.5), (8, 1.5), (12, 2.0)):
+        found = recipe_of(ours(**SD_BETAS, guidance_scale=7.5), steps)
+        assert found == unmeasured(steps, 7.5) == Method("data", 2, 0, None, "power_t", exponent)
+    for weak in (1.0, 3.0, None):
+        assert recipe_of(ours(**SD_BETAS, guidance_scale=weak), 12).corrector_order == 2
+
+
+@BOTH
 def test_with_statistics_but_no_trials_there_is_nothing_to_follow(ours):
     scheduler = ours(**SD_BETAS, stats=costed_record(SD), recipe="measured")
     assert recipe_of(scheduler) is None and scheduler.options == ours(**SD_BETAS, recipe="measured").options
@@ -702,7 +711,7 @@ def test_grids_reach_the_networks_of_flow_pipelines(name):
         "recipe": (DEISSNScheduler, {"stats": flow_statistics(FEW)}),
         "karras": (DEISSNScheduler, {"use_karras_sigmas": True}),
         "learned": (ScoreOptimalScheduler, {"stats": flow_statistics()}),
-        "plain": (DEISSNScheduler, {}),
+        "plain": (DEISSNScheduler, {"guidance_scale": 1.0}),
     }
     told = {}
     for way, (ours, options) in ways.items():

@@ -13,8 +13,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from diffusers_deis_sn.cli import publishing, tuning
-from diffusers_deis_sn.cli.choices import Cost, End, Form, Offload, Picture, Precision, Probed, Velocity
+from diffusers_deis_sn.cli import publishing, reading, tuning
+from diffusers_deis_sn.cli.choices import Offload, Precision, Probed
 from diffusers_deis_sn.cli.launching import check_number, launch, leads, world
 from diffusers_deis_sn.cli.passing import guidance_numbers, naming_flags, opened, pipeline_arguments
 from diffusers_deis_sn.cli.speaking import Speech
@@ -279,81 +279,13 @@ def import_published(
     typer.echo(f"Imported {len(statistics)} times: {ends}. Written to {path}")
 
 
-@app.command()
-def inspect(
-    file: Annotated[str, typer.Argument(help="Statistics: a file, a folder or a Hub name.")],
-) -> None:
-    """Print what a statistics file holds and where it comes from."""
-    from diffusers_deis_sn.statistics.record import ScoreStatistics
-
-    typer.echo(ScoreStatistics.load(file).inspect())
-
-
-@app.command()
-def schedule(
-    file: Annotated[str, typer.Argument(help="Statistics with costs: a file, a folder or a Hub name.")],
-    steps: Annotated[int, typer.Option(help="Number of network calls.")] = 10,
-    form: Annotated[Form, typer.Option("--format", help="Program that the lists are for.")] = Form.diffusers,
-    cost: Annotated[Cost | None, typer.Option(help="Cost that all steps shall share; the solver's if known.")] = None,
-    velocity: Annotated[Velocity, typer.Option(help="Velocity v(sigma) in the cost.")] = Velocity.sigma,
-    end: Annotated[End, typer.Option(help="End of the run: clean data, or the cleanest measured level.")] = End.zero,
-    spread: Annotated[
-        float | None,
-        typer.Option(min=0.0, max=1.0, help="Share that is spread evenly over time; .3 of the solver's cost."),
-    ] = None,
-    guidance_scale: Annotated[
-        float | None,
-        typer.Option(help="Of statistics of several guidances: that of the runs; 7.5 or near it if not said."),
-    ] = None,
-) -> None:
-    """Print the time grid of equal cost, as plain lists for Diffusers, ComfyUI, AUTOMATIC1111 or Forge."""
-    from diffusers_deis_sn.learn.export import schedule_summary, schedule_text
-    from diffusers_deis_sn.statistics.cost import preferred_cost
-    from diffusers_deis_sn.statistics.record import ScoreStatistics
-
-    statistics = ScoreStatistics.load(file).at(guidance_scale)
-    chosen = cost.value if cost else preferred_cost(statistics.costs, velocity.value)
-    text = schedule_text(statistics, steps, form.value, chosen, velocity.value, end.value, spread)
-    # On stderr, so that stdout is the lists alone and can be piped.
-    typer.echo(schedule_summary(statistics, steps, chosen, velocity.value, spread), err=True)
-    typer.echo(text)
-
-
-@app.command()
-def plot(
-    file: Annotated[str, typer.Argument(help="Statistics: a file, a folder or a Hub name.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Picture to write; the figure's name with .png otherwise.")
-    ] = None,
-    figure: Annotated[Picture, typer.Option(help="What to draw; a schedule needs costs.")] = Picture.normaliser,
-    steps: Annotated[int, typer.Option(help="Network calls of the schedule.")] = 10,
-    cost: Annotated[
-        Cost | None, typer.Option(help="Cost that the schedule is learned from; the solver's if known.")
-    ] = None,
-    velocity: Annotated[Velocity, typer.Option(help="v(sigma) of the cost; the paper's is sigma.")] = Velocity.sigma,
-    guidance_scale: Annotated[
-        float | None,
-        typer.Option(help="Of statistics of several guidances: that of the runs; 7.5 or near it if not said."),
-    ] = None,
-) -> None:
-    """Draw the normaliser r(t), or local costs, the path they add up to and the schedule learned from it."""
-    from diffusers_deis_sn.plots.figures import normaliser_figure
-    from diffusers_deis_sn.plots.schedule import schedule_figure
-    from diffusers_deis_sn.statistics.record import ScoreStatistics
-
-    path, statistics = output or Path(f"{figure.value}.png"), ScoreStatistics.load(file)
-    if figure is not Picture.normaliser or guidance_scale is not None:
-        statistics = statistics.at(guidance_scale)
-    if figure is Picture.normaliser:
-        drawn = normaliser_figure(statistics)
-    else:
-        drawn = schedule_figure(statistics, steps, cost.value if cost else None, velocity.value)
-    if path.suffix.removeprefix(".").lower() not in drawn.canvas.get_supported_filetypes():
-        raise DeisSnError(f"{str(path)!r} is not the name of a picture. Use one that ends in .png, .svg or .pdf.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn.savefig(path)
-    typer.echo(f"Written to {path}")
-
-
-for command in (tuning.tune, publishing.card, publishing.push, publishing.package):
+for command in (
+    tuning.tune,
+    reading.inspect,
+    reading.schedule,
+    reading.plot,
+    publishing.card,
+    publishing.push,
+    publishing.package,
+):
     app.command()(command)

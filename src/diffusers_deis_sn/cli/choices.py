@@ -49,13 +49,8 @@ class Form(str, Enum):
     diffusers = "diffusers"
     comfyui = "comfyui"
     a1111 = "a1111"
-
-
-class End(str, Enum):
-    """Where a run ends."""
-
-    zero = "zero"
-    sigma_min = "sigma_min"
+    json = "json"
+    csv = "csv"
 
 
 class Picture(str, Enum):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.errors import CalibrationError, ConfigurationError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FLAGS = {"num_inference_steps": "--steps", "costs": "--cost", "loras": "--lora", "place": "MODEL"}
@@ -58,16 +58,36 @@ def guidance_numbers(text: str | None) -> float | list[float] | None:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
+def end_of_run(text: str) -> tuple[str, float | None]:
+    """The named end of a run, and its share of the process where the text is a number.
+
+    Raises:
+        ConfigurationError: A text that is neither.
+    """
+    from diffusers_deis_sn.core.grids import FINAL_SIGMAS
+
+    if text in FINAL_SIGMAS:
+        return text, None
+    try:
+        return "zero", float(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"`end` must be {', '.join(FINAL_SIGMAS)} or a share of the process, 0 to below that of the start, got "
+            f"{text!r}."
+        ) from None
+
+
 @contextmanager
-def naming_flags(names: Sequence[str]) -> Iterator[None]:
-    """Errors of a calibration inside say the flags of the command line where Python has arguments.
+def naming_flags(names: Sequence[str], errors: tuple[type[Exception], ...] = (CalibrationError,)) -> Iterator[None]:
+    """Errors of a calibration inside, or others, say the flags of the command line where Python has arguments.
 
     Args:
         names: The arguments of the command as Python knows them, with underscores.
+        errors: The kinds that name arguments.
     """
     try:
         yield
-    except CalibrationError as error:
+    except errors as error:
         raise type(error)(flagged(str(error), names)) from error
 
 

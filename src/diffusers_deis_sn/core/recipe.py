@@ -15,6 +15,7 @@ from torch import Tensor
 
 from diffusers_deis_sn.core.coefficients import starts_from_noise
 from diffusers_deis_sn.core.grids import Ends, Grid, Shifted, Trailing, Whole, check_steps
+from diffusers_deis_sn.core.markup import Curve, chart, table
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.plan import Plan, make_plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
@@ -128,6 +129,25 @@ class Recipe:
         scale = "" if self.scale.is_flat else ", outputs divided by r(t)"
         solver, grid, ends = map(described, (self.solver, self.grid, self.ends))
         return f"{solver} on {grid}, {ends}, of {self.prediction}, {self.process}{scale}"
+
+    def __repr__(self) -> str:
+        return f"Recipe({self})"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the factors, and the scale over the network's times."""
+        factors = {
+            "process": str(self.process),
+            "grid": described(self.grid),
+            "solver": described(self.solver),
+            "ends": described(self.ends),
+            "network predicts": self.prediction,
+            "outputs divided by": "nothing" if self.scale.is_flat else f"a mean magnitude of {self.solver.of}, below",
+        }
+        drawn = ""
+        if not self.scale.is_flat:
+            curve = Curve(self.scale.timesteps, self.scale(self.scale.timesteps))
+            drawn = chart([curve], "time t of the network", "r(t)" if self.solver.of == "noise" else "nu(t)")
+        return f"<div><strong>Recipe</strong>{table(factors.items())}{drawn}</div>"
 
 
 def _innermost(grid: Grid) -> Grid:

@@ -14,11 +14,17 @@ itself, one for noise alone, of flow-matching models. They have seven digits and
 "a1111"      N numbers in brackets, for the scheduler "custom" of the extension webUI_ExtraSchedulers, for AUTOMATIC1111
              and Forge. The final zero is left out: they append it, as to their own list for Align Your Steps. Set their
              "Sampling steps" to N; at any other number they interpolate the list in log sigma.
+"json"       One object with all of it and how it was made, for programs; its keys are those of `schedule_facts`.
+"csv"        A table with the columns call, timestep, sigma and rho, one row for each call and one for the end.
+
+`learned_sigmas` gives the same sigmas to Python.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -26,13 +32,62 @@ import numpy as np
 from diffusers_deis_sn.core.grids import FINAL_SIGMAS
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 from diffusers_deis_sn.learn import measured
-from diffusers_deis_sn.learn.grid import PATH_TOP, learned_path
+from diffusers_deis_sn.learn.grid import PATH_TOP, default_spread, learned_path
+from diffusers_deis_sn.learn.part import Part
 from diffusers_deis_sn.learn.path import Array, SchedulePath, velocity_factor
 from diffusers_deis_sn.statistics.cost import LocalCost, preferred_cost
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
-FORMATS = ("diffusers", "comfyui", "a1111")
+FORMATS = ("diffusers", "comfyui", "a1111", "json", "csv")
 DIGITS = 7  # what float32, in which all of these programs hold their sigmas, can tell apart
+WHOLE = Part()
+
+
+def learned_sigmas(
+    stats: ScoreStatistics | str | PathLike[str],
+    steps: int,
+    *,
+    cost: str | None = None,
+    velocity: str = "sigma",
+    final: str = "zero",
+    spread: float | None = None,
+    start: float = 1.0,
+    end: float | None = None,
+    denoise: float = 1.0,
+    guidance_scale: float | None = None,
+    **hub_options: Any,
+) -> Array:
+    """Sigmas of a learned schedule, for any program that takes a list of them; (steps + 1,), falling.
+
+    Those of Diffusers, k-diffusion and ComfyUI: sigma / alpha, or sigma itself, from 1, of flow-matching models. The
+    network is called at all but the last.
+
+        sigmas = learned_sigmas("my-statistics", 10)
+        pipe(prompt, sigmas=sigmas)  # with a scheduler that takes them, and of flow models shift=1 and sigmas[:-1]
+
+    Args:
+        stats: Statistics, a file, a folder or a Hub name.
+        steps: Number of network calls N, at least 1.
+        cost: "solver", "corrector" or "predictor"; the first of these that is known if None.
+        velocity: v of the cost, a name of `learn.path.VELOCITIES`.
+        final: Where the run ends: "zero", or "sigma_min", the cleanest measured level.
+        spread: Share of the path that is spread evenly over time, see `EqualCost`.
+        start: Where it starts, as a share of the process; 1 is noise.
+        end: Where it ends, likewise; as `final` says if None.
+        denoise: The last share of int(steps / denoise) steps, as in ComfyUI.
+        guidance_scale: Of statistics of several guidances, that of the runs.
+        **hub_options: Of `ScoreStatistics.load`.
+
+    Raises:
+        TimestepsError: No step.
+        ConfigurationError: An unknown name, or a share out of range.
+        MissingCostError: The cost is not in the statistics.
+        ScheduleError: As `learned_levels`.
+        StatisticsNotFoundError: No statistics there.
+    """
+    statistics = ScoreStatistics.load(stats, **hub_options).at(guidance_scale)
+    levels = learned_levels(statistics, steps, cost, velocity, final, spread, Part(start, end, denoise))
+    return measured.as_sigma(statistics, levels)
 
 
 def learned_levels(
@@ -42,6 +97,7 @@ def learned_levels(
     velocity: str = "sigma",
     final: str = "zero",
     spread: float | None = None,
+    part: Part = WHOLE,
 ) -> Array:
     """Levels rho of a run whose steps have equal cost, those of `ScoreOptimalScheduler`; (N + 1,), falling.
 
@@ -53,23 +109,30 @@ def learned_levels(
         final: Where the run ends: "sigma_min", the cleanest measured level, or "zero", where the last step goes on from
             there. The calls are the same.
         spread: Share of the path that is spread evenly over time, see `learn.grid.EqualCost`.
+        part: Of the process, where the run is not the whole of it.
 
     Raises:
         TimestepsError: No step.
-        ConfigurationError: Unknown `final`.
+        ConfigurationError: Unknown `final`, or a part that starts below the cleanest measured level.
         MissingCostError: The cost is not in the record.
         ScheduleError: Costs that are no path, an unknown velocity, or a share that is none.
     """
     if type(steps) is not int or steps < 1:
-        raise TimestepsError(f"The number of steps must be a whole number of at least 1, got {steps!r}.")
+        raise TimestepsError(f"`steps` must be a whole number of at least 1, got {steps!r}.")
     if final not in FINAL_SIGMAS:
         raise ConfigurationError(f"The end of a run must be one of {', '.join(FINAL_SIGMAS)}, got {final!r}.")
     path = learned_path(statistics, measured.progress(statistics), cost, velocity, spread)
-    top = float(path.levels[-1])
-    start = min(top, PATH_TOP) if measured.starts_from_noise(statistics) else top
-    levels = path.run(steps, start, 0.0 if final == "zero" else float(path.levels[0]))
-    levels[0] = top
-    return levels
+    first, bottom = measured.level(statistics, part.start), float(path.levels[0])
+    last = (0.0 if final == "zero" else bottom) if part.end is None else measured.level(statistics, part.end)
+    if first <= max(bottom, last):
+        raise ConfigurationError(
+            f"`start` must lie above the cleanest measured level, {bottom:.4g}, and the end of the run, {last:.4g}, "
+            f"got {part.start:g}, the level {first:.4g}."
+        )
+    start = min(first, PATH_TOP) if measured.is_noise_alone(statistics, first) else first
+    levels = path.run(part.total(steps), start, last)
+    levels[0] = first
+    return levels[-(steps + 1) :]
 
 
 def schedule_text(
@@ -80,6 +143,7 @@ def schedule_text(
     velocity: str = "sigma",
     final: str = "zero",
     spread: float | None = None,
+    part: Part = WHOLE,
 ) -> str:
     """A learned schedule in the form that a program takes; no line break last.
 
@@ -87,37 +151,100 @@ def schedule_text(
         statistics: A record that has the cost.
         steps: Number of network calls.
         form: One of `FORMATS`.
-        cost: As in `learned_levels`, and so the three below.
+        cost: As in `learned_levels`, and so the four below.
         velocity: v of the cost.
         final: Where the run ends.
         spread: Share that is spread evenly.
+        part: Of the process.
 
     Raises:
-        ConfigurationError: Unknown `form` or `final`; "a1111" with an end other than zero.
+        ConfigurationError: Unknown `form` or `final`; "a1111" with an end other than zero; a part that is none.
         TimestepsError: No step; for "diffusers" more steps than there are whole times to call.
         MissingCostError: The cost is not in the record.
         ScheduleError: As `learned_levels`.
     """
     if form not in FORMATS:
         raise ConfigurationError(f"The format of a schedule must be one of {', '.join(FORMATS)}, got {form!r}.")
-    levels = learned_levels(statistics, steps, cost, velocity, final, spread)
+    levels = learned_levels(statistics, steps, cost, velocity, final, spread, part)
     sigmas = measured.as_sigma(statistics, levels)
     if form == "comfyui":
         return _numbers(sigmas)
     if form == "a1111":
-        if final != "zero":
+        if levels[-1] > 0.0:
             raise ConfigurationError(
-                f"AUTOMATIC1111 and Forge end every run at zero, and the end is {final!r}. Use 'zero', or another "
-                "format."
+                f"AUTOMATIC1111 and Forge end every run at zero, and the `end` is {part.end if part.end else final!r}. "
+                "Use 'zero', or another format."
             )
         return f"[{_numbers(sigmas[:-1])}]"
-    if measured.in_whole_times(statistics):
-        times = ", ".join(str(int(time)) for time in measured.whole_call_times(statistics, levels))
-    else:
-        times = _numbers(measured.call_times(statistics, levels[:-1]))
+    if form == "json":
+        return json.dumps(schedule_facts(statistics, steps, cost, velocity, final, spread, part))
+    times = _call_times(statistics, levels)
+    if form == "csv":
+        rows = zip([*times, ""], _list(sigmas), _list(levels), strict=True)
+        return "\n".join(["call,timestep,sigma,rho", *(f"{n},{','.join(row)}" for n, row in enumerate(rows))])
     if measured.path_of(statistics) == "flow":
         sigmas = sigmas[:-1]
-    return f"timesteps = [{times}]\nsigmas = [{_numbers(sigmas)}]"
+    return f"timesteps = [{', '.join(times)}]\nsigmas = [{_numbers(sigmas)}]"
+
+
+def schedule_facts(
+    statistics: ScoreStatistics,
+    steps: int,
+    cost: str | None = None,
+    velocity: str = "sigma",
+    final: str = "zero",
+    spread: float | None = None,
+    part: Part = WHOLE,
+) -> dict[str, Any]:
+    """A learned schedule and how it was made, as JSON has it.
+
+    Keys: `steps`; `sigmas`, N + 1 as other programs have them, and `levels`, the same as rho = sigma / alpha;
+    `timesteps`, the N that the network is called with, whole ones if `whole_timesteps`; `process`, "vp", "ve" or
+    "flow"; `cost`, `velocity`, `spread`, `final_sigmas_type`, `start`, `end` (null: as the one before says) and
+    `denoise` as they were used; `path_length` of the cost, its `relative_error`, and `energy` of the run;
+    `num_samples`; `base_model` and `guidance_scale` of the statistics, null where they are not known.
+
+    Args:
+        statistics: See `learned_levels`, likewise the others.
+        steps: Number of network calls.
+        cost: Name of the cost.
+        velocity: v of the cost.
+        final: Where the run ends.
+        spread: Share that is spread evenly.
+        part: Of the process.
+
+    Raises:
+        ConfigurationError: As `learned_levels`, and so the others.
+        TimestepsError: No step, or more of them than there are whole times.
+        MissingCostError: The cost is not in the record.
+        ScheduleError: Costs that are no path.
+    """
+    cost = cost or preferred_cost(statistics.costs, velocity)
+    levels = learned_levels(statistics, steps, cost, velocity, final, spread, part)
+    local = cost_with_velocity(statistics, cost, velocity)
+    whole = measured.in_whole_times(statistics)
+    times = (measured.whole_call_times if whole else _fractional_times)(statistics, levels)
+    return {
+        "steps": steps,
+        "sigmas": measured.as_sigma(statistics, levels).tolist(),
+        "levels": levels.tolist(),
+        "timesteps": [int(time) for time in times] if whole else times.tolist(),
+        "whole_timesteps": whole,
+        "process": measured.path_of(statistics),
+        "cost": cost,
+        "velocity": velocity,
+        "spread": default_spread(cost) if spread is None else spread,
+        "final_sigmas_type": final,
+        "start": part.start,
+        "end": part.end,
+        "denoise": part.denoise,
+        "path_length": SchedulePath.of(statistics, cost, velocity).path_length,
+        "relative_error": local.uncertainty,
+        "energy": _energy(statistics, cost, velocity, levels),
+        "num_samples": local.num_samples,
+        "base_model": statistics.origin.base_model,
+        "guidance_scale": statistics.origin.guidance_scale,
+    }
 
 
 def schedule_summary(
@@ -126,6 +253,7 @@ def schedule_summary(
     cost: str | None = None,
     velocity: str = "sigma",
     spread: float | None = None,
+    part: Part = WHOLE,
 ) -> str:
     """One line: how long the path is, how well that is known, the energy of its steps, and where that comes from.
 
@@ -137,15 +265,20 @@ def schedule_summary(
         cost: Name of the cost.
         velocity: v of the cost.
         spread: Share that is spread evenly.
+        part: Of the process.
 
     Raises:
         MissingCostError: The cost is not in the record.
-        ScheduleError: As `learned_levels`.
+        ConfigurationError: As `learned_levels`.
+        ScheduleError: Likewise.
     """
     cost = cost or preferred_cost(statistics.costs, velocity)
     path, local = SchedulePath.of(statistics, cost, velocity), cost_with_velocity(statistics, cost, velocity)
-    energy = path.energy(learned_levels(statistics, steps, cost, velocity, "sigma_min", spread))
+    energy = _energy(
+        statistics, cost, velocity, learned_levels(statistics, steps, cost, velocity, "sigma_min", spread, part)
+    )
     calls = "1 call" if steps == 1 else f"{steps} calls"
+    calls += "" if part.whole else f", {part},"
     return (
         f"{calls} along a path of length {path.path_length:.4g} ± {local.uncertainty:.1%}, energy {energy:.4g}: {cost} "
         f"cost, v = {velocity}, {local.num_samples} samples of {statistics.origin.base_model or 'an unknown model'}"
@@ -165,7 +298,29 @@ def cost_with_velocity(statistics: ScoreStatistics, cost: str, velocity: str = "
     return replace(local, values=factor * local.values, error=factor * local.error)
 
 
+def _energy(statistics: ScoreStatistics, cost: str, velocity: str, levels: Array) -> float:
+    """That of the steps, up to the end of the path where they go beyond it."""
+    path = SchedulePath.of(statistics, cost, velocity)
+    return path.energy(np.maximum(levels, path.levels[0]))
+
+
+def _fractional_times(statistics: ScoreStatistics, levels: Array) -> Array:
+    """What the network is called with, of a continuum; (N,) for levels (N + 1,)."""
+    return measured.call_times(statistics, levels[:-1])
+
+
+def _call_times(statistics: ScoreStatistics, levels: Array) -> list[str]:
+    """What the network is called with, as texts."""
+    if measured.in_whole_times(statistics):
+        return [str(int(time)) for time in measured.whole_call_times(statistics, levels)]
+    return _list(_fractional_times(statistics, levels))
+
+
 def _numbers(values: Array) -> str:
     """Numbers between commas, each with a point and without an exponent."""
+    return ", ".join(_list(values))
+
+
+def _list(values: Array) -> list[str]:
     looks: dict[str, Any] = {"precision": DIGITS, "fractional": False, "trim": "0"}
-    return ", ".join(np.format_float_positional(value, **looks) for value in values)
+    return [np.format_float_positional(value, **looks) for value in values]

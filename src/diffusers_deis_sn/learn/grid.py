@@ -144,7 +144,11 @@ def learned_path(
         ScheduleError: Costs that are no path, or a share that is none.
     """
     cost = cost or preferred_cost(statistics.costs, velocity)
-    if spread is None:
-        spread = SPREAD if cost == "solver" else 0.0
+    spread = default_spread(cost) if spread is None else spread
     path = SchedulePath.of(statistics, cost, velocity)
     return path.spread(float(spread), np.asarray(tau, dtype=np.float64) ** (1.0 / EVEN))
+
+
+def default_spread(cost: str) -> float:
+    """The share of a cost's path that is spread evenly where nobody says."""
+    return SPREAD if cost == "solver" else 0.0

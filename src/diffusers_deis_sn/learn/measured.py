@@ -40,8 +40,12 @@ def in_whole_times(statistics: ScoreStatistics) -> bool:
 
 def starts_from_noise(statistics: ScoreStatistics) -> bool:
     """Whether the noisiest measured level is next to nothing but noise, as `core.coefficients.starts_from_noise`."""
-    top = np.exp(statistics.log_rho[-1:])
-    return bool(ALPHA_OF_RHO[path_of(statistics)](top)[0] < NOISE_ALONE)
+    return is_noise_alone(statistics, float(np.exp(statistics.log_rho[-1])))
+
+
+def is_noise_alone(statistics: ScoreStatistics, level: float) -> bool:
+    """Whether a level rho is next to nothing but noise."""
+    return bool(ALPHA_OF_RHO[path_of(statistics)](np.array([level]))[0] < NOISE_ALONE)
 
 
 def progress(statistics: ScoreStatistics) -> Array:
@@ -50,6 +54,29 @@ def progress(statistics: ScoreStatistics) -> Array:
     if path == "ve":
         return SigmaSchedule(float(rho[0]), float(rho[-1])).progress(rho)
     return FLOW.progress(rho) if path == "flow" else statistics.timesteps + 1.0
+
+
+def level(statistics: ScoreStatistics, share: float) -> float:
+    """rho at a share tau of the process, 1 at the noisiest measured level and 0 at clean data.
+
+    Between the measured times of a noise table log rho is a monotone cubic of them; below the cleanest the noise share
+    rho^2 / (1 + rho^2) falls evenly to zero at t = -1, as in `core.vp`.
+    """
+    rho, path = np.exp(statistics.log_rho), path_of(statistics)
+    if share >= 1.0:
+        return float(rho[-1])
+    if path == "ve":
+        return float(SigmaSchedule(float(rho[0]), float(rho[-1])).level(share))
+    if path == "flow":
+        return float(FLOW.level(share * FLOW.progress(rho[-1])))
+    known = statistics.timesteps
+    time = share * (known[-1] + 1.0) - 1.0
+    if time >= known[0]:
+        from scipy.interpolate import PchipInterpolator  # a second to import
+
+        return float(np.exp(PchipInterpolator(known, statistics.log_rho)(time)))
+    noise = (time + 1.0) / (known[0] + 1.0) * rho[0] ** 2 / (1.0 + rho[0] ** 2)
+    return float(np.sqrt(noise / (1.0 - noise)))
 
 
 def as_sigma(statistics: ScoreStatistics, levels: ArrayLike) -> Array:

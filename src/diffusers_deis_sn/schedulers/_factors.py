@@ -8,23 +8,29 @@ from typing import Any
 import numpy as np
 
 from diffusers_deis_sn.core.coefficients import MAX_ORDER
-from diffusers_deis_sn.core.grids import Beta, Grid, Power, Shifted, Trailing, Whole, is_number
+from diffusers_deis_sn.core.grids import Grid, Power, Trailing, Whole, is_number
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
-from diffusers_deis_sn.core.solvers import Corrector, Multistep, Solver, named_solver
+from diffusers_deis_sn.core.solvers import Corrector, Solver, named_solver
 from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, INTEGER_SPACINGS, named_grid
-from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.learn.following import (
+    GAIN,
+    LEAST_GUIDANCE,
+    NO_LIMIT,
+    TRUSTED,
+    best_method,
+    gain_limit,
+    scale_for,
+    shifted,
+    solver_of,
+)
 from diffusers_deis_sn.learn.grid import EqualCost, Learned
 from diffusers_deis_sn.schedulers._options import Options
-from diffusers_deis_sn.statistics.guidances import USUAL
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.trials import Method, unmeasured
+from diffusers_deis_sn.statistics.trials import Method
 
-LEAST_GUIDANCE = 2.0  # that a correction's gain is divided by
-GAIN = 0.75  # at guidance one: the largest factor by which a correction may pass an error on
-NO_LIMIT = 1e6  # a gain that no correction reaches
-TRUSTED = 1.25  # how much more guidance than a recipe was tried with it may be used at
+__all__ = ["GAIN", "LEAST_GUIDANCE", "NO_LIMIT", "TRUSTED", "gain_limit", "options_of", "recipe_of", "tried_method"]
 
 
 def tried_method(
@@ -40,21 +46,13 @@ def tried_method(
     """
     if not is_number(steps) or not np.isfinite(steps):
         return None  # `check_steps` will say so
-    number = max(int(steps), 1)
-    if statistics is None:
-        return unmeasured(number)
-    if statistics.trials is None:
-        return None
-    used, measured = options.guidance_scale, statistics.origin.guidance_scale
-    if used is not None and measured is not None and used > TRUSTED * max(measured, 1.0):
-        return None
-    return statistics.trials.best(number, learned)
+    return best_method(statistics, max(int(steps), 1), options.guidance_scale, learned)
 
 
 def options_of(method: Method, statistics: ScoreStatistics | None) -> dict[str, Any]:
     """A method as options of a scheduler, those that all methods have in common among them.
 
-    It is followed with the limit that it was tried with, also where there is less guidance now.
+    Its solver has the limit that it was tried with, see `learn.following`.
     """
     named = method.timestep_spacing in (*INTEGER_SPACINGS, *FLAGGED_SPACINGS)
     grid: Grid | None = None
@@ -62,10 +60,8 @@ def options_of(method: Method, statistics: ScoreStatistics | None) -> dict[str, 
         grid = EqualCost(spread=method.spread)
     elif not named:
         grid = named_grid(method.timestep_spacing, method.grid_exponent)
-    gain = NO_LIMIT if method.corrector_gain is None else method.corrector_gain
-    corrector = Corrector(method.corrector_order, gain_limit(gain, None, statistics))
     return {
-        "solver": Multistep(method.solver_order, "t", method.integrand, corrector),
+        "solver": solver_of(method, statistics),
         "grid": grid,
         "timestep_spacing": method.timestep_spacing if method.timestep_spacing in INTEGER_SPACINGS else "trailing",
         **{f"use_{one}_sigmas": method.timestep_spacing == one for one in FLAGGED_SPACINGS},
@@ -119,10 +115,7 @@ def _grid(options: Options, learned: Learned | None, shift: float, tried: bool) 
         grid = named_grid(options.spacing, offset=options.steps_offset)
     elif options.learns:  # for the want of one, times uniform in tau
         grid = learned or (Power("t", 1.0) if options.ends.moved else Trailing())
-    if not isinstance(grid, Learned | Shifted | Beta) and not (isinstance(grid, Power) and grid.variable == "sigma"):
-        grid = Shifted(
-            grid, shift, options.shift_terminal
-        )  # levels that are laid out from one end to the other are not
+    grid = shifted(grid, shift, options.shift_terminal)
     # Some networks, and some pipelines, know no other times.
     return Whole(grid) if tried or options.whole_timesteps else grid
 
@@ -145,32 +138,7 @@ def scale_of(options: Options, statistics: ScoreStatistics | None) -> Normaliser
     """
     if statistics is None or not options.normalise:
         return Normaliser.flat()
-    cutoff = float(options.clip_normalizer_steps) or None
-    if options.integrand == "noise":
-        return Normaliser(statistics.timesteps, statistics.mean_abs, cutoff)
-    if statistics.mean_abs_data is None:
-        raise ConfigurationError(
-            "Multistep(of='data') is normalised by the mean magnitude of predicted data, and these statistics do not "
-            "hold it (`mean_abs_data`). Measure them again with `deis-sn calibrate`, or use of='noise' or "
-            "no statistics (stats=False)."
-        )
-    return Normaliser(statistics.timesteps, statistics.mean_abs_data, cutoff)
-
-
-def gain_limit(gain: float, guidance: float | None, statistics: ScoreStatistics | None) -> float:
-    """A gain divided by the guidance, which multiplies how far an output moves with its sample.
-
-    Never by less than two: in directions of pure noise, where d eps / d y = 1 / rho in any network, a chain of
-    large steps passes errors on, the correction with one sign and the next extrapolation with the other.
-
-    Args:
-        gain: At guidance one.
-        guidance: That of the runs; that of the statistics if None, and `USUAL` where nobody says.
-        statistics: Of the model, or None.
-    """
-    if guidance is None and statistics is not None:
-        guidance = statistics.origin.guidance_scale
-    return gain / max(LEAST_GUIDANCE, USUAL if guidance is None else guidance)
+    return scale_for(options.integrand, statistics, float(options.clip_normalizer_steps) or None)
 
 
 def contradictions(said: float | None, seen: float | None, statistics: ScoreStatistics | None) -> list[str]:

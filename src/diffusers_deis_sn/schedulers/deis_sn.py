@@ -63,7 +63,7 @@ class DEISSNScheduler(ExponentialIntegrator):
         normalise: Whether outputs are divided by r(t), where there are statistics.
         whole_timesteps: Round the grid to distinct whole training times, for networks that take no others.
         recipe: "measured" to follow, in each run, the recipe that came nearest in so many steps when recipes were tried
-            on the model, or without statistics one that is safe on any; "fixed" for the options as they are. None is
+            on the model, or without statistics what was safe on others; "fixed" for the options as they are. None is
             "measured" where no option of a recipe (solver, order, grid, ends) was chosen. Runs with
             `timesteps=` or `sigmas=` follow the options.
         tuned: Whether a run takes the plan that `tune` fitted to the model for as many steps and this guidance, where

@@ -39,6 +39,7 @@ from diffusers_deis_sn.hub.source import destination, locate
 from diffusers_deis_sn.statistics import format as layout
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
 from diffusers_deis_sn.statistics.guidances import between, check_together, distance_from_usual, guidance_of
+from diffusers_deis_sn.statistics.markup import html
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.plans import Plans, merged
 from diffusers_deis_sn.statistics.report import report
@@ -307,6 +308,10 @@ class ScoreStatistics:
     def inspect(self) -> str:
         """Readable text: the origin, and a dozen rows of the curves."""
         return report(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return html(self)
 
     def check(self, noise: NoiseSchedule, prediction_type: str) -> None:
         """Refuse to serve a model that these statistics were not measured on.

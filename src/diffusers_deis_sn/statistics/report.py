@@ -53,38 +53,37 @@ def report(statistics: Reported) -> str:
     L of a row is the cost of the interval that ends at its time, coming from the next noisier one; so the last has
     none. No line break last.
     """
-    facts = [*_origin(statistics), *_costs(statistics), *_trials(statistics), *_plans(statistics)]
-    return "\n".join([*facts, "", *_curves(statistics)])
+    several = statistics.guidances
+    told = f", at {len(several)} guidances: {', '.join(f'{one:g}' for one in several)}" if len(several) > 1 else ""
+    head = f"Score statistics at {len(statistics)} times, from {count_told(statistics)} samples{told}"
+    facts = [*origin_told(statistics), *costs_told(statistics), *trials_told(statistics), *plans_told(statistics)]
+    return "\n".join([head, *(f"  {name:<20} {fact}" for name, fact in facts), "", *_curves(statistics)])
 
 
-def _origin(statistics: Reported) -> list[str]:
+def origin_told(statistics: Reported) -> list[tuple[str, str]]:
+    """The facts of the origin, by name."""
     facts = statistics.origin.as_dict()
     if facts["source"] is None:
         del facts["source"]  # not unknown: the statistics come from no other file
-    several = statistics.guidances
-    told = f", at {len(several)} guidances: {', '.join(f'{one:g}' for one in several)}" if len(several) > 1 else ""
-    if told:
+    if len(statistics.guidances) > 1:
         facts["guidance_scale"] = f"{facts['guidance_scale']:g}, which all below is of"
-    return [
-        f"Score statistics at {len(statistics)} times, from {_count(statistics)} samples{told}",
-        *(f"  {name.replace('_', ' '):<20} {_fact(value)}" for name, value in facts.items()),
-    ]
+    return [(name.replace("_", " "), _fact(value)) for name, value in facts.items()]
 
 
-def _costs(statistics: Reported) -> list[str]:
-    """One line for each cost: the length of the path, how well it is known, and from what."""
+def costs_told(statistics: Reported) -> list[tuple[str, str]]:
+    """One for each cost: the length of the path, how well it is known, and from what."""
     lines = []
     for name, cost in statistics.costs.items():
         length = float(np.sum(cost.values ** (1.0 / cost.order)))
         known = f" ± {cost.uncertainty:.1%}" if length > 0.0 else ""
         fact = f"path length {length:.4g}{known}, order {cost.order}, from {cost.num_samples} samples"
-        lines.append(f"  {name + ' cost':<20} {fact}")
+        lines.append((f"{name} cost", fact))
     return lines
 
 
-def _trials(statistics: Reported) -> list[str]:
-    """One line for each number of calls: the recipe that is followed, and by how much it beats the next."""
-    trials, lines = statistics.trials, list[str]()
+def trials_told(statistics: Reported) -> list[tuple[str, str]]:
+    """One for each number of calls: the recipe that is followed, and by how much it beats the next."""
+    trials, lines = statistics.trials, list[tuple[str, str]]()
     if trials is None:
         return lines
     for calls in trials.calls:
@@ -92,17 +91,17 @@ def _trials(statistics: Reported) -> list[str]:
         fact = f"{best[0]}, error {best[1]:.3g}"
         if others:
             fact += f"; second {others[0][0]}, error {others[0][1]:.3g}"
-        lines.append(f"  {f'best in {calls} calls':<20} {fact}")
+        lines.append((f"best in {calls} calls", fact))
     return lines
 
 
-def _plans(statistics: Reported) -> list[str]:
-    """One line for each plan: what it is for, and what it was worth."""
-    plans = statistics.plans
-    return [] if plans is None else [f"  {'plan':<20} {one}" for one in plans.entries]
+def plans_told(statistics: Reported) -> list[tuple[str, str]]:
+    """What each plan is for, and what it was worth."""
+    return [] if statistics.plans is None else [("plan", str(one)) for one in statistics.plans.entries]
 
 
-def _count(statistics: Reported) -> str:
+def count_told(statistics: Reported) -> str:
+    """Number of samples."""
     counts = statistics.num_samples
     if counts is None:
         return "an unknown number of"

@@ -126,14 +126,22 @@ _RULES: dict[str, Callable[[Any], bool]] = {
 }
 
 FEW = 4  # calls, up to which dense times at the clean end leave too few above
+STRONG = 5.0  # guidance that corrections lose at where nothing was measured
+FEW_STRONG = 8  # calls up to which the same is true there
 
 
-def unmeasured(calls: int) -> Method:
+def unmeasured(calls: int, guidance: float | None = None) -> Method:
     """What is followed where nothing was measured.
 
-    Predicted data, in which no correction is passed on as grain, on times that are dense at the clean end: of recipes
-    without statistics the best, or nearly, on each of the suite's choosing networks.
+    Predicted data, on times that are dense at the clean end: of recipes without statistics the best, or nearly, on each
+    of the suite's choosing networks. Corrections pass no grain on there, but under strong guidance they pass on errors.
+
+    Args:
+        calls: Number of network calls.
+        guidance: That of the runs; None where nobody says.
     """
+    if guidance is not None and guidance >= STRONG:
+        return Method("data", 2, 0, None, "power_t", 2.0 if calls > FEW_STRONG else 1.5)
     return Method("data", 2, 2, None, "power_t", 2.0 if calls > FEW else 1.5)
 
 

@@ -1,0 +1,105 @@
+"""The commands that read statistics: what is in them, the schedules learned from them, and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffusers_deis_sn.cli.choices import Cost, Form, Picture, Velocity
+from diffusers_deis_sn.cli.passing import end_of_run, naming_flags
+from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, TimestepsError
+
+
+def inspect(
+    file: Annotated[str, typer.Argument(help="Statistics: a file, a folder or a Hub name.")],
+    json: Annotated[bool, typer.Option("--json", help="All of it as one JSON object, for a program.")] = False,
+) -> None:
+    """Print what a statistics file holds and where it comes from."""
+    from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+    statistics = ScoreStatistics.load(file)
+    if json:
+        from diffusers_deis_sn.statistics.facts import as_json
+
+        typer.echo(as_json(statistics))
+    else:
+        typer.echo(statistics.inspect())
+
+
+def schedule(
+    file: Annotated[str, typer.Argument(help="Statistics with costs: a file, a folder or a Hub name.")],
+    steps: Annotated[int, typer.Option(help="Number of network calls.")] = 10,
+    form: Annotated[
+        Form, typer.Option("--format", help="Program that the lists are for; json and csv have all of it.")
+    ] = Form.diffusers,
+    cost: Annotated[Cost | None, typer.Option(help="Cost that all steps shall share; the solver's if known.")] = None,
+    velocity: Annotated[Velocity, typer.Option(help="Velocity v(sigma) in the cost.")] = Velocity.sigma,
+    denoise: Annotated[
+        float, typer.Option(help="The last share of int(steps / denoise) steps, as ComfyUI has it; 1 is all of them.")
+    ] = 1.0,
+    start: Annotated[float, typer.Option(help="Where the run starts, as a share of the process; 1 is noise.")] = 1.0,
+    end: Annotated[
+        str, typer.Option(help="Where it ends: zero, clean data; sigma_min, the cleanest measured level; or a share.")
+    ] = "zero",
+    spread: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Share that is spread evenly over time; .3 of the solver's cost."),
+    ] = None,
+    guidance_scale: Annotated[
+        float | None,
+        typer.Option(help="Of statistics of several guidances: that of the runs; 7.5 or near it if not said."),
+    ] = None,
+) -> None:
+    """Print the time grid of equal cost, as plain lists for Diffusers, ComfyUI, AUTOMATIC1111 or Forge."""
+    from diffusers_deis_sn.learn.export import schedule_summary, schedule_text
+    from diffusers_deis_sn.learn.part import Part
+    from diffusers_deis_sn.statistics.cost import preferred_cost
+    from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+    with naming_flags(("steps", "denoise", "start", "end"), (ConfigurationError, TimestepsError)):
+        final, share = end_of_run(end)
+        part = Part(start, share, denoise)
+        statistics = ScoreStatistics.load(file).at(guidance_scale)
+        chosen = cost.value if cost else preferred_cost(statistics.costs, velocity.value)
+        text = schedule_text(statistics, steps, form.value, chosen, velocity.value, final, spread, part)
+        summary = schedule_summary(statistics, steps, chosen, velocity.value, spread, part)
+    # On stderr, so that stdout is the lists alone and can be piped.
+    typer.echo(summary, err=True)
+    typer.echo(text)
+
+
+def plot(
+    file: Annotated[str, typer.Argument(help="Statistics: a file, a folder or a Hub name.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Picture to write; the figure's name with .png otherwise.")
+    ] = None,
+    figure: Annotated[Picture, typer.Option(help="What to draw; a schedule needs costs.")] = Picture.normaliser,
+    steps: Annotated[int, typer.Option(help="Network calls of the schedule.")] = 10,
+    cost: Annotated[
+        Cost | None, typer.Option(help="Cost that the schedule is learned from; the solver's if known.")
+    ] = None,
+    velocity: Annotated[Velocity, typer.Option(help="v(sigma) of the cost; the paper's is sigma.")] = Velocity.sigma,
+    guidance_scale: Annotated[
+        float | None,
+        typer.Option(help="Of statistics of several guidances: that of the runs; 7.5 or near it if not said."),
+    ] = None,
+) -> None:
+    """Draw the normaliser r(t), or local costs, the path they add up to and the schedule learned from it."""
+    from diffusers_deis_sn.plots.figures import normaliser_figure
+    from diffusers_deis_sn.plots.schedule import schedule_figure
+    from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+    path, statistics = output or Path(f"{figure.value}.png"), ScoreStatistics.load(file)
+    if figure is not Picture.normaliser or guidance_scale is not None:
+        statistics = statistics.at(guidance_scale)
+    if figure is Picture.normaliser:
+        drawn = normaliser_figure(statistics)
+    else:
+        drawn = schedule_figure(statistics, steps, cost.value if cost else None, velocity.value)
+    if path.suffix.removeprefix(".").lower() not in drawn.canvas.get_supported_filetypes():
+        raise DeisSnError(f"{str(path)!r} is not the name of a picture. Use one that ends in .png, .svg or .pdf.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(path)
+    typer.echo(f"Written to {path}")

@@ -1,0 +1,104 @@
+"""Runs in the convention of k-diffusion, which ComfyUI, AUTOMATIC1111 and Forge follow: networks that denoise.
+
+There `model(x, sigma)` gives the predicted clean sample x_0 itself, whatever its network predicts, and x is
+
+    x_0 + rho eps                 the variance-exploding coordinate, with sigma = rho, of every process
+    (1 - sigma) x_0 + sigma eps   of ComfyUI's flow-matching models (CONST), with sigma their own
+
+The solver walks in the process's own coordinate alpha x_0 + sigma eps, as in Diffusers, with prediction "sample"; only
+the samples that the model and the callback see are the other program's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from tqdm.auto import trange
+
+from diffusers_deis_sn.core.plan import Plan
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
+from diffusers_deis_sn.errors import TimestepsError
+from diffusers_deis_sn.learn.following import recipe_over
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""x_0 of samples x, (B, *event), at noise levels sigma, (B,)."""
+
+
+def plan_over(
+    process: NoiseSchedule,
+    sigmas: Array,
+    statistics: ScoreStatistics | None = None,
+    *,
+    exploding: bool = True,
+    guidance: float | None = None,
+    shift: float = 1.0,
+) -> Plan:
+    """The run over given sigmas: by the recipe whose times they are, else by what is safe.
+
+    Args:
+        process: The model's.
+        sigmas: As k-diffusion has them: one for each network call, and the end; (N + 1,), N >= 1.
+        statistics: Of the model, checked; None for plain DEIS of predicted data.
+        exploding: Whether they are those of the variance-exploding coordinate.
+        guidance: That of the run.
+        shift: Of the model's grids, if it is a flow.
+
+    Raises:
+        TimestepsError: Sigmas that are no run.
+    """
+    row = np.asarray(sigmas, dtype=np.float64)
+    falls = row.ndim == 1 and len(row) >= 2 and bool(np.all(np.isfinite(row)) and np.all(np.diff(row) < 0.0))
+    if not falls or row[-1] < 0.0:
+        raise TimestepsError(
+            "`sigmas` must be at least two finite numbers that fall strictly and end at zero or above, noisiest first, "
+            f"got {np.array2string(row, precision=4, threshold=30, max_line_width=10**6)}. Use a scheduler that "
+            "repeats none, or fewer steps."
+        )
+    levels = row if exploding else process.from_sigma(row)
+    if statistics is not None:
+        statistics = statistics.at(guidance)
+    recipe = recipe_over(process, statistics, levels, guidance=guidance, shift=shift, prediction="sample")
+    return recipe.over(levels)
+
+
+def sample_denoised(
+    model: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    plan: Plan,
+    *,
+    exploding: bool = True,
+    held: Callable[[Tensor, Tensor], Tensor] | None = None,
+    callback: Callable[[dict[str, Any]], None] | None = None,
+    disable: bool | None = None,
+) -> Tensor:
+    """A run: the result in the coordinate of `x`, of its shape.
+
+    Args:
+        model: The denoiser.
+        x: Noised as `sigmas[0]` says; (B, *event).
+        sigmas: Those of the plan, on the device of the model; (N + 1,).
+        plan: Of `plan_over`.
+        exploding: As there.
+        held: What takes the place of a sample at its level, before each call and at the end: of masks, under which the
+            predicted sample is fixed and the noise is not that of the model, so that r(t) is not its scale.
+        callback: Told of each call, with the keys x, i, sigma, sigma_hat and denoised, as k-diffusion has them.
+        disable: Show no bar.
+    """
+    own = plan.alpha if exploding else (1.0,) * len(plan.alpha)  # of their coordinate in ours
+    one = x.new_ones([x.shape[0]])
+    history: list[Tensor] = []
+    for n in trange(len(plan), disable=disable):
+        x = x if held is None else held(x, sigmas[n] * one)
+        denoised = model(x, sigmas[n] * one)
+        if callback is not None:
+            callback({"x": x, "i": n, "sigma": sigmas[n], "sigma_hat": sigmas[n], "denoised": denoised})
+        inside = x * own[n]
+        output, raw = plan.convert(n, denoised, inside)
+        history = [output, *history][: plan.table.order]
+        x = plan.advance(n, inside, history, raw) / own[n + 1]
+    return x if held is None else held(x, sigmas[-1] * one)

@@ -99,7 +99,7 @@ def test_who_cannot_serve_is_left_out_with_a_reason() -> None:
     assert not any(one.ours for one in entrants)
     skipped = {one.name: one.reason for one in contenders(EDMEulerScheduler(), edm_record())[1]}
     assert skipped["UniPC"].startswith("Diffusers' UniPC does not know")
-    assert skipped["EDM Euler"] == "It is the pipeline's own."
+    assert skipped.keys() == {"UniPC"}  # EDM Euler is the pipeline's own
 
 
 def test_network_calls_are_those_that_a_scheduler_plans() -> None:

@@ -10,6 +10,7 @@ from math import ceil, floor, log10
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 54, 16, 14, 44
 POINTS = 200  # of a curve at most
+LETTER = 6.4  # width of a letter, about
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def normaliser_curve(times: Sequence[float], values: Sequence[float], title: str
 def grids_chart(rows: Sequence[Curve], title: str) -> str:
     """Where each scheduler calls the network: a dot a call, a line a scheduler. `points` hold the times as x."""
     times = [x for one in rows for x, _ in one.points]
-    height, left = 40 + 30 * len(rows), 190
+    height, left = 40 + 30 * len(rows), 24 + LETTER * max(len(one.name) for one in rows)
     across = Axis(min(times), max(times), left, WIDTH - RIGHT)
     parts = []
     for x in _rounded(across.low, across.high):

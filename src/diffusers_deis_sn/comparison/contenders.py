@@ -79,8 +79,10 @@ def contenders(scheduler: Any, statistics: ScoreStatistics) -> tuple[list[Conten
     found = [own(scheduler)]
     skipped = []
     for name, kind, options in _rivals(scheduler):
-        if kind is None or (kind is type(scheduler) and not options):
-            skipped.append(Skipped(name, options if isinstance(options, str) else "It is the pipeline's own."))
+        if kind is None:
+            skipped.append(Skipped(name, options))
+            continue
+        if kind is type(scheduler) and not options:  # which is there already
             continue
         one = of_class(name, kind, scheduler.config, options)
         try:

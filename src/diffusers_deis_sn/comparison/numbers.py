@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,10 +13,10 @@ DIGITS = 7  # of noise levels: what float32 can tell apart
 
 def number(value: float) -> str:
     """Three digits, without an exponent or a point at the end."""
-    if value == 0.0 or not np.isfinite(value):
+    if value == 0.0 or not math.isfinite(value):
         return f"{value:g}"
-    looks: dict[str, Any] = {"precision": 3, "unique": False, "fractional": False, "trim": "k"}
-    return np.format_float_positional(value, **looks).rstrip(".")
+    places = max(0, 2 - math.floor(math.log10(abs(float(f"{value:.2e}")))))
+    return f"{float(f'{value:.2e}'):.{places}f}"
 
 
 def percent(share: float) -> str:

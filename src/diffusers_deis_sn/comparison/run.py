@@ -35,6 +35,7 @@ from diffusers_deis_sn.statistics.record import ScoreStatistics
 logger = logging.getLogger("diffusers_deis_sn")
 
 STEPS = (6, 8, 10)
+SEED = 1000  # measurements begin at 0: what is chosen on some noise is judged on other
 SHOWN = 8  # prompts with pictures
 LARGE = 200  # prompts, more of which are asked for twice
 """What a comparison takes is said before more prompts than these are drawn."""
@@ -50,7 +51,7 @@ def compare(
     judged: int | None = None,
     num_prompts: int | None = None,
     batch_size: int = 4,
-    seed: int = 0,
+    seed: int = SEED,
     further: Sequence[Contender] = (),
     base_model: str | None = None,
     force: bool = False,
@@ -77,7 +78,7 @@ def compare(
         judged: The number of calls that the recommendation is for; the middle one of `steps` if None.
         num_prompts: How many prompts, from the first on; all that are given if None, 8 for pipelines without.
         batch_size: Pictures drawn at once; halved where the memory of a GPU does not suffice.
-        seed: Of the noise of the first prompt.
+        seed: Of the noise of the first prompt; not one that statistics were measured with.
         further: Other schedulers that take part, such as a tuned one.
         base_model: What to call the model; by default where the pipeline was loaded from.
         force: Throw away another comparison that is in the folder.
@@ -104,7 +105,7 @@ def compare(
         folder = Path(nowhere) if output is None else Path(output).expanduser()
         given = None if stats is None else _loaded(stats)
         keeper = Keeper(folder, _asked(pipe, calls, count, seed, given), force)
-        statistics = given or _measured(pipe, prompts, folder, progress, seed, pipeline_kwargs)
+        statistics = given or _measured(pipe, prompts, folder, progress, pipeline_kwargs)
         place = _place(stats, folder, output)
         scheduler = pipe.scheduler
         entrants, skipped = contenders(scheduler, statistics)
@@ -226,9 +227,7 @@ def _loaded(stats: ScoreStatistics | str | PathLike[str]) -> ScoreStatistics:
     return stats if isinstance(stats, ScoreStatistics) else ScoreStatistics.load(str(stats))
 
 
-def _measured(
-    pipe: Any, prompts: Any, folder: Path, progress: Any, seed: int, arguments: Mapping[str, Any]
-) -> ScoreStatistics:
+def _measured(pipe: Any, prompts: Any, folder: Path, progress: Any, arguments: Mapping[str, Any]) -> ScoreStatistics:
     """Statistics that are in the folder, or are measured now and kept there."""
     from diffusers_deis_sn.collect.run import calibrate
 
@@ -239,11 +238,9 @@ def _measured(
     place.mkdir(parents=True, exist_ok=True)
     state = place / "unfinished.checkpoint.safetensors"
     try:
-        # Other noise than that of the pictures which are compared: what is chosen on some is judged on others.
         statistics = calibrate(
             pipe,
             prompts,
-            seed=seed + MEASURED_FROM,
             checkpoint=state,
             resume=True,
             progress=progress,
@@ -257,9 +254,6 @@ def _measured(
     statistics.save(file)
     state.unlink(missing_ok=True)
     return statistics
-
-
-MEASURED_FROM = 10_000  # seeds of measurements begin so much higher
 
 
 def _place(stats: Any, folder: Path, output: Any) -> str:

@@ -21,7 +21,7 @@ import diffusers_deis_sn
 from benchmarks.exact.flows import SD_BETAS
 from comparisons import statistics
 from diffusers_deis_sn import DEISSNScheduler
-from diffusers_deis_sn.comparison.contenders import STATISTICS, calls_of, contenders, own, steps_for, yardstick
+from diffusers_deis_sn.comparison.contenders import STATISTICS, calls_of, contenders, own, steps_for, yardsticks
 from records import edm_record, flow_record, gaussian_record
 
 MODELS = {
@@ -85,7 +85,7 @@ def test_the_pipelines_own_is_a_copy() -> None:
     one = own(scheduler)
     one.make().set_timesteps(3)
     assert scheduler.num_inference_steps is None
-    assert one.name == "DDIM, the pipeline's own" and not one.note
+    assert one.name == "DDIM (the pipeline's own)" and not one.note
     assert "noise of its own" in own(EulerAncestralDiscreteScheduler(**SD_BETAS)).note
     assert own(DEISSNScheduler(**SD_BETAS)).ours
 
@@ -112,9 +112,11 @@ def test_network_calls_are_those_that_a_scheduler_plans() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_yardstick_is_none_of_ours_and_ends_at_clean_data(model: str) -> None:
-    one = yardstick(MODELS[model][0]())
-    made = one.make()
-    made.set_timesteps(50)
-    assert type(made).__module__.startswith("diffusers.") and not one.ours
-    assert float(made.sigmas[-1]) == 0.0
+def test_yardsticks_are_none_of_ours_and_end_at_clean_data(model: str) -> None:
+    candidates = yardsticks(MODELS[model][0]())
+    assert len(candidates) == 2 and not any(one.ours for one in candidates)
+    for one in candidates:
+        made = one.make()
+        made.set_timesteps(50)
+        assert type(made).__module__.startswith("diffusers.")
+        assert one.name == "DDIM" or float(made.sigmas[-1]) == 0.0

@@ -12,6 +12,7 @@ from comparisons import row
 from diffusers_deis_sn.comparison.advice import Equal
 from diffusers_deis_sn.comparison.contenders import Contender, Skipped
 from diffusers_deis_sn.comparison.course import Course
+from diffusers_deis_sn.comparison.reference import Reference
 from diffusers_deis_sn.comparison.rows import Row
 
 
@@ -83,6 +84,21 @@ def test_memory_that_does_not_suffice_for_one_picture_ends_it() -> None:
     one, _, entrants, _ = course({"rival": torch.cuda.OutOfMemoryError("CUDA out of memory")})
     with pytest.raises(torch.cuda.OutOfMemoryError):
         one.columns(entrants, (8,))
+
+
+def test_a_pipeline_that_does_not_take_the_first_yardstick_has_the_next(monkeypatch) -> None:
+    asked = []
+
+    def converge(runner, one, coarse, report):
+        asked.append(one.name)
+        if one.name == "first":
+            raise TypeError("unexpected keyword argument 'eta'")
+        return Reference(one.name, (), 100, 50, 8, 0.001, 0.01, coarse)
+
+    monkeypatch.setattr("diffusers_deis_sn.comparison.course.converge", converge)
+    one, *_ = course({})
+    reference, chosen = one.converged([Contender("first", object), Contender("second", object)], 8)
+    assert asked == ["first", "second"] and reference.scheduler == chosen.name == "second"
 
 
 def test_rows_keep_their_order() -> None:

@@ -73,6 +73,21 @@ def test_the_scheduler_is_as_it_was_whatever_happens() -> None:
     assert vars(scheduler).keys() == before.keys()
 
 
+def test_a_run_from_an_image_is_timed_and_counted_as_it_is() -> None:
+    pipe, arguments = BUILDERS["sd_img2img"]()
+    arguments = {name: value for name, value in arguments.items() if name not in ("prompt", "output_type")}
+    one = easel(pipe, ["a fox"], **{**arguments, "strength": 0.5})
+    drawn = one.draw(DDIMScheduler(**SD_BETAS, steps_offset=1), 8, 0, 1, True)
+    assert drawn.calls == 4 and drawn.seconds > 0.0 and len(drawn.pictures) == 1
+
+
+def test_samples_that_are_there_twice_count_once() -> None:
+    pipe, arguments = BUILDERS["dit"]()
+    labels = {name: value for name, value in arguments.items() if name != "output_type"} | {"class_labels": [1, 2]}
+    drawn = easel(pipe, None, **labels).draw(pipe.scheduler, 3, 0, 2, True)
+    assert len(drawn.ends) == len(drawn.pictures) == 2
+
+
 def test_steps_are_told() -> None:
     told = []
     one = easel(pipeline())

@@ -9,7 +9,7 @@ from benchmarks.exact.flows import SD_BETAS
 from comparisons import SD, STD, pipeline
 from diffusers_deis_sn.collect.calls import plan_calls
 from diffusers_deis_sn.collect.signals import Interruptions
-from diffusers_deis_sn.comparison.contenders import own, yardstick
+from diffusers_deis_sn.comparison.contenders import own, yardsticks
 from diffusers_deis_sn.comparison.drawing import Easel
 from diffusers_deis_sn.comparison.keeping import Keeper
 from diffusers_deis_sn.comparison.reference import NEAR, converge
@@ -29,13 +29,13 @@ def runner(folder) -> tuple[Runner, object]:
 def test_it_ends_where_the_exact_flow_does(tmp_path) -> None:
     one, pipe = runner(tmp_path)
     told: list[float] = []
-    reference = converge(one, yardstick(SCHEDULER), 8, told.append)
+    reference = converge(one, yardsticks(SCHEDULER)[0], 8, told.append)
     starts = starts_of(pipe, 10)
     # From rho to clean data a Gaussian of standard deviation c shrinks by c / (c^2 + rho^2)^(1/2).
     top = float(SD.rho(999.0))
     exact = starts * (1.0 + top**2) ** 0.5 * STD / (STD**2 + top**2) ** 0.5
     error = apart(one.converged(0, 10), exact)
-    few = apart(one.easel.draw(yardstick(SCHEDULER).make(), 8, 0, 10, False).ends, exact)
+    few = apart(one.easel.draw(yardsticks(SCHEDULER)[0].make(), 8, 0, 10, False).ends, exact)
     assert reference.converged and reference.steps == 100 and reference.check_prompts == 8
     assert (error < NEAR * few).all()
     assert told == sorted(told) or max(told) <= 1.0

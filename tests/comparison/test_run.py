@@ -40,7 +40,7 @@ def result(folder) -> Comparison:
 def test_it_compares_all_in_equal_calls(result) -> None:
     names = {row.scheduler for row in result.rows}
     assert names == {
-        *("DDIM, the pipeline's own", "DPM++ 2M", "DPM++ 2M Karras", "UniPC", "Euler", "DEIS-SN", "ScoreOptimal")
+        *("DDIM (the pipeline's own)", "DPM++ 2M", "DPM++ 2M Karras", "UniPC", "Euler", "DEIS-SN", "ScoreOptimal")
     }
     assert result.steps == (5, 8) and not result.skipped
     assert all(len(row.timesteps) == row.calls and len(row.distances) == 4 for row in result.rows)
@@ -96,7 +96,14 @@ def test_the_pipeline_is_given_back_also_when_it_fails() -> None:
     scheduler = pipe.scheduler
     compare(pipe, stats=statistics(), steps=(4,), **QUICK)
     assert pipe.scheduler is scheduler and scheduler.num_inference_steps is None
-    pipe.fail_at = (len(pipe.rows) + 20, RuntimeError("the network is broken"))
+    rows = len(pipe.rows)
+
+    def broken(x, t):
+        if len(pipe.rows) > rows + 20:
+            raise RuntimeError("the network is broken")
+        return 0.1 * x
+
+    pipe.epsilon = broken
     with pytest.raises(RuntimeError, match="the network is broken"):
         compare(pipe, stats=statistics(), steps=(4,), **QUICK)
     assert pipe.scheduler is scheduler and "step" not in vars(scheduler)
@@ -133,7 +140,7 @@ def test_two_that_do_the_same_say_so() -> None:
     twin = Contender("twin", lambda: DDIMScheduler(**SD_BETAS), ("# twin",))
     found = compare(pipeline(), stats=statistics(), steps=(6,), further=[twin], **QUICK)
     notes = {one.name: one.note for one in found.contenders}
-    assert notes["twin"] == "The same pictures as DDIM, the pipeline's own: on this model both do the same."
+    assert notes["twin"] == "The same pictures as DDIM (the pipeline's own): on this model both do the same."
 
 
 def test_statistics_are_measured_first_and_kept(tmp_path, monkeypatch) -> None:

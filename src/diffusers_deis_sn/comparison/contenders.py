@@ -109,7 +109,8 @@ def own(scheduler: Any) -> Contender:
     sde = str(scheduler.config.get("algorithm_type", "")).startswith("sde")
     noisy = sde or any(word in kind.__name__ for word in NOISY)
     note = "It draws noise of its own, so its pictures are others, not worse ones." if noisy else ""
-    name = f"{kind.__name__.removesuffix('Scheduler').removesuffix('Discrete')}, the pipeline's own"
+    word = kind.__name__.removesuffix("Scheduler").removesuffix("Discrete").removesuffix("Multistep")
+    name = f"{word} (the pipeline's own)"
     ours = issubclass(kind, ExponentialIntegrator)
     return Contender(name, lambda: deepcopy(scheduler), ("# pipe.scheduler as it is",), ours, note)
 
@@ -142,20 +143,31 @@ def of_ours(
     return Contender(name, lambda: kind.from_config(config, stats=statistics), code, ours=True)
 
 
-def yardstick(scheduler: Any) -> Contender:
-    """The sampler of Diffusers whose run of many steps all are held against, so that it is none of ours.
+def yardsticks(scheduler: Any) -> list[Contender]:
+    """The samplers of Diffusers whose run of many steps all are held against, so that it is none of ours.
 
     Of betas DPM++ 2M on Karras' levels, which are dense where the last steps are: with trailing times a run of 200
-    steps is as far from converged as one of 25 on these. Of flows UniPC on levels that are evenly spaced.
+    steps is as far from converged as one of 25 on these. Of flows UniPC on levels that are evenly spaced. Behind it the
+    simplest there is, for pipelines that want something else of a scheduler than these have.
     """
-    from diffusers import DPMSolverMultistepScheduler, EDMDPMSolverMultistepScheduler, UniPCMultistepScheduler
+    import diffusers
 
     family, config = family_of(scheduler), scheduler.config
     if family == "edm":
-        return of_class("EDM DPM++ 2M", EDMDPMSolverMultistepScheduler, config, {})
+        return [
+            of_class("EDM DPM++ 2M", diffusers.EDMDPMSolverMultistepScheduler, config, {}),
+            of_class("EDM Euler", diffusers.EDMEulerScheduler, config, {}),
+        ]
     if family == "flow":
-        return of_class("UniPC", UniPCMultistepScheduler, config, _flow(config) | {"flow_shift": 1.0})
-    return of_class("DPM++ 2M Karras", DPMSolverMultistepScheduler, config, KARRAS)
+        even = _flow(config) | {"flow_shift": 1.0}
+        return [
+            of_class("UniPC", diffusers.UniPCMultistepScheduler, config, even),
+            of_class("FlowMatchEuler", diffusers.FlowMatchEulerDiscreteScheduler, config, _shift(config)),
+        ]
+    return [
+        of_class("DPM++ 2M Karras", diffusers.DPMSolverMultistepScheduler, config, KARRAS),
+        of_class("DDIM", diffusers.DDIMScheduler, config, TRAILING),
+    ]
 
 
 def calls_of(scheduler: Any, steps: int) -> int:

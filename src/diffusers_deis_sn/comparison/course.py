@@ -40,8 +40,20 @@ class Course:
         self._runner, self._progress, self._tell, self._skipped = runner, progress, tell, skipped
         self._out: set[str] = set()
 
-    def converged(self, one: Contender, coarse: int) -> Reference:
-        """The converged run."""
+    def converged(self, candidates: Sequence[Contender], coarse: int) -> tuple[Reference, Contender]:
+        """The converged run, by the first of the samplers that the pipeline takes, and that sampler."""
+        for one in candidates[:-1]:
+            try:
+                return self._converged(one, coarse), one
+            except CalibrationInterruptedError:
+                raise
+            except Exception as error:  # whatever a pipeline raises with a scheduler that does not suit it
+                if isinstance(error, torch.cuda.OutOfMemoryError):
+                    raise
+                logger.info("No converged run by %s. %s", one.name, said(error))
+        return self._converged(candidates[-1], coarse), candidates[-1]
+
+    def _converged(self, one: Contender, coarse: int) -> Reference:
         prompts = self._runner.prompts
         with self._meter("Converged run", prompts) as report:
             reference = converge(self._runner, one, coarse, lambda share: report(prompts * share))

@@ -71,12 +71,12 @@ def watched(scheduler: Any, watch: Watch) -> Iterator[None]:
         result = step(*args, **kwargs)
         sample = result[0] if isinstance(result, tuple) else result.prev_sample
         watch.calls += 1
-        total = len(scheduler.timesteps)
-        if watch.calls >= total:
-            watch.seconds = _now() - watch.began
+        total = len(scheduler.timesteps) - (getattr(scheduler, "begin_index", None) or 0)  # from an image it is later
+        # Only where it is known to be the last is a device waited for, and the sample copied before the pipeline goes on.
+        watch.seconds = (_now() if watch.calls >= total else time.perf_counter()) - watch.began
         watch.last = sample.detach()
         if watch.calls >= total:
-            watch.last = watch.last.to("cpu", torch.float32, copy=True)  # before the pipeline goes on with it
+            watch.last = watch.last.to("cpu", torch.float32, copy=True)
         watch.on_step(watch.calls, total)
         return result
 
@@ -120,8 +120,8 @@ class Easel:
                 that are not finite.
         """
         fixed = {**self.calls.fixed, "num_inference_steps": steps}
-        if pictures and "output_type" in fixed:
-            fixed["output_type"] = "pil"
+        if pictures and fixed.get("output_type") == "latent":
+            del fixed["output_type"]  # the pipeline's own, which is pictures of some kind
         arguments = replace(self.calls, fixed=fixed).arguments(first, count)
         watch = Watch(on_step=self.on_step)
         self.pipe.scheduler = scheduler
@@ -133,6 +133,8 @@ class Easel:
                 "`pipe.scheduler` can be compared."
             )
         ends = watch.last.to("cpu", torch.float32)
+        if len(ends) == 2 * count and torch.equal(ends[:count], ends[count:]):  # DiT steps with both halves of a guided
+            ends = ends[:count]
         if len(ends) != count:
             raise ComparisonError(
                 f"{type(self.pipe).__name__} drew {len(ends)} samples where {count} were asked for. Pass what holds a "

@@ -54,8 +54,8 @@ def grid(document: Mapping[str, Any], pictures: Mapping[tuple[str, int], Sequenc
         x = margin + place * (wide + GAP)
         name = "converged" if place == 0 else names[place - 1]
         ours = place > 0 and rows[name]["ours"]
-        second = f"{document['reference']['steps']} steps" if place == 0 else name.partition(", ")[2]
-        _lines(pen, x, 0, [name.partition(", ")[0], second], (GREEN if ours else INK, MUTED), wide)
+        second = f"{document['reference']['steps']} steps" if place == 0 else name.partition(" (")[2].rstrip(")")
+        _lines(pen, x, 0, [name.partition(" (")[0], second], (GREEN if ours else INK, MUTED), wide)
         for i, picture in enumerate(column):
             y = HEAD + i * (tall + LINE)
             sheet.paste(picture, (x, y))

@@ -225,7 +225,7 @@ def _table_row(row: Mapping[str, Any], least: Mapping[int, float]) -> str:
         _ratio(row["ratio"]),
         (number(row["seconds_per_picture"]), row["seconds_per_picture"]),
     ]
-    steps = str(row["calls"]) if row["steps"] == row["calls"] else f"{row['calls']} calls ({row['steps']} steps)"
+    steps = str(row["calls"]) if row["made"] == row["calls"] else f"{row['calls']} ({row['made']} calls)"
     numbers = "".join(f'<td data-value="{plain(value)}">{text}</td>' for text, value in cells)
     name = _text(row["scheduler"]) + (" <em>further run</em>" if row["further"] else "")
     return f'<tr class="{kind}"><th scope="row">{name}</th><td data-value="{row["calls"]}">{steps}</td>{numbers}</tr>'

@@ -13,7 +13,8 @@
                                the run that it was held against; share_of_least, that over the least distance below
     contenders                 scheduler, ours, code, note
     skipped                    scheduler, reason
-    rows                       of each scheduler in each number of calls: scheduler, ours, calls, steps, further (in no
+    rows                       of each scheduler in each number of calls: scheduler, ours, calls, steps (that the
+                               pipeline was given), made (calls that there were; fewer from an image), further (in no
                                column: run to see how many calls a rival needs), geometric_mean, rms, worst_tenth,
                                seconds_per_picture, distances (of each prompt), timesteps, sigmas, and `ratio` to the
                                nearest rival in as many calls: to, value, low, high, standard_error
@@ -43,7 +44,7 @@ from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 FORMAT, VERSION = "diffusers_deis_sn.compare", 1
 COLUMNS = (
-    "scheduler,ours,calls,steps,further,geometric_mean,rms,worst_tenth,seconds_per_picture,ratio_to,ratio,ratio_low,"
+    "scheduler,ours,calls,steps,made,further,geometric_mean,rms,worst_tenth,seconds_per_picture,ratio_to,ratio,ratio_low,"
     "ratio_high,ratio_standard_error"
 ).split(",")
 
@@ -230,7 +231,7 @@ class Comparison:
         lines.writerow([*COLUMNS, *(f"distance_{i}" for i in range(self.setting.num_prompts))])
         for row in self.document()["rows"]:
             ratio = row["ratio"] or dict.fromkeys(("to", "value", "low", "high", "standard_error"))
-            lines.writerow([*(row[name] for name in COLUMNS[:9]), *ratio.values(), *row["distances"]])
+            lines.writerow([*(row[name] for name in COLUMNS[:10]), *ratio.values(), *row["distances"]])
         return text.getvalue()
 
     def to_html(self) -> str:
@@ -279,7 +280,7 @@ class Comparison:
         rival = nearest(at(self.rows, row.calls), ours=False)
         against = None if rival is None or row is rival or row.further else Ratio.of(row.distances, rival.distances)
         return {
-            **{name: getattr(row, name) for name in ("scheduler", "ours", "calls", "steps", "further")},
+            **{name: getattr(row, name) for name in ("scheduler", "ours", "calls", "steps", "made", "further")},
             **{name: getattr(row, name) for name in ("geometric_mean", "rms", "worst_tenth")},
             "seconds_per_picture": row.seconds,
             "ratio": _ratio(against, None if rival is None else rival.scheduler),

@@ -69,10 +69,11 @@ class Row:
 
     Args:
         scheduler: Its name.
-        calls: Network calls of each picture.
+        calls: Network calls of each picture; the column.
         distances: RMS distance of each prompt's final sample to the converged one, over the components; (P,).
         seconds: Of each picture, in a batch.
         steps: `num_inference_steps` for it; the calls, but of schedulers that make others.
+        made: Network calls that were made; fewer from an image, alike for all.
         ours: Whether the scheduler is of this package.
         further: Whether it was run to see how many calls a rival needs, and is in no column.
         timesteps: Times of the calls.
@@ -84,6 +85,7 @@ class Row:
     distances: NDArray[np.float64]
     seconds: float = 0.0
     steps: int = 0
+    made: int = 0
     ours: bool = False
     further: bool = False
     timesteps: tuple[float, ...] = field(default=(), repr=False)
@@ -94,6 +96,7 @@ class Row:
         distances.flags.writeable = False
         object.__setattr__(self, "distances", distances)
         object.__setattr__(self, "steps", self.steps or self.calls)
+        object.__setattr__(self, "made", self.made or self.calls)
 
     @property
     def geometric_mean(self) -> float:

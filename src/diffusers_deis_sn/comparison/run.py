@@ -20,7 +20,7 @@ from diffusers_deis_sn.collect.progress import Progress, check_progress, silence
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.signals import Interruptions
 from diffusers_deis_sn.comparison.advice import advise, judged_at
-from diffusers_deis_sn.comparison.contenders import Contender, contenders, family_of, yardstick
+from diffusers_deis_sn.comparison.contenders import Contender, contenders, family_of, yardsticks
 from diffusers_deis_sn.comparison.course import Course
 from diffusers_deis_sn.comparison.drawing import Easel
 from diffusers_deis_sn.comparison.keeping import CONVERGED, Keeper
@@ -120,9 +120,9 @@ def compare(
             runner = Runner(Easel(pipe, calls), keeper, count, min(SHOWN, count), batch_size, stop)
             tell("start", model=_model(pipe, base_model), prompts=count, steps=list(numbers), seed=seed)
             if count > LARGE and not yes:
-                raise _asking(runner, yardstick(scheduler), count, len(entrants), numbers)
+                raise _asking(runner, entrants[0], count, len(entrants), numbers)
             course = Course(runner, progress, tell, skipped)
-            reference = course.converged(yardstick(scheduler), numbers[-1])
+            reference, fine = course.converged(yardsticks(scheduler), numbers[-1])
             course.columns(entrants, numbers)
             equal = course.equal(entrants, judged)
         advice = advise(course.rows, judged, entrants[0].name, equal)
@@ -149,7 +149,7 @@ def compare(
             statistics=statistics.at(guidance_in_use(pipe, pipeline_kwargs)),
             place=place,
             measured=stats is None,
-            pictures=_pictures(runner, taking_part, course.rows, yardstick(scheduler), reference),
+            pictures=_pictures(runner, taking_part, course.rows, fine, reference),
         )
         if output is not None:
             for path in result.save(folder):

@@ -67,7 +67,8 @@ class Runner:
             self._stop_if_wanted()
         return Row(
             scheduler=one.name,
-            calls=run.calls,
+            calls=calls,
+            made=run.calls,
             distances=np.array(run.distances),
             seconds=run.seconds / self.prompts,
             steps=steps,

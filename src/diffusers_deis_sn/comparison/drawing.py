@@ -72,7 +72,7 @@ def watched(scheduler: Any, watch: Watch) -> Iterator[None]:
         sample = result[0] if isinstance(result, tuple) else result.prev_sample
         watch.calls += 1
         total = len(scheduler.timesteps) - (getattr(scheduler, "begin_index", None) or 0)  # from an image it is later
-        # Only where it is known to be the last is a device waited for, and the sample copied before the pipeline goes on.
+        # Where it is known to be the last the device is waited for, and the sample copied before the pipeline goes on.
         watch.seconds = (_now() if watch.calls >= total else time.perf_counter()) - watch.began
         watch.last = sample.detach()
         if watch.calls >= total:

@@ -130,6 +130,20 @@ def test_ctrl_c_keeps_what_is_there_and_the_same_call_goes_on(tmp_path, result) 
     assert len(fresh.rows) < len(calls)
 
 
+def test_without_a_folder_nothing_is_said_to_be_kept() -> None:
+    pipe = pipeline()
+    network = pipe.epsilon
+
+    def interrupting(x, t):
+        if len(pipe.rows) == 30:
+            os.kill(os.getpid(), signal.SIGINT)
+        return network(x, t)
+
+    pipe.epsilon = interrupting
+    with pytest.raises(CalibrationInterruptedError, match=r"nothing is kept\. Give `output`"):
+        compare(pipe, stats=statistics(), steps=(5,), **QUICK)
+
+
 def test_a_further_contender_takes_part() -> None:
     tuned = Contender("tuned", lambda: DEISSNScheduler.from_config(BETAS, solver_order=3), ("# tuned",), ours=True)
     found = compare(pipeline(), stats=statistics(), steps=(6,), further=[tuned], **QUICK)

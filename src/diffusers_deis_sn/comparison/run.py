@@ -101,7 +101,7 @@ def compare(
     known = inspect.signature(compare).parameters
     calls = plan_calls(pipe, prompts, numbers[-1], seed, pipeline_kwargs, known)
     count = _count(pipe, calls, num_prompts)
-    with TemporaryDirectory() as nowhere:
+    with TemporaryDirectory() as nowhere, _not_kept(output is None):
         folder = Path(nowhere) if output is None else Path(output).expanduser()
         given = None if stats is None else _loaded(stats)
         keeper = Keeper(folder, _asked(pipe, calls, count, seed, given), force)
@@ -266,6 +266,19 @@ def _place(stats: Any, folder: Path, output: Any) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------ result
+
+
+@contextmanager
+def _not_kept(nowhere: bool) -> Iterator[None]:
+    """Where nothing is kept, an error that says what is kept does not say so."""
+    try:
+        yield
+    except CalibrationInterruptedError as error:
+        if not nowhere:
+            raise
+        raise CalibrationInterruptedError(
+            "Stopped, and nothing is kept. Give `output`, a folder to go on in."
+        ) from error
 
 
 @contextmanager

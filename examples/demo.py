@@ -77,6 +77,7 @@ def compared(case: Case, prompts: int = PROMPTS, guidance: float = GUIDANCE, out
         os.path.relpath(ROOT / case.statistics),  # as it is to be pasted
         output=output,
         batch_size=16,
+        force=True,  # of another version of this package
         guidance_scale=guidance,
         **case.options,
     )

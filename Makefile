@@ -15,9 +15,8 @@ help: ## this list
 	@echo
 	@echo "  PYTHON=python3.12  another interpreter    ARGS='-k order'  arguments for the program behind the word"
 
-demo: $(INSTALLED) ## compare schedulers on the two shipped pipelines: tables, demo/grid.png, demo/emoji-grid.png
+demo: $(INSTALLED) ## compare schedulers on the two shipped pipelines: tables, pages to look at, demo/grid.png, demo/emoji-grid.png
 	$(BIN)/python examples/demo.py $(ARGS)
-	@echo "Pictures: demo/grid.png, demo/emoji-grid.png, demo/normaliser.png"
 
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 

@@ -1,7 +1,8 @@
-"""The published comparison on the shipped models: what the demo shows, with more prompts and against a finer run.
+"""The published comparison on the shipped models: tables of more prompts than the demo's, against a finer run.
 
     python -m benchmarks.shipped_models                  # benchmarks/tiny-sd-digits and benchmarks/tiny-flow-emoji
     python -m benchmarks.shipped_models --models emoji   # one of them
+    python -m benchmarks.shipped_models --pictures       # the pictures alone, which are those of the demo
 
 Of digits, rivals with another end or grid are in the table too.
 """
@@ -30,6 +31,7 @@ from examples.comparison import (
     shipped,
     show,
 )
+from examples.demo import CASES, PICTURED, compared
 from examples.tiny_digits import draw_prompts, load_judge
 
 FOLDERS = {"digits": "tiny-sd-digits", "emoji": "tiny-flow-emoji"}
@@ -55,17 +57,22 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=list(FOLDERS), default=list(FOLDERS))
     parser.add_argument("--prompts", type=int, default=PROMPTS, help="of digits")
     parser.add_argument("--reference-steps", type=int, default=REFERENCE_STEPS, help="of the run compared with")
+    parser.add_argument("--pictures", action="store_true", help="the pictures alone")
     parser.add_argument("--output", type=Path, default=results(), help="where their folders are")
     options = parser.parse_args()
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     for model in options.models:
+        folder = options.output / FOLDERS[model]
+        folder.mkdir(parents=True, exist_ok=True)
+        case = CASES[model]
+        (folder / case.picture).write_bytes(compared(case).grid(PICTURED))
+        if options.pictures:
+            continue
         if model == "digits":
             bench = Bench(shipped(MODEL), load_judge(JUDGE), draw_prompts(options.prompts, seed=SEED), GUIDANCE)
             others = other_ends(bench.config)
         else:
             bench, others = EmojiBench(shipped(EMOJI), WANTED, GUIDANCE), {}
-        folder = options.output / FOLDERS[model]
-        folder.mkdir(parents=True, exist_ok=True)
         show(model, bench, options.reference_steps, folder, others)
 
 

@@ -1,4 +1,4 @@
-"""What demo.py compares, and how: schedulers on the two shipped pipelines, by distance to a fine run and by a judge.
+"""Schedulers on the two shipped pipelines, by distance to a fine run and by a judge: what the published tables measure.
 
 It imports none of the other scripts, so that measurements can import it from the root of the repository.
 """
@@ -43,8 +43,6 @@ WANTED = (
 )
 STEPS = (5, 8, 10, 15)
 REFERENCE_STEPS = 500  # of the published tables
-SHOWN = 4
-AMPLIFIED = 5
 
 
 class UpstreamDeis(DEISMultistepScheduler):
@@ -209,40 +207,6 @@ def table(rows: list[Row], steps: tuple[int, ...], prompts: int, guidance: float
     return "\n".join(lines)
 
 
-def grid(bench: Bench, names: Sequence[str], kept: dict[tuple[str, int], Tensor], path: Path) -> None:
-    """Rows: schedulers; columns: steps; every cell shows the same prompts from the same noise.
-
-    Under the pictures is their distance from the reference's, `AMPLIFIED` times: five steps look alike at first sight.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    (fine,) = (number for name, number in kept if name == "reference")
-    columns = (*STEPS, fine)
-    figure = Figure(figsize=(2.9 * len(columns), 1.5 * len(names) + 0.9), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(names), len(columns))
-    reference = bench.pictures(kept["reference", fine][:SHOWN])
-    for i, name in enumerate(names):
-        for j, number in enumerate(columns):
-            latents = kept["reference" if number == fine else name, number][:SHOWN]
-            pictures = bench.pictures(latents)
-            apart = (AMPLIFIED * (pictures - reference).abs() / 2.0).clamp(max=1.0)
-            strip = torch.cat([torch.cat(list(row), dim=2) for row in ((pictures + 1.0) / 2.0, apart)], dim=1)
-            axes[i, j].imshow(strip.permute(1, 2, 0), interpolation="nearest")
-            axes[i, j].set(xticks=[], yticks=[])
-            axes[i, j].spines[:].set_visible(False)
-            if i == 0:
-                title = f"{number} steps" + (" (DPM++ 2M)" if number == fine else "")
-                axes[i, j].set_title(title, fontsize=11)
-            if j == 0:
-                axes[i, j].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=11)
-    prompts = " · ".join(bench.captions[:SHOWN])
-    below = f"below each picture its distance from the one at the right, {AMPLIFIED} times"
-    figure.suptitle(f"{prompts}\nguidance {bench.guidance:g}, same start noise in every cell; {below}", fontsize=10)
-    figure.savefig(path, dpi=110)
-
-
 def shipped(folder: Path) -> Any:
     """The shipped pipeline, quiet."""
     pipe = DiffusionPipeline.from_pretrained(folder)
@@ -257,21 +221,21 @@ def show(
     output: Path,
     others: Mapping[str, Callable[[], Any]] = MappingProxyType({}),
 ) -> list[str]:
-    """Measure one model against a run of `fine` steps: a table, and pictures in `output`, whose names are returned.
+    """Measure one model against a run of `fine` steps: files in `output`, whose names are returned.
 
     Args:
         model: "digits" or "emoji".
         bench: Its pipeline and prompts.
         fine: Steps of the run that the others are compared with.
         output: The folder, which is there.
-        others: Further schedulers, in the table alone.
+        others: Further schedulers.
     """
     from diffusers_deis_sn.plots.figures import normaliser_figure
 
     entrants = (schedulers if model == "digits" else flow_schedulers)(bench.config)
     number = len(bench.captions)
     print(f"{model}: {number} prompts, guidance {bench.guidance:g}, {fine}-step reference first ...")
-    rows, kept = measure(bench, STEPS, entrants | dict(others), fine)
+    rows, _ = measure(bench, STEPS, entrants | dict(others), fine)
     text = table(rows, STEPS, number, bench.guidance)
     print(f"\n{text}\n")
     first = "" if model == "digits" else f"{model}-"
@@ -280,7 +244,6 @@ def show(
     results = {"settings": settings, "versions": machine, "rows": [asdict(row) for row in rows]}
     (output / f"{first}table.md").write_text(text + "\n")
     (output / f"{first}results.json").write_text(json.dumps(results, indent=1) + "\n")
-    grid(bench, list(entrants), kept, output / f"{first}grid.png")
     statistics = ScoreStatistics.load(STATISTICS if model == "digits" else EMOJI_STATISTICS)
     normaliser_figure(statistics).savefig(output / f"{first}normaliser.png", dpi=110)
-    return [f"{first}{name}" for name in ("grid.png", "table.md", "results.json", "normaliser.png")]
+    return [f"{first}{name}" for name in ("table.md", "results.json", "normaliser.png")]

@@ -1,53 +1,105 @@
-"""The main job on the shipped models: swap the scheduler, take 5 to 15 steps, see what it is worth.
+"""What the schedulers are worth on the two shipped models: `deis-sn compare` on both, as a page to look at.
 
-    python examples/demo.py                       # what `make demo` runs: tables and pictures in demo/
-    python examples/demo.py --models digits --prompts 100 --reference-steps 500
+    python examples/demo.py                       # what `make demo` runs: tables, pages and pictures in demo/
+    python examples/demo.py --models digits --prompts 16
 
-Two models: a Stable Diffusion pipeline that draws digits, and a flow-matching one that draws emoji. Every scheduler
-gets the same prompts and start noise, goes to clean data, and makes one network call a step. Those of Diffusers have
-trailing times. Measured are the RMS distance of the latents to those of a fine run (DPM++ 2M, so the yardstick is not
-one of ours) and, of digits, the share of pictures in which an independent classifier finds the digit and both colours
-asked for.
+A Stable Diffusion pipeline draws digits, and a flow-matching one draws emoji. Every scheduler gets the same prompts and
+start noise, and makes as many network calls.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from comparison import EMOJI, JUDGE, MODEL, ROOT, WANTED, Bench, EmojiBench, shipped, show
-from tiny_digits import draw_prompts, load_judge
+from diffusers import DiffusionPipeline
 
-FINE = 150  # `make demo` is to take a minute, and 15 steps are ten times coarser still
+from diffusers_deis_sn import Comparison, compare
+
+ROOT = Path(__file__).resolve().parent.parent
+DIGITS = tuple(  # by tiny_digits.draw_prompts(16, seed=7): not those that the model was measured with
+    f"a {words} background"
+    for words in (
+        *("yellow five on a dark blue", "red two on a dark red", "white one on a black", "purple six on a dark blue"),
+        *("cyan three on a dark blue", "red seven on a dark green", "white seven on a black", "white nine on a black"),
+        *("cyan eight on a grey", "red one on a dark blue", "green eight on a grey", "white one on a dark green"),
+        *("yellow eight on a dark green", "purple seven on a dark blue", "green two on a grey"),
+        "cyan zero on a dark red",
+    )
+)
+EMOJI = (
+    "red apple",
+    "smiling face with sunglasses",
+    "cat face",
+    "sunflower",
+    "rocket",
+    "soccer ball",
+    "hamburger",
+    "owl",
+)
+STEPS = (6, 8, 10)
+PROMPTS, GUIDANCE = 8, 3.0
+PICTURED = 6  # steps of the picture: in more the eye sees little between them
 
 
-def draw(model: str, options: argparse.Namespace, output: Path) -> list[str]:
-    """Compare on one of the two shipped models; names of what was written."""
-    if model == "digits":
-        bench = Bench(shipped(MODEL), load_judge(JUDGE), draw_prompts(options.prompts, seed=7), options.guidance)
-    else:
-        bench = EmojiBench(shipped(EMOJI), WANTED[: options.prompts], options.guidance)
-    return show(model, bench, options.reference_steps, output)
+@dataclass(frozen=True)
+class Case:
+    """A shipped model, its statistics, and what to ask it for."""
+
+    model: str
+    statistics: str
+    picture: str
+    prompts: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+CASES = {
+    "digits": Case("tiny-sd-digits", "stats/tiny-sd-digits", "grid.png", DIGITS),
+    "emoji": Case(
+        "tiny-flow-emoji", "stats/tiny-flow-emoji/guidance-3", "emoji-grid.png", EMOJI, {"max_sequence_length": 16}
+    ),
+}
+
+
+def compared(case: Case, prompts: int = PROMPTS, guidance: float = GUIDANCE, output: Path | None = None) -> Comparison:
+    """The comparison of one model; its page and the rest in `output`."""
+    pipe = DiffusionPipeline.from_pretrained(ROOT / "examples/models" / case.model)
+    return compare(
+        pipe,
+        case.prompts[:prompts],
+        STEPS,
+        os.path.relpath(ROOT / case.statistics),  # as it is to be pasted
+        output=output,
+        batch_size=16,
+        force=True,  # of another version of this package
+        guidance_scale=guidance,
+        **case.options,
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=("digits", "emoji"), default=["digits", "emoji"])
-    parser.add_argument("--prompts", type=int, default=16)
-    parser.add_argument("--guidance", type=float, default=3.0)
-    parser.add_argument("--reference-steps", type=int, default=FINE, help="of the run compared with")
+    parser.add_argument("--models", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--prompts", type=int, default=PROMPTS)
+    parser.add_argument("--guidance", type=float, default=GUIDANCE)
     parser.add_argument("--output", type=Path, default=ROOT / "demo")
     options = parser.parse_args()
     output = options.output.resolve()
     shown = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
     start = time.perf_counter()
-    output.mkdir(parents=True, exist_ok=True)
-    written = [name for model in options.models for name in draw(model, options, output)]
-    for name in written:
-        print(f"wrote {shown / name}")
+    for name in options.models:
+        case = CASES[name]
+        result = compared(case, options.prompts, options.guidance, output / name)
+        (output / case.picture).write_bytes(result.grid(PICTURED))
+        print(f"\n{case.model}\n{result}\n")
+        print(f"{shown / name / 'compare.html'}: open it in a browser\n{shown / case.picture}")
     print(f"{time.perf_counter() - start:.0f} s")
 
 

@@ -3,9 +3,9 @@
     pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats="folder-or-hub-name")
 
 `DEISSNScheduler` is the scheduler, `ScoreOptimalScheduler` the same on a time grid learned from the model's scores;
-`calibrate` measures a model's `ScoreStatistics` on any pipeline, and `learned_sigmas` gives other programs a schedule.
-The values that their options take are here too, `Multistep(3, corrector=Corrector(3))`, `Power("t", 2)` and
-`EqualCost()`, and the errors that they raise.
+`calibrate` measures a model's `ScoreStatistics` on any pipeline, `compare` shows what they are worth on it, and
+`learned_sigmas` gives other programs a schedule. The values that their options take are here too, `Multistep(3,
+corrector=Corrector(3))`, `Power("t", 2)` and `EqualCost()`, and the errors that they raise.
 
 Importing this package is next to nothing: Diffusers and PyTorch are imported with the first name that needs them.
 """
@@ -22,6 +22,7 @@ from diffusers_deis_sn.errors import (
     CalibrationInterruptedError,
     CheckpointError,
     CoefficientError,
+    ComparisonError,
     ConfigurationError,
     DeisSnError,
     MissingCostError,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
     from diffusers_deis_sn.collect.run import calibrate
+    from diffusers_deis_sn.comparison.result import Comparison
+    from diffusers_deis_sn.comparison.run import compare
     from diffusers_deis_sn.core.grids import Power
     from diffusers_deis_sn.core.solvers import Corrector, Multistep
     from diffusers_deis_sn.learn.export import learned_sigmas
@@ -57,6 +60,8 @@ _HOMES = {
     "ScoreOptimalScheduler": "diffusers_deis_sn.schedulers.score_optimal",
     "ScoreStatistics": "diffusers_deis_sn.statistics.record",
     "calibrate": "diffusers_deis_sn.collect.run",
+    "compare": "diffusers_deis_sn.comparison.run",
+    "Comparison": "diffusers_deis_sn.comparison.result",
     "tune": "diffusers_deis_sn.tuning.run",
     "Corrector": "diffusers_deis_sn.core.solvers",
     "EqualCost": "diffusers_deis_sn.learn.grid",
@@ -94,6 +99,8 @@ __all__ = [
     "CalibrationInterruptedError",
     "CheckpointError",
     "CoefficientError",
+    "Comparison",
+    "ComparisonError",
     "ConfigurationError",
     "Corrector",
     "DEISSNScheduler",
@@ -119,6 +126,7 @@ __all__ = [
     "TimestepsError",
     "__version__",
     "calibrate",
+    "compare",
     "learned_sigmas",
     "tune",
 ]

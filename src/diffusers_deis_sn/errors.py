@@ -86,3 +86,7 @@ class CalibrationInterruptedError(CalibrationError):
 
 class ProcessLostError(CalibrationError):
     """Another process of a shared measurement failed or ended; what was measured before can be taken up again."""
+
+
+class ComparisonError(CalibrationError):
+    """A comparison that cannot be made: another one lies in the folder, a pipeline without noise of its own, ..."""

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-SILENT = ["--help", "--version", "calibrate --help"]
+SILENT = ["--help", "--version", "calibrate --help", "compare --help"]
 REFUSED = [
     "nosuch",
     "inspect /nowhere",
@@ -27,6 +27,9 @@ REFUSED = [
     "calibrate user/repo -o /tmp/x --lora /nowhere.safetensors",
     "calibrate user/repo -o /tmp/x --vae /nowhere",
     "calibrate user/repo -o /tmp/x --config /nowhere",
+    "compare /nowhere -o /tmp/x",
+    "compare user/repo -o /tmp/x --steps 3,x",
+    "compare user/repo -o /tmp/x --guidance-scale -1",
     "tune user/repo -o /tmp/x --steps 30",
     "tune user/repo -o /tmp/x --budget soon",
     "tune /nowhere -o /tmp/x",

@@ -1,4 +1,4 @@
-"""`deis-sn`: measure, import, read, draw and publish score statistics, and print the schedules learned from them.
+"""`deis-sn`: measure, compare, import, read, draw and publish statistics, and print the schedules learned from them.
 
 Each command imports what it needs when it runs.
 """
@@ -13,12 +13,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from diffusers_deis_sn.cli import publishing, reading, tuning
-from diffusers_deis_sn.cli.choices import Offload, Precision, Probed
+from diffusers_deis_sn.cli import models, publishing, reading, tuning
+from diffusers_deis_sn.cli.choices import Precision, Probed
+from diffusers_deis_sn.cli.comparing import compare
 from diffusers_deis_sn.cli.launching import check_number, launch, leads, world
-from diffusers_deis_sn.cli.passing import guidance_numbers, naming_flags, opened, pipeline_arguments
+from diffusers_deis_sn.cli.passing import guidance_numbers, naming_flags, opened
 from diffusers_deis_sn.cli.speaking import Speech
-from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, DeisSnError
+from diffusers_deis_sn.errors import CalibrationInterruptedError, DeisSnError
 
 app = typer.Typer(
     name="deis-sn",
@@ -66,14 +67,11 @@ def _options(
 @app.command()
 def calibrate(
     ctx: typer.Context,
-    model: Annotated[str, typer.Argument(help="Folder, Hub name or single file (.safetensors) of a pipeline.")],
+    model: models.Model,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder, or file ending in .safetensors, to write to at the end.")
     ],
-    prompts: Annotated[
-        Path | None,
-        typer.Option(help="One prompt a line, or .csv, .tsv, .jsonl with columns prompt and negative_prompt."),
-    ] = None,
+    prompts: models.Prompts = None,
     num_samples: Annotated[
         str | None, typer.Option(help="Number of samples, or auto: 8 to 64, as many as it takes. [default: auto]")
     ] = None,
@@ -90,29 +88,17 @@ def calibrate(
             "one file that serves all in between."
         ),
     ] = None,
-    height: Annotated[
-        int | None, typer.Option(min=1, help="Height in pixels; the pipeline's default otherwise.")
-    ] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Width in pixels.")] = None,
-    arg: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME=VALUE for the pipeline, such as class_labels=3 or image=cat.png; one given again is a list, for "
-            "sample after sample."
-        ),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cuda or cpu; cuda where there is one.")] = None,
-    dtype: Annotated[Precision, typer.Option(help="Precision the networks are loaded in.")] = Precision.float32,
-    offload: Annotated[
-        Offload | None, typer.Option(help="Keep what is not at work in the CPU's memory: networks, or single layers.")
-    ] = None,
-    variant: Annotated[str | None, typer.Option(help="Variant of the weights' files, such as fp16.")] = None,
-    lora: Annotated[list[str] | None, typer.Option(help="LoRA, FILE or FILE:WEIGHT; once for each.")] = None,
-    vae: Annotated[str | None, typer.Option(help="Folder, Hub name or file of another autoencoder.")] = None,
-    config: Annotated[
-        str | None, typer.Option(help="For a single file: a pipeline of the same family, for all but the weights.")
-    ] = None,
-    revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of a Hub model.")] = None,
+    height: models.Height = None,
+    width: models.Width = None,
+    arg: models.Arguments = None,
+    device: models.Device = None,
+    dtype: models.Dtype = Precision.float32,
+    offload: models.Offloaded = None,
+    variant: models.Variant = None,
+    lora: models.Loras = None,
+    vae: models.Vae = None,
+    config: models.Config = None,
+    revision: models.Revision = None,
     base_model: Annotated[
         str | None, typer.Option(help="What to call the model in the record; its own name otherwise.")
     ] = None,
@@ -164,7 +150,6 @@ def calibrate(
     from diffusers_deis_sn.collect.checkpoint import remove_unfinished
     from diffusers_deis_sn.collect.fingerprint import asked
     from diffusers_deis_sn.collect.guidances import parts
-    from diffusers_deis_sn.collect.loading import Loading, Lora
     from diffusers_deis_sn.collect.places import choose_places
     from diffusers_deis_sn.collect.prompts import prompts_given
 
@@ -177,22 +162,9 @@ def calibrate(
         check_guidance(scale)
         check_number(num_processes)
         speech = Speech(json, quiet)
-        options = pipeline_arguments(arg or ())
-        for name, value in (("guidance_scale", scale), ("height", height), ("width", width)):
-            if value is not None and options.setdefault(name, value) is not value:
-                raise CalibrationError(f"`{name}` is given twice, by --arg as well. Leave one of them out.")
+        options = models.call_options(arg, {"guidance_scale": scale, "height": height, "width": width})
         texts, options = prompts_given(prompts, options)
-        loading = Loading(
-            model,
-            revision=revision,
-            variant=variant,
-            dtype=dtype.value,
-            device=device,
-            offload=offload and offload.value,
-            loras=tuple(map(Lora.of, lora or ())),
-            vae=vae,
-            config=config,
-        )
+        loading = models.loading(model, device, dtype, offload, variant, lora, vae, config, revision)
         place = choose_places(output, resume=resume, force=force, arguments=options)
         numbers, probed = (*size[:2], batch_size, seed), [one.value for one in costs or ()]
         for (path, found), arguments in zip(
@@ -280,6 +252,7 @@ def import_published(
 
 
 for command in (
+    compare,
     tuning.tune,
     reading.inspect,
     reading.schedule,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffusers_deis_sn.cli.choices import Offload, Precision
-from diffusers_deis_sn.cli.passing import naming_flags, opened, pipeline_arguments
+from diffusers_deis_sn.cli import models
+from diffusers_deis_sn.cli.choices import Precision
+from diffusers_deis_sn.cli.passing import naming_flags, opened
 from diffusers_deis_sn.cli.speaking import Speech
 from diffusers_deis_sn.errors import CalibrationError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def tune(
-    model: Annotated[str, typer.Argument(help="Folder, Hub name or single file (.safetensors) of a pipeline.")],
+    model: models.Model,
     output: Annotated[
         Path,
         typer.Option(
@@ -27,10 +28,7 @@ def tune(
             help="Folder or file (.safetensors) of the model's statistics, measured if it is not there.",
         ),
     ],
-    prompts: Annotated[
-        Path | None,
-        typer.Option(help="One prompt a line, or .csv, .tsv, .jsonl with columns prompt and negative_prompt."),
-    ] = None,
+    prompts: models.Prompts = None,
     steps: Annotated[str | None, typer.Option(help="Numbers of steps to tune, up to 20. [default: 5,6,8,10]")] = None,
     guidance_scale: Annotated[
         float | None, typer.Option(help="Guidance that the model is used with; the pipeline's default otherwise.")
@@ -42,23 +40,17 @@ def tune(
     num_held_out: Annotated[int, typer.Option(help="Samples that decide, of other noise and prompts.")] = 16,
     batch_size: Annotated[int, typer.Option(help="Samples drawn at once.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
-    height: Annotated[
-        int | None, typer.Option(min=1, help="Height in pixels; the pipeline's default otherwise.")
-    ] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Width in pixels.")] = None,
-    arg: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the pipeline, as calibrate has it.")] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cuda or cpu; cuda where there is one.")] = None,
-    dtype: Annotated[Precision, typer.Option(help="Precision the networks are loaded in.")] = Precision.float32,
-    offload: Annotated[
-        Offload | None, typer.Option(help="Keep what is not at work in the CPU's memory: networks, or single layers.")
-    ] = None,
-    variant: Annotated[str | None, typer.Option(help="Variant of the weights' files, such as fp16.")] = None,
-    lora: Annotated[list[str] | None, typer.Option(help="LoRA, FILE or FILE:WEIGHT; once for each.")] = None,
-    vae: Annotated[str | None, typer.Option(help="Folder, Hub name or file of another autoencoder.")] = None,
-    config: Annotated[
-        str | None, typer.Option(help="For a single file: a pipeline of the same family, for all but the weights.")
-    ] = None,
-    revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of a Hub model.")] = None,
+    height: models.Height = None,
+    width: models.Width = None,
+    arg: models.Arguments = None,
+    device: models.Device = None,
+    dtype: models.Dtype = Precision.float32,
+    offload: models.Offloaded = None,
+    variant: models.Variant = None,
+    lora: models.Loras = None,
+    vae: models.Vae = None,
+    config: models.Config = None,
+    revision: models.Revision = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only say whether the plans that are there are better on this model.")
     ] = False,
@@ -71,7 +63,6 @@ def tune(
     Numbers of steps that have a plan at this guidance are left out, so that an interrupted command goes on.
     """
     from diffusers_deis_sn.collect.arguments import check_guidance
-    from diffusers_deis_sn.collect.loading import Loading, Lora
     from diffusers_deis_sn.collect.prompts import prompts_given
     from diffusers_deis_sn.hub.source import destination
     from diffusers_deis_sn.tuning.arguments import check_budget, check_samples, seconds_of, steps_of
@@ -82,22 +73,10 @@ def tune(
         check_samples(num_samples, num_held_out, batch_size)
         check_guidance(guidance_scale)
         speech = Speech(json, quiet)
-        options = pipeline_arguments(arg or ())
-        for name, value in (("guidance_scale", guidance_scale), ("height", height), ("width", width)):
-            if value is not None and options.setdefault(name, value) is not value:
-                raise CalibrationError(f"`{name}` is given twice, by --arg as well. Leave one of them out.")
+        named = {"guidance_scale": guidance_scale, "height": height, "width": width}
+        options = models.call_options(arg, named)
         texts, options = prompts_given(prompts, options)
-        loading = Loading(
-            model,
-            revision=revision,
-            variant=variant,
-            dtype=dtype.value,
-            device=device,
-            offload=offload and offload.value,
-            loras=tuple(map(Lora.of, lora or ())),
-            vae=vae,
-            config=config,
-        )
+        loading = models.loading(model, device, dtype, offload, variant, lora, vae, config, revision)
         path = destination(output)
         if check and not path.exists():
             raise CalibrationError(f"`check` looks at plans that are there, and {str(path)!r} is not. Leave it out.")

@@ -60,7 +60,7 @@ def of_model(pipe: Any, recorder: RecordingScheduler, data: Any, recipes: object
         "pipeline": f"{kind.__module__}.{kind.__qualname__}",
         "base_model": recorder.origin.base_model,
         "revision": recorder.origin.revision,
-        "weights": _weights(pipe),
+        "weights": weights(pipe),
         "dtype": str(getattr(pipe, "dtype", None)).removeprefix("torch."),
         "noise_schedule": recorder.noise.fingerprint,
         "prediction_type": config["prediction_type"],
@@ -100,7 +100,7 @@ def describe(value: Any) -> Any:
     return name
 
 
-def _weights(pipe: Any) -> str | None:
+def weights(pipe: Any) -> str | None:
     """Names, shapes and some numbers of all weights; None where there are none.
 
     Not all numbers: gigabytes would take longer to hash than a batch to draw.

@@ -25,7 +25,7 @@ from diffusers_deis_sn.core.process import log_snr
 from diffusers_deis_sn.core.update import threshold
 from diffusers_deis_sn.errors import CalibrationError, StepError
 from diffusers_deis_sn.learn.costs import Question
-from diffusers_deis_sn.schedulers._planner import Planner
+from diffusers_deis_sn.schedulers._planner import Planner, Times
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
@@ -156,9 +156,16 @@ class RecordingScheduler(DEISSNScheduler):
                 "denoising_start), or use costs=()."
             ) from error
 
-    def set_timesteps(self, *arguments: Any, **named: Any) -> None:
-        """As ever; `order` counts the probes."""
-        super().set_timesteps(*arguments, **named)
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: str | torch.device | None = None,
+        mu: float | None = None,
+        sigmas: Times = None,
+        timesteps: Times = None,
+    ) -> None:
+        """As ever; `order` counts the probes. Pipelines look for the names of the arguments before they pass them."""
+        super().set_timesteps(num_inference_steps, device, mu, sigmas, timesteps)
         self.order = self._calls_per_step
 
     def _adopt(self, plan: Plan, device: str | torch.device | None, numbered: bool = True) -> None:

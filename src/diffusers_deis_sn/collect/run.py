@@ -265,7 +265,7 @@ def recording(
             f"{type(pipe).__name__} has no attribute `scheduler` with a config. Statistics are measured through it."
         )
     origin = StatisticsOrigin(
-        base_model=base_model if base_model is not None else _model_name(pipe),
+        base_model=base_model if base_model is not None else model_name(pipe),
         revision=revision,
         guidance_scale=guidance_scale,
         seed=seed,
@@ -347,7 +347,7 @@ def _full_precision(costs: Sequence[str]) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def _model_name(pipe: Any) -> str | None:
+def model_name(pipe: Any) -> str | None:
     """Where the pipeline was loaded from; of a folder only its name, for a path says nothing to anybody else."""
     name = getattr(pipe, "name_or_path", None)
     if not isinstance(name, str | Path) or not str(name):

@@ -1,0 +1,103 @@
+"""`deis-sn compare`: schedulers on one's own model and prompts, as a page to look at."""
+
+from __future__ import annotations
+
+from inspect import signature
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffusers_deis_sn.cli import models
+from diffusers_deis_sn.cli.choices import Precision
+from diffusers_deis_sn.cli.passing import naming_flags, opened
+from diffusers_deis_sn.cli.speaking import Speech
+
+
+def compare(
+    model: models.Model,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder for the page and what belongs to it; gone on with if there."),
+    ],
+    prompts: models.Prompts = None,
+    steps: Annotated[str, typer.Option(help="Numbers of network calls to compare, with commas in between.")] = "6,8,10",
+    stats: Annotated[
+        str | None,
+        typer.Option(help="Statistics of the model: a file, a folder or a Hub name. Measured first if not given."),
+    ] = None,
+    judged: Annotated[
+        int | None, typer.Option(help="Number of steps that the recommendation is for; the middle one otherwise.")
+    ] = None,
+    num_prompts: Annotated[
+        int | None, typer.Option(help="How many of the prompts, from the first on; all otherwise.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn at once; halved where memory is short.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first prompt's noise; measurements begin at 0.")] = 1000,
+    guidance_scale: Annotated[
+        float | None, typer.Option(help="Guidance that the model is used with, the pipeline's default otherwise.")
+    ] = None,
+    height: models.Height = None,
+    width: models.Width = None,
+    arg: models.Arguments = None,
+    device: models.Device = None,
+    dtype: models.Dtype = Precision.float32,
+    offload: models.Offloaded = None,
+    variant: models.Variant = None,
+    lora: models.Loras = None,
+    vae: models.Vae = None,
+    config: models.Config = None,
+    revision: models.Revision = None,
+    force: Annotated[bool, typer.Option("--force", help="Throw away another comparison in the folder.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Draw more than 200 prompts without asking.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout for a program, instead of bars.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Hold schedulers against one another on a model and prompts: a page, compare.json, a table and grid.png.
+
+    All draw the same prompts from the same noise in as many network calls, and are held against a converged run. What
+    is drawn is kept after every batch: the same command goes on where it was stopped.
+    """
+    from diffusers_deis_sn.collect.arguments import check_guidance
+    from diffusers_deis_sn.collect.prompts import prompts_given
+    from diffusers_deis_sn.comparison.keeping import asked_of
+    from diffusers_deis_sn.errors import ComparisonError
+
+    # What is bad is better known now than after the model is loaded.
+    with naming_flags([*signature(compare).parameters]):
+        speech = Speech(json, quiet)
+        numbers = [int(one) for one in steps.split(",") if one.strip().isdecimal()]
+        if len(numbers) < len(steps.split(",")):
+            raise ComparisonError(f"`steps` must be whole numbers such as 6,8,10, got {steps!r}.")
+        check_guidance(guidance_scale)
+        options = models.call_options(arg, {"guidance_scale": guidance_scale, "height": height, "width": width})
+        texts, options = prompts_given(prompts, options)
+        asked_of(output)
+        if stats is not None:
+            from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+            ScoreStatistics.load(stats)
+        place = models.loading(model, device, dtype, offload, variant, lora, vae, config, revision)
+        with speech.alone():
+            from diffusers_deis_sn.comparison.run import compare as run
+
+            result = run(
+                place.load(),
+                texts,
+                numbers,
+                stats,
+                output=output,
+                judged=judged,
+                num_prompts=num_prompts,
+                batch_size=batch_size,
+                seed=seed,
+                base_model=place.name,
+                force=force,
+                yes=yes,
+                progress=speech.progress,
+                **opened(options),
+            )
+    speech.say(f"\n{result}\n")
+    if result.measured:
+        speech.say(f"Statistics were measured for it: {result.place}")
+    speech.say(f"Open {output / 'compare.html'} in a browser.")

@@ -1,0 +1,354 @@
+"""`compare`: which scheduler is nearest to the converged picture on this model, in how many steps, by how much."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from diffusers_deis_sn.collect.calls import PipelineCalls, guidance_in_use, plan_calls
+from diffusers_deis_sn.collect.fingerprint import describe, weights
+from diffusers_deis_sn.collect.progress import Progress, check_progress, silenced, telling
+from diffusers_deis_sn.collect.prompts import prompts_given
+from diffusers_deis_sn.collect.signals import Interruptions
+from diffusers_deis_sn.comparison.advice import advise, judged_at
+from diffusers_deis_sn.comparison.contenders import Contender, contenders, family_of, yardsticks
+from diffusers_deis_sn.comparison.course import Course
+from diffusers_deis_sn.comparison.drawing import Easel
+from diffusers_deis_sn.comparison.keeping import CONVERGED, Keeper
+from diffusers_deis_sn.comparison.reference import Reference
+from diffusers_deis_sn.comparison.result import Comparison, Setting
+from diffusers_deis_sn.comparison.rows import Row
+from diffusers_deis_sn.comparison.running import Runner
+from diffusers_deis_sn.comparison.search import MOST
+from diffusers_deis_sn.errors import CalibrationInterruptedError, ComparisonError
+from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+logger = logging.getLogger("diffusers_deis_sn")
+
+STEPS = (6, 8, 10)
+SEED = 1000  # measurements begin at 0: what is chosen on some noise is judged on other
+SHOWN = 8  # prompts with pictures
+LARGE = 200  # prompts, more of which are asked for twice
+"""What a comparison takes is said before more prompts than these are drawn."""
+
+
+def compare(
+    pipe: Any,
+    prompts: str | PathLike[str] | Sequence[str] | None = None,
+    steps: Sequence[int] = STEPS,
+    stats: ScoreStatistics | str | PathLike[str] | None = None,
+    *,
+    output: str | PathLike[str] | None = None,
+    judged: int | None = None,
+    num_prompts: int | None = None,
+    batch_size: int = 4,
+    seed: int = SEED,
+    further: Sequence[Contender] = (),
+    base_model: str | None = None,
+    force: bool = False,
+    yes: bool = False,
+    progress: bool | str | Progress = True,
+    **pipeline_kwargs: Any,
+) -> Comparison:
+    """Hold schedulers against one another on a pipeline's own model and prompts.
+
+    The pipeline's own scheduler as it is, DPM++ 2M, UniPC, Euler (or what Diffusers has for flows and EDM models),
+    DEIS-SN and ScoreOptimal draw the same prompts from the same noise in as many network calls, through the pipeline's
+    public call. Each final sample is held against that of a converged run by a sampler of Diffusers. If one of ours is
+    surely nearest, the nearest rival is run in further numbers of steps, to see how many it needs.
+
+    With `output` everything is kept in a folder, batch by batch: the same call goes on where it was stopped, and draws
+    nothing again. The pipeline's scheduler is put back whatever happens.
+
+    Args:
+        pipe: Any pipeline with a scheduler; its class need not be known.
+        prompts: Texts, or a file of them (.txt, .csv, .tsv, .jsonl); where the pipeline takes any.
+        steps: Numbers of network calls to compare.
+        stats: Score statistics as schedulers take them; measured first, with `calibrate`'s defaults, if None.
+        output: Folder for the page, the document, pictures, and statistics that were measured. Nothing is kept if None.
+        judged: The number of calls that the recommendation is for; the middle one of `steps` if None.
+        num_prompts: How many prompts, from the first on; all that are given if None, 8 for pipelines without.
+        batch_size: Pictures drawn at once; halved where the memory of a GPU does not suffice.
+        seed: Of the noise of the first prompt; not one that statistics were measured with.
+        further: Other schedulers that take part, such as a tuned one.
+        base_model: What to call the model; by default where the pipeline was loaded from.
+        force: Throw away another comparison that is in the folder.
+        yes: Draw more than 200 prompts without asking.
+        progress: True for bars, False for nothing, "json" for lines on stdout, or a function of pictures drawn of a run
+            and pictures in all.
+        **pipeline_kwargs: Further arguments of the pipeline's call, such as `guidance_scale`, `height`, `image`.
+
+    Raises:
+        ComparisonError: Another comparison in the folder, many prompts without `yes`, numbers that make no comparison,
+            or a pipeline whose noise does not come from a generator.
+        CalibrationError: As `calibrate`: arguments that the pipeline lacks or does not take.
+        CalibrationInterruptedError: Ctrl-C or SIGTERM, after a whole batch.
+        StatisticsError: Statistics that cannot be read, or are of another model.
+    """
+    began = time.monotonic()
+    check_progress(progress)
+    numbers, judged = _numbers(steps, judged)
+    prompts, pipeline_kwargs = prompts_given(prompts, pipeline_kwargs)
+    known = inspect.signature(compare).parameters
+    calls = plan_calls(pipe, prompts, numbers[-1], seed, pipeline_kwargs, known)
+    count = _count(pipe, calls, num_prompts)
+    with TemporaryDirectory() as nowhere, _not_kept(output is None):
+        folder = Path(nowhere) if output is None else Path(output).expanduser()
+        given = None if stats is None else _loaded(stats)
+        keeper = Keeper(folder, _asked(pipe, calls, count, seed, given), force)
+        statistics = given or _measured(pipe, prompts, folder, progress, pipeline_kwargs)
+        place = _place(stats, folder, output)
+        scheduler = pipe.scheduler
+        entrants, skipped = contenders(scheduler, statistics)
+        entrants += further
+        with (
+            Interruptions(True) as stop,
+            telling(progress) as tell,
+            _lent(pipe),
+            silenced(pipe),
+            stop.acting(),
+        ):
+            runner = Runner(Easel(pipe, calls), keeper, count, min(SHOWN, count), batch_size, stop)
+            tell("start", model=_model(pipe, base_model), prompts=count, steps=list(numbers), seed=seed)
+            if count > LARGE and not yes:
+                raise _asking(runner, entrants[0], count, len(entrants), numbers)
+            course = Course(runner, progress, tell, skipped)
+            reference, fine = course.converged(yardsticks(scheduler), numbers[-1])
+            course.columns(entrants, numbers)
+            equal = course.equal(entrants, judged)
+        advice = advise(course.rows, judged, entrants[0].name, equal)
+        taking_part = _noted([one for one in entrants if any(row.scheduler == one.name for row in course.rows)], course)
+        result = Comparison(
+            setting=Setting(
+                model=_model(pipe, base_model),
+                pipeline=type(pipe).__name__,
+                process=family_of(scheduler),
+                prompts=None if calls.prompts is None else _in_turn(calls.prompts, count),
+                num_prompts=count,
+                seed=seed,
+                arguments=_arguments(pipe, calls, pipeline_kwargs),
+                device=_device(pipe),
+                batch_size=runner.batch_size,
+                seconds=time.monotonic() - began,
+                versions=_versions(),
+            ),
+            reference=reference,
+            rows=tuple(course.rows),
+            contenders=taking_part,
+            skipped=tuple(skipped),
+            advice=advice,
+            statistics=statistics.at(guidance_in_use(pipe, pipeline_kwargs)),
+            place=place,
+            measured=stats is None,
+            pictures=_pictures(runner, taking_part, course.rows, fine, reference),
+        )
+        if output is not None:
+            for path in result.save(folder):
+                tell("written", path=str(path))
+        tell("end", recommendation=advice.sentence, verdict=advice.verdict, scheduler=advice.scheduler)
+    return result
+
+
+# ------------------------------------------------------------------------------------------------------------- asked
+
+
+def _numbers(steps: Sequence[int], judged: int | None) -> tuple[tuple[int, ...], int]:
+    """The numbers of calls, rising, and the one that is judged."""
+    sound = [one for one in steps if isinstance(one, int) and not isinstance(one, bool) and 1 <= one <= 1000]
+    if not sound or len(sound) < len(steps):
+        raise ComparisonError(f"`steps` must be whole numbers from 1 to 1000, such as 6, 8, 10, got {list(steps)!r}.")
+    numbers = tuple(sorted(set(sound)))
+    if judged is not None and judged not in numbers:
+        raise ComparisonError(f"`judged` must be one of `steps`, {list(numbers)}, got {judged!r}.")
+    return numbers, judged_at(numbers) if judged is None else judged
+
+
+def _count(pipe: Any, calls: PipelineCalls, wanted: int | None) -> int:
+    """Number of pictures of each run."""
+    if "generator" not in calls.takes:
+        raise ComparisonError(
+            f"{type(pipe).__name__} takes no `generator`, so no two schedulers can be given the same noise."
+        )
+    if wanted is not None and (not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1):
+        raise ComparisonError(f"`num_prompts` must be a whole number, 1 or more, got {wanted!r}.")
+    return wanted or (SHOWN if calls.prompts is None else len(calls.prompts))
+
+
+def _asked(
+    pipe: Any, calls: PipelineCalls, count: int, seed: int, statistics: ScoreStatistics | None
+) -> dict[str, Any]:
+    """What decides the numbers of each run."""
+    fixed = {name: value for name, value in calls.fixed.items() if name not in ("num_inference_steps", "output_type")}
+    texts = None if calls.prompts is None else "\n".join(_in_turn(calls.prompts, count))
+    return {
+        "model": weights(pipe),
+        "pipeline": type(pipe).__name__,
+        "scheduler": describe({"class": type(pipe.scheduler).__name__, **_plain(pipe.scheduler.config)}),
+        "dtype": str(getattr(pipe, "dtype", None)),
+        "prompts": describe(texts),
+        "number of prompts": count,
+        "seed": seed,
+        "arguments": {name: describe(value) for name, value in sorted(fixed.items())},
+        "statistics": "measured" if statistics is None else hashlib.sha256(statistics.to_bytes()).hexdigest()[:16],
+        "versions": _versions(),
+    }
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name != "_use_default_values"}
+
+
+def _asking(runner: Runner, one: Contender, count: int, entrants: int, steps: Sequence[int]) -> ComparisonError:
+    """What it will take, as an error that asks for `yes`; a batch in few steps is drawn to know."""
+    few = max(steps)
+    runner.ends(one, few, min(runner.batch_size, count))
+    calls = count * (entrants * sum(steps) + 2 * few * MOST + 100)
+    hours = calls * runner.seconds_per_call / 3600.0
+    spent = f"{hours:.1f} hours" if hours >= 1.0 else f"{max(60.0 * hours, 1.0):.0f} minutes"
+    return ComparisonError(
+        f"{count} prompts are some {calls} network calls, about {spent} here. {SHOWN} to 32 prompts tell as much: "
+        "take `num_prompts`, or say `yes` to draw all."
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- statistics
+
+
+def _loaded(stats: ScoreStatistics | str | PathLike[str]) -> ScoreStatistics:
+    return stats if isinstance(stats, ScoreStatistics) else ScoreStatistics.load(str(stats))
+
+
+def _measured(pipe: Any, prompts: Any, folder: Path, progress: Any, arguments: Mapping[str, Any]) -> ScoreStatistics:
+    """Statistics that are in the folder, or are measured now and kept there."""
+    from diffusers_deis_sn.collect.run import calibrate
+
+    place = folder / "statistics"
+    file = place / "score_statistics.safetensors"
+    if file.is_file():
+        return ScoreStatistics.load(file)
+    place.mkdir(parents=True, exist_ok=True)
+    state = place / "unfinished.checkpoint.safetensors"
+    try:
+        statistics = calibrate(
+            pipe,
+            prompts,
+            checkpoint=state,
+            resume=True,
+            progress=progress,
+            **arguments,
+        )
+    except CalibrationInterruptedError as error:
+        raise CalibrationInterruptedError(
+            f"Stopped while the statistics were measured. What is known is kept in {str(place)!r}: the same command "
+            "goes on from there."
+        ) from error
+    statistics.save(file)
+    state.unlink(missing_ok=True)
+    return statistics
+
+
+def _place(stats: Any, folder: Path, output: Any) -> str:
+    """Where the statistics are, for the lines to paste."""
+    if isinstance(stats, ScoreStatistics):
+        return "STATISTICS"
+    if stats is not None:
+        return str(stats)
+    return str(folder / "statistics") if output is not None else "STATISTICS"
+
+
+# ------------------------------------------------------------------------------------------------------------ result
+
+
+@contextmanager
+def _not_kept(nowhere: bool) -> Iterator[None]:
+    """Where nothing is kept, an error that says what is kept does not say so."""
+    try:
+        yield
+    except CalibrationInterruptedError as error:
+        if not nowhere:
+            raise
+        raise CalibrationInterruptedError(
+            "Stopped, and nothing is kept. Give `output`, a folder to go on in."
+        ) from error
+
+
+@contextmanager
+def _lent(pipe: Any) -> Iterator[None]:
+    """The pipeline's own scheduler is back at the end."""
+    scheduler = pipe.scheduler
+    try:
+        yield
+    finally:
+        pipe.scheduler = scheduler
+
+
+def _pictures(
+    runner: Runner, entrants: Sequence[Contender], rows: Sequence[Row], one: Contender, reference: Reference
+) -> dict[tuple[str, int], tuple[bytes, ...]]:
+    found = {}
+    by_name = {one.name: one for one in entrants}
+    for row in rows:
+        pictures = runner.pictures(by_name[row.scheduler], row.steps)
+        if pictures:
+            found[row.scheduler, row.calls] = pictures
+    kept = runner.keeper.run(CONVERGED, reference.steps, one.code)
+    pictures = runner.keeper.pictures(kept, one.code, runner.shown)
+    return {(CONVERGED, 0): pictures, **found} if pictures else {}
+
+
+def _noted(entrants: Sequence[Contender], course: Course) -> tuple[Contender, ...]:
+    """The contenders; one that draws the very pictures of one before it says so."""
+    noted, seen = [], dict[bytes, str]()
+    for one in entrants:
+        mine = [row.distances.tobytes() for row in course.rows if row.scheduler == one.name and not row.further]
+        before = seen.setdefault(b"".join(mine), one.name)
+        note = f"The same pictures as {before}: on this model both do the same." if before != one.name else ""
+        noted.append(replace(one, note=one.note or note))
+    return tuple(noted)
+
+
+def _in_turn(prompts: Sequence[str], count: int) -> tuple[str, ...]:
+    return tuple(prompts[i % len(prompts)] for i in range(count))
+
+
+def _arguments(pipe: Any, calls: PipelineCalls, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers and texts that the pipeline was called with, and the guidance that it had by itself."""
+    guidance = guidance_in_use(pipe, options)
+    plain = {name: value for name, value in calls.fixed.items() if isinstance(value, int | float | str)}
+    for name in ("num_inference_steps", "output_type"):
+        plain.pop(name, None)
+    return plain if guidance is None else {"guidance_scale": guidance, **plain}
+
+
+def _model(pipe: Any, name: str | None) -> str:
+    from diffusers_deis_sn.collect.run import model_name
+
+    return name or model_name(pipe) or type(pipe).__name__
+
+
+def _device(pipe: Any) -> str:
+    import torch
+
+    device = str(getattr(pipe, "device", "cpu"))
+    return torch.cuda.get_device_name() if device.startswith("cuda") else device
+
+
+def _versions() -> dict[str, str]:
+    from diffusers_deis_sn.collect.recorder import versions
+
+    return dict(versions())
+
+
+def _out_of_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, torch.cuda.OutOfMemoryError)

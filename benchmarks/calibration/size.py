@@ -47,6 +47,8 @@ SIZES = (
     *(("uniform", *size) for size in ((8, 50), (16, 100), (32, 200))),
     ("dense", 32, 100),
 )
+# With trials from elsewhere: the smallest, the default, what "auto" goes on to, and what they are held against.
+FEWER_SIZES = tuple(SIZES[i] for i in (0, 3, 4, 5, 8))
 CHOOSING, JUDGING = 8, 8  # samples that recipes are chosen on, the first of them, and that the choice is judged on
 STEPS = (5, 8, 10)
 SAMPLES, SEED = 16, 1
@@ -80,10 +82,12 @@ def distance(end: Tensor, other: Tensor) -> float:
     return float((end - other).flatten(1).double().square().mean(1).log().mean().mul(0.5).exp())
 
 
-def sizes(problem: Problem, trials: Trials | None, folder: Path) -> Iterator[dict[str, Any]]:
+def sizes(
+    problem: Problem, trials: Trials | None, folder: Path, asked: tuple[tuple[str, int, int], ...] = SIZES
+) -> Iterator[dict[str, Any]]:
     """Rows of the first question."""
     there = reference.kept(problem, SAMPLES, SEED, folder)
-    for spacing, samples, steps in SIZES:
+    for spacing, samples, steps in asked:
         started = time.perf_counter()
         record = measured(problem, spacing, samples, steps).with_trials(trials)
         seconds = round(time.perf_counter() - started, 2)
@@ -121,21 +125,25 @@ def bands(ends: Tensor) -> list[float]:
     return [1.0 if (band := finest_band(one[None])) is None else band for one in ends]
 
 
-def run(name: str, folder: Path, references: Path) -> None:
-    """Both questions of a problem, kept in a file."""
+def run(name: str, folder: Path, references: Path, statistics: Path | None = None) -> None:
+    """Both questions of a problem, kept in a file; the first alone with the trials of statistics that are there."""
     path = folder / f"{name}.json"
     if path.exists():
         return
     started, problem = time.perf_counter(), load(name)
     if hasattr(problem.pipe, "set_progress_bar_config"):
         problem.pipe.set_progress_bar_config(disable=True)
-    record = measured(problem, "dense", 16, 50)
-    before = problem.pipe.scheduler
-    try:
-        tried = list(recipes(problem, record))
-    finally:
-        problem.pipe.scheduler = before
-    found = {"recipes": tried, "sizes": list(sizes(problem, trials_of(tried, slice(0, CHOOSING)), references))}
+    if statistics is not None:
+        trials = problem.statistics(statistics).trials
+        found = {"recipes": [], "sizes": list(sizes(problem, trials, references, FEWER_SIZES))}
+    else:
+        record = measured(problem, "dense", 16, 50)
+        before = problem.pipe.scheduler
+        try:
+            tried = list(recipes(problem, record))
+        finally:
+            problem.pipe.scheduler = before
+        found = {"recipes": tried, "sizes": list(sizes(problem, trials_of(tried, slice(0, CHOOSING)), references))}
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found) + "\n")
     print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
@@ -147,12 +155,13 @@ def main() -> None:
     parser.add_argument("--draw-only", action="store_true")
     parser.add_argument("--runs", type=Path, default=HERE.parent.parent / "runs/calibration")
     parser.add_argument("--references", type=Path, default=HERE.parent.parent / "runs/suite/references")
+    parser.add_argument("--statistics", type=Path, help="the suite's, whose trials are taken: the first question alone")
     parser.add_argument("--output", type=Path, default=results("calibration"))
     arguments = parser.parse_args()
     settle()
     for name in [] if arguments.draw_only else names():
         if any(fnmatch(name, pattern) for pattern in arguments.problems):
-            run(name, arguments.runs, arguments.references)
+            run(name, arguments.runs, arguments.references, arguments.statistics)
     found = {path.stem: json.loads(path.read_text()) for path in sorted(arguments.runs.glob("*.json"))}
     draw(found, arguments.output / "size.png")
     (arguments.output / "size.md").write_text(table(found) + "\n")

@@ -110,8 +110,10 @@ def test_between_measured_levels_the_inverse_is_close_to_the_closed_form(steps, 
 
 @given(paths(free=0.3), st.integers(1, 60))
 def test_parts_are_equal(path, steps):
+    """To the root of rounding: where log sigma is flat over the path, as beside stretches that cost nothing, a position
+    is known no better from its level."""
     parts = -np.diff(path.position(path.partition(steps)))
-    assert parts == pytest.approx(np.full(steps, path.path_length / steps), abs=1e-9 * path.path_length)
+    assert parts == pytest.approx(np.full(steps, path.path_length / steps), abs=1e-7 * path.path_length)
 
 
 @given(paths(), st.integers(1, 30), st.floats(0.0, 0.45), st.floats(0.55, 1.0))
@@ -120,7 +122,7 @@ def test_parts_between_other_ends_are_equal_too(path, steps, end, start):
     levels = path.partition(steps, start, end)
     parts = -np.diff(path.position(levels))
     assert levels[[0, -1]].tolist() == [start, end]
-    assert parts == pytest.approx(np.full(steps, np.mean(parts)), abs=1e-9 * path.path_length)
+    assert parts == pytest.approx(np.full(steps, np.mean(parts)), abs=1e-7 * path.path_length)
 
 
 @given(paths(free=0.3), st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20))

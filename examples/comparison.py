@@ -31,16 +31,7 @@ JUDGE = ROOT / "examples/models/digit-judge"
 STATISTICS = ROOT / "stats/tiny-sd-digits"
 EMOJI = ROOT / "examples/models/tiny-flow-emoji"
 EMOJI_STATISTICS = ROOT / "stats/tiny-flow-emoji/guidance-3"
-WANTED = (
-    "red apple",
-    "smiling face with sunglasses",
-    "cat face",
-    "sunflower",
-    "rocket",
-    "soccer ball",
-    "hamburger",
-    "owl",
-)
+WANTED = tuple((ROOT / "examples/prompts/emoji.txt").read_text().splitlines())
 STEPS = (5, 8, 10, 15)
 REFERENCE_STEPS = 500  # of the published tables
 

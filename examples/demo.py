@@ -23,26 +23,7 @@ from diffusers import DiffusionPipeline
 from diffusers_deis_sn import Comparison, compare
 
 ROOT = Path(__file__).resolve().parent.parent
-DIGITS = tuple(  # by tiny_digits.draw_prompts(16, seed=7): not those that the model was measured with
-    f"a {words} background"
-    for words in (
-        *("yellow five on a dark blue", "red two on a dark red", "white one on a black", "purple six on a dark blue"),
-        *("cyan three on a dark blue", "red seven on a dark green", "white seven on a black", "white nine on a black"),
-        *("cyan eight on a grey", "red one on a dark blue", "green eight on a grey", "white one on a dark green"),
-        *("yellow eight on a dark green", "purple seven on a dark blue", "green two on a grey"),
-        "cyan zero on a dark red",
-    )
-)
-EMOJI = (
-    "red apple",
-    "smiling face with sunglasses",
-    "cat face",
-    "sunflower",
-    "rocket",
-    "soccer ball",
-    "hamburger",
-    "owl",
-)
+PROMPTS_OF = ROOT / "examples/prompts"  # the digits' are others than the model was measured with
 STEPS = (6, 8, 10)
 PROMPTS, GUIDANCE = 8, 3.0
 PICTURED = 6  # steps of the picture: in more the eye sees little between them
@@ -55,14 +36,18 @@ class Case:
     model: str
     statistics: str
     picture: str
-    prompts: tuple[str, ...]
+    prompts: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 CASES = {
-    "digits": Case("tiny-sd-digits", "stats/tiny-sd-digits", "grid.png", DIGITS),
+    "digits": Case("tiny-sd-digits", "stats/tiny-sd-digits", "grid.png", "digits.txt"),
     "emoji": Case(
-        "tiny-flow-emoji", "stats/tiny-flow-emoji/guidance-3", "emoji-grid.png", EMOJI, {"max_sequence_length": 16}
+        "tiny-flow-emoji",
+        "stats/tiny-flow-emoji/guidance-3",
+        "emoji-grid.png",
+        "emoji.txt",
+        {"max_sequence_length": 16},
     ),
 }
 
@@ -72,7 +57,7 @@ def compared(case: Case, prompts: int = PROMPTS, guidance: float = GUIDANCE, out
     pipe = DiffusionPipeline.from_pretrained(ROOT / "examples/models" / case.model)
     return compare(
         pipe,
-        case.prompts[:prompts],
+        (PROMPTS_OF / case.prompts).read_text().splitlines()[:prompts],
         STEPS,
         os.path.relpath(ROOT / case.statistics),  # as it is to be pasted
         output=output,

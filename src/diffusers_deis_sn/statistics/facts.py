@@ -22,7 +22,6 @@ One object. What is not known is null; arrays are cleanest time first, as in the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,34 +29,14 @@ from numpy.typing import NDArray
 
 from diffusers_deis_sn.statistics import format as layout
 from diffusers_deis_sn.statistics.cost import LocalCost
-from diffusers_deis_sn.statistics.origin import StatisticsOrigin
+from diffusers_deis_sn.statistics.guidances import Guided
 from diffusers_deis_sn.statistics.trials import TABLES, Trials
 
 COMMON = ("timesteps", "log_snr")  # of all guidances
 
 
-class Told(Protocol):
+class Told(Guided, Protocol):
     """What is told of a record."""
-
-    @property
-    def curves(self) -> dict[str, NDArray[Any]]:
-        """Those that are known."""
-        ...
-
-    @property
-    def origin(self) -> StatisticsOrigin:
-        """What was measured, and how."""
-        ...
-
-    @property
-    def costs(self) -> Mapping[str, LocalCost]:
-        """By name."""
-        ...
-
-    @property
-    def trials(self) -> Trials | None:
-        """Methods that were tried."""
-        ...
 
     @property
     def guidances(self) -> tuple[float, ...]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
 
 from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.cli import tuning as commands
+from diffusers_deis_sn.cli.speaking import Speech
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.tuning import run as running
+from diffusers_deis_sn.tuning.outcome import Tuning
+from records import tiny_record
 from tiny_pipelines import BUILDERS
+from tunings import found
 
 FILE = "score_statistics.safetensors"
 QUICK = ("--num-samples", "4", "--num-held-out", "4", "--batch-size", "4", "--device", "cpu", "--steps", "2")
@@ -51,6 +57,7 @@ def test_plans_are_added_to_statistics_that_are_measured_if_need_be(run, folder,
     assert "1 of 1 plans accepted" in text and str(tmp_path / "out" / FILE) in text
     line = next(line for line in text.splitlines() if line.startswith("pipe.scheduler"))
     assert f'stats="{tmp_path / "out"}"' in line
+    assert (tmp_path / "out" / "score_statistics.tuning.png").read_bytes().startswith(b"\x89PNG")
     pipe, _ = BUILDERS["sd"]()
     scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats=tmp_path / "out", guidance_scale=2.0)
     scheduler.set_timesteps(2)
@@ -63,6 +70,13 @@ def test_plans_are_added_to_statistics_that_are_measured_if_need_be(run, folder,
     code, text, _ = run(*command, "-o", tmp_path / "out", "--force", "--json")
     events = [json.loads(line) for line in text.splitlines()]
     assert {one["event"] for one in events} <= {"tuning", "written", "warning"} and events[-1]["event"] == "written"
+
+
+def test_without_matplotlib_it_says_how_to_have_a_picture(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    path = tmp_path / FILE
+    assert commands._drawn(Tuning(tiny_record(), (found(),)), path, Speech()) is None
+    assert 'pip install "diffusers-deis-sn[plot]"' in capsys.readouterr().out and not list(tmp_path.iterdir())
 
 
 def test_help(run):

@@ -16,6 +16,7 @@ from diffusers_deis_sn.errors import CalibrationError
 
 if TYPE_CHECKING:
     from diffusers_deis_sn.statistics.record import ScoreStatistics
+    from diffusers_deis_sn.tuning.outcome import Tuning
 
 
 def tune(
@@ -125,8 +126,25 @@ def tune(
     speech.say(
         f"{len(tuning.plans)} of {len(left)} plans accepted in {tuning.seconds:.0f} s. Written to {path}. Use them:"
     )
-    speech.say(f'pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats="{output}")')
-    speech.tell("written", path=str(path), plans=[one.calls for one in tuning.plans])
+    speech.say(tuning.code(str(output)))
+    picture = _drawn(tuning, path, speech)
+    speech.tell("written", path=str(path), picture=picture, plans=[one.calls for one in tuning.plans])
+
+
+def _drawn(tuning: Tuning, path: Path, speech: Speech) -> str | None:
+    """The picture beside the statistics; None, and why, where nothing can draw one."""
+    from diffusers_deis_sn.hub.atomic_write import write_together
+    from diffusers_deis_sn.plots.style import png
+    from diffusers_deis_sn.plots.tuning import tuning_figure
+
+    picture = path.with_name(f"{path.stem}.tuning.png")
+    try:
+        write_together({picture: png(tuning_figure(tuning))})
+    except ImportError as error:
+        speech.say(f"No picture of it. {error}")
+        return None
+    speech.say(f"Error against calls, and the times of the plans: {picture}")
+    return str(picture)
 
 
 def _statistics(

@@ -51,12 +51,12 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def panels(number: int, width: float = 3.9, height: float = 3.1) -> tuple[Figure, list[Axes]]:
-    """A figure with `number` panels side by side, each `width` by `height` inches."""
+def panels(number: int, width: float = 3.9, height: float = 3.1, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure with `number` panels side by side in each row, each `width` by `height` inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(number * width, height), dpi=160, layout="constrained")
-    return figure, list(figure.subplots(1, number, squeeze=False)[0])
+    figure = Figure(figsize=(number * width, rows * height), dpi=160, layout="constrained")
+    return figure, list(figure.subplots(rows, number, squeeze=False).flat)
 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.tuning.judging import Judged
+from diffusers_deis_sn.tuning.markup import COLUMNS, FOLDER, html
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,28 @@ class Outcome:
         named = min(self.rivals.items(), key=lambda one: one[1].geometric, default=("none", self.default))
         return named
 
-    def row(self) -> str:
+    @property
+    def after(self) -> Judged:
+        """What runs of so many calls are worth from now on: the plan's, or the default's where there is none."""
+        return self.default if self.plan is None or self.tuned is None else self.tuned
+
+    def cells(self) -> tuple[str, ...]:
         """A row of the table."""
         name, rival = self.best_rival
-        tuned = "" if self.tuned is None else f"{self.tuned.geometric:.4g} / {self.tuned.rms:.4g}"
+        tuned = "" if self.tuned is None else _errors(self.tuned)
         said = self.freedom if self.plan is not None else "no plan: " + "; ".join(self.objections or ("nothing found",))
-        return (
-            f"| {self.calls} | {rival.geometric:.4g} / {rival.rms:.4g} ({name}) | {self.default.geometric:.4g} / "
-            f"{self.default.rms:.4g} | {tuned} | {said} |"
-        )
+        return (str(self.calls), f"{_errors(rival)} ({name})", _errors(self.default), tuned, said)
+
+    def row(self) -> str:
+        """The same in Markdown."""
+        return f"| {' | '.join(self.cells())} |"
 
 
-HEAD = "| calls | best of Diffusers | without a plan | with it | |\n| --- | --- | --- | --- | --- |"
+def _errors(judged: Judged) -> str:
+    return f"{judged.geometric:.4g} / {judged.rms:.4g}"
+
+
+HEAD = f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}"
 
 
 @dataclass(frozen=True)
@@ -78,9 +90,29 @@ class Tuning:
         """The plans that were accepted."""
         return tuple(one.plan for one in self.outcomes if one.plan is not None)
 
+    @property
+    def by_guidance(self) -> dict[float, tuple[Outcome, ...]]:
+        """The outcomes of each guidance, rising, by their numbers of calls."""
+        groups: dict[float, list[Outcome]] = {}
+        for one in sorted(self.outcomes, key=lambda one: (one.guidance, one.calls)):
+            groups.setdefault(one.guidance, []).append(one)
+        return {guidance: tuple(group) for guidance, group in groups.items()}
+
+    def code(self, place: str = FOLDER) -> str:
+        """The line that has a pipeline use the plans, once the statistics are saved at a place."""
+        return f"pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats={json.dumps(place)})"
+
     def __str__(self) -> str:
         """A table: geometric mean and RMS of the distances to the fine run, on samples that were held out."""
-        return "\n".join([HEAD, *(one.row() for one in self.outcomes)])
+        groups = self.by_guidance
+        tables = ["\n".join([HEAD, *(one.row() for one in group)]) for group in groups.values()]
+        if len(tables) > 1:
+            tables = [f"Guidance {scale:g}:\n\n{text}" for scale, text in zip(groups, tables, strict=True)]
+        return "\n\n".join(tables)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the table, error against calls, and the lines that use the plans."""
+        return html(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,32 @@
+"""Outcomes of tuning as tests make them up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from diffusers_deis_sn.core.grids import Trailing
+from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.solvers import Multistep
+from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.statistics.plans import TunedPlan
+from diffusers_deis_sn.tuning.judging import Judged
+from diffusers_deis_sn.tuning.outcome import Outcome
+from toy_models import PROCESSES
+
+DEFAULT, PLAN = Judged(0.02, 0.03, 0.025), Judged(0.01, 0.015, 0.012)
+RIVALS = {"DDIM": Judged(0.09, 0.1, 0.1), "UniPC": Judged(0.05, 0.06, 0.05)}
+
+
+def planned(calls: int = 5, guidance: float = 1.0) -> TunedPlan:
+    """A plan that is a run of a formula."""
+    return TunedPlan(Tuned.of_plan(Recipe(PROCESSES["vp"][0], Trailing(), Multistep(2)).plan(calls)), guidance)
+
+
+def found(calls: int = 5, guidance: float = 1.0) -> Outcome:
+    """An outcome with a plan."""
+    return Outcome(calls, guidance, DEFAULT, RIVALS, planned(calls, guidance), PLAN, "times")
+
+
+def failed(calls: int = 8, guidance: float = 1.0, rivals: Mapping[str, Judged] = RIVALS) -> Outcome:
+    """An outcome without."""
+    return Outcome(calls, guidance, DEFAULT, rivals)

@@ -11,8 +11,9 @@ from diffusers_deis_sn.core.plan import Plan, make_plan
 from diffusers_deis_sn.core.process import SNAP, Array, NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.schedulers._given import Request
 from diffusers_deis_sn.schedulers._options import Options
-from diffusers_deis_sn.schedulers._planner import Planner, Request
+from diffusers_deis_sn.schedulers._planner import Planner
 
 WIDEST = 3.0  # ratio of neighbouring levels between which a cost is still local: its length is then a fifth too long
 
@@ -30,7 +31,7 @@ class RecordingPlanner(Planner):
         held flat, which would cost the last step of every run more than all other steps together. Where costs are
         measured, further levels are put in where neighbours are too far apart for a cost to be local.
         """
-        if request.sigmas is not None and request.timesteps is not None:
+        if request.labelled:
             raise CalibrationError(
                 "This pipeline calls its network at times that are not those of its sigmas, and statistics are written "
                 "against times. They cannot be measured through it."
@@ -48,6 +49,10 @@ class RecordingPlanner(Planner):
 
 class TryingPlanner(Planner):
     """Plans at distinct whole times, as methods are followed; and not where no scheduler chooses the times."""
+
+    def chooses_grid(self, request: Request) -> bool:
+        """Always: a grid is what is tried, also that of the options' defaults."""
+        return True
 
     def levels(self, recipe: Recipe, options: Options, shift: float, request: Request) -> Array:
         """As ever. Raises CalibrationError for times by hand: such runs follow no method later either."""

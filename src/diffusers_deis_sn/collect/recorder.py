@@ -25,7 +25,8 @@ from diffusers_deis_sn.core.process import log_snr
 from diffusers_deis_sn.core.update import threshold
 from diffusers_deis_sn.errors import CalibrationError, StepError
 from diffusers_deis_sn.learn.costs import Question
-from diffusers_deis_sn.schedulers._planner import Planner, Times
+from diffusers_deis_sn.schedulers._given import Times
+from diffusers_deis_sn.schedulers._planner import Planner
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin

@@ -30,11 +30,12 @@ from diffusers_deis_sn.hub.source import side_file
 from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, only_time
 from diffusers_deis_sn.schedulers._factors import contradictions, followed, scale_of
+from diffusers_deis_sn.schedulers._given import Request, Times
 from diffusers_deis_sn.schedulers._guidance import PipelineGuidance
 from diffusers_deis_sn.schedulers._life import HUB_OPTIONS, made, refuse_unknown, scheduler_config
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._own_config import entries, refuse_named_grids, registered, with_entries
-from diffusers_deis_sn.schedulers._planner import Planner, Request, Run, Times
+from diffusers_deis_sn.schedulers._planner import Planner, Run
 from diffusers_deis_sn.schedulers._shelf import AUTO, SHELF, resolved
 from diffusers_deis_sn.schedulers._typed import FromConfig, register_to_config
 from diffusers_deis_sn.statistics.plans import TunedPlan
@@ -211,7 +212,8 @@ class ExponentialIntegrator(PlannedScheduler):
             mu: Shift of flow-matching schedules by resolution, where the config says `use_dynamic_shifting`.
             sigmas: Noise levels sigma / alpha of the calls, falling, used exactly as given; a final zero may be there
                 or not and is no call. Of flow-matching models sigma itself, which is then shifted, as in Diffusers;
-                1, ..., 1 / N in equal steps, which many of their pipelines always pass, chooses nothing but N.
+                equal steps from noise alone, which many of their pipelines always pass (`core.default_lists`), choose
+                nothing but how many.
             timesteps: Training times of the calls, falling, used exactly as given. Of flow-matching models together
                 with `sigmas` they are what the network is called with (CogView4).
 
@@ -229,6 +231,8 @@ class ExponentialIntegrator(PlannedScheduler):
         self._adopt(run.plan, device, numbered=self.noise.numbered and not fractions)
         self._run, self._guidance, self.order = run, seen, run.recipe.solver.calls_per_step
         self._scale_start(run.plan.levels[0])
+        if run.overridden is not None:
+            self._warn_once("given", run.overridden)
         if self.statistics is None and not self._silent:
             self._warn_once("plain", "No score statistics given: plain DEIS is used. Measure them with `calibrate`.")
         if seen is not None or run.options.guidance_scale is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from diffusers_deis_sn.core.flow import equal_sigmas, shift_factor
+from diffusers_deis_sn.core.flow import shift_factor
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
@@ -17,29 +17,12 @@ from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, TimestepsE
 from diffusers_deis_sn.learn.grid import EqualCost, Learned
 from diffusers_deis_sn.schedulers._contract import logger
 from diffusers_deis_sn.schedulers._factors import followed, recipe_of, scale_of, tried_method
+from diffusers_deis_sn.schedulers._given import Request, labelled_before_shift, overridden
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Method
-
-Times = Sequence[float] | Array | None
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """What `set_timesteps` was called with, and the guidance that the pipeline says it runs with."""
-
-    steps: int | None = None
-    mu: float | None = None
-    sigmas: Times = None
-    timesteps: Times = None
-    guidance: float | None = None
-
-    @property
-    def given(self) -> bool:
-        """Whether the times were given by hand."""
-        return self.sigmas is not None or self.timesteps is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +40,9 @@ class Run:
         own_grid: Whether its times are not spaced like shares of the process, and nobody gave them by hand.
         guidance: That the pipeline said it runs with, or None.
         tuned: The plan that was fitted to the model for such runs, where this is one.
+        given: Whether its times were given by hand, in a list that no pipeline has of itself.
+        unshifted: See `Request`.
+        overridden: What a given list won over, in words.
     """
 
     options: Options
@@ -69,6 +55,9 @@ class Run:
     own_grid: bool = False
     guidance: float | None = None
     tuned: TunedPlan | None = None
+    given: bool = False
+    unshifted: bool = False
+    overridden: str | None = None
 
 
 class Planner:
@@ -177,8 +166,7 @@ class Planner:
         if not self._checked:
             self.options.check()
             self._checked = True
-        if request.timesteps is None and self.process.path == "flow" and (number := equal_sigmas(request.sigmas)):
-            request = replace(request, steps=number, sigmas=None)
+        request, given = self.understood(request)
         tuned = self._tuned(request)
         if tuned is not None:
             return self._run_of(tuned, request)
@@ -196,13 +184,49 @@ class Planner:
         plan = self.plan(recipe, self.levels(recipe, options, shift, request))
         if request.sigmas is not None and request.timesteps is not None:
             plan = plan.called_at(request.timesteps)
+        if request.unshifted:
+            plan = labelled_before_shift(plan, self.process, shift)
         if options.whole_timesteps and not request.given and not plan.whole:
             raise ConfigurationError(
                 f"whole_timesteps=True, and {type(recipe.solver).__name__} calls the network between the times of a "
                 "run. Use solver='multistep', 'ipndm', 'euler' or 'heun'."
             )
         own_grid = not request.given and (method is not None or self._has_learned(options))
-        return Run(options, recipe, plan, method, shift, own_grid=own_grid, guidance=request.guidance)
+        return Run(
+            options,
+            recipe,
+            plan,
+            method,
+            shift,
+            own_grid=own_grid,
+            guidance=request.guidance,
+            given=given,
+            unshifted=request.unshifted,
+            overridden=self._overridden(request) if given else None,
+        )
+
+    def understood(self, request: Request) -> tuple[Request, bool]:
+        """What is asked for, and whether by a list that no pipeline has of itself.
+
+        A list that pipelines always pass chooses nothing but how many: a method, a plan or a grid that was chosen is
+        used. Where there is none of these the list is used as it is.
+        """
+        if request.sigmas is None or self.process.path != "flow":
+            return request, request.given
+        options = self.options
+        number = request.as_number(self.process, shift_of(options, self.process, request.mu), options.shift_terminal)
+        if number is None:
+            return request, True
+        if request.is_own_grid or self._method(number) or self._tuned(number) or self.chooses_grid(number):
+            return number, False
+        return request, False
+
+    def chooses_grid(self, request: Request) -> bool:
+        """Whether the options, or the class, have chosen a grid for a run without a list."""
+        return self._overridden(replace(request, sigmas=())) is not None
+
+    def _overridden(self, request: Request) -> str | None:
+        return overridden(request, self.by_name, default_options(self.kind), self._has_learned(self.options))
 
     def _tuned(self, request: Request) -> TunedPlan | None:
         """The plan that was fitted for such a run, if there is one and nobody chose otherwise."""
@@ -226,8 +250,13 @@ class Planner:
         options, run = self.options, tuned.run
         recipe = Recipe(self.process, run, run, prediction=options.prediction_type)
         plan = run.plan(self.process, options.prediction_type)
-        told = self._told(request.guidance)
-        return Run(told, recipe, plan, None, run.shift, own_grid=True, guidance=request.guidance, tuned=tuned)
+        if request.unshifted:
+            plan = labelled_before_shift(plan, self.process, run.shift)
+        told, guidance = self._told(request.guidance), request.guidance
+        unshifted = request.unshifted
+        return Run(
+            told, recipe, plan, None, run.shift, own_grid=True, guidance=guidance, tuned=tuned, unshifted=unshifted
+        )
 
     def again(self, run: Run, begin: int) -> Run | None:
         """A run anew, by the options, as one that begins at a later call; None to leave it as it is."""
@@ -246,9 +275,10 @@ class Planner:
         plan = self.plan(recipe, levels)
         if len(plan) != len(run.plan):
             return None
-        begun_at = run.plan.times[begin]
-        own_grid = self._has_learned(options)
-        return Run(options, recipe, plan, None, run.shift, begin, begun_at, own_grid, run.guidance)
+        if run.unshifted:
+            plan = labelled_before_shift(plan, self.process, run.shift)
+        again = replace(run, options=options, recipe=recipe, plan=plan, method=None, tuned=None)
+        return replace(again, begin=begin, begun_at=run.plan.times[begin], own_grid=self._has_learned(options))
 
     def _told(self, guidance: float | None) -> Options:
         """The options, with the guidance that the pipeline runs with where they say none."""
@@ -281,10 +311,7 @@ class Planner:
             return recipe.levels(steps)
         else:
             raise TimestepsError("Give `num_inference_steps`, `timesteps` or `sigmas`.")
-        if self._has_learned(self.options):
-            what = "timesteps" if request.timesteps is not None else "sigmas"
-            logger.info("The given %s are used, and not the grid learned from the model.", what)
-        elif steps is not None and steps != len(levels) - 1:
+        if steps is not None and steps != len(levels) - 1 and self._overridden(request) is None:  # one line is enough
             logger.info("The %d given times override num_inference_steps=%d.", len(levels) - 1, steps)
         return levels
 

@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusers_deis_sn.core.flow import equal_sigmas
 from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.schedulers._factors import followed
-from diffusers_deis_sn.schedulers._planner import Times
+from diffusers_deis_sn.schedulers._given import Times
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -209,8 +208,7 @@ class WithoutPlan(DEISSNScheduler):
     ) -> None:
         """As ever."""
         super().set_timesteps(num_inference_steps, device, mu, sigmas, timesteps)
-        equal = sigmas is not None and self.noise.path == "flow" and equal_sigmas(sigmas) is not None
-        self.given = timesteps is not None or (sigmas is not None and not equal)
+        self.given = self._run is None or self._run.given
 
 
 class FineScheduler(DEISSNScheduler):

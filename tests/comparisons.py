@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,16 @@ from PIL import Image
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn.comparison.advice import Equal, advise
 from diffusers_deis_sn.comparison.contenders import Contender, Skipped
+from diffusers_deis_sn.comparison.preparing import Fitting
 from diffusers_deis_sn.comparison.reference import Reference
 from diffusers_deis_sn.comparison.result import Comparison, Setting
 from diffusers_deis_sn.comparison.rows import Row
+from diffusers_deis_sn.core.grids import Trailing
+from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.solvers import Multistep
+from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.core.vp import vp_schedule
+from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from exact_pipelines import ExactPipeline, gaussian_network
 from records import costed_record
@@ -35,6 +42,16 @@ def pipeline(scheduler: Any = None) -> ExactPipeline:
 def statistics() -> ScoreStatistics:
     """Of the pipeline's model."""
     return costed_record(SD, STD)
+
+
+def plan(calls: int, worth: float = 0.5) -> TunedPlan:
+    """A run of the pipeline's model as a plan: trailing times, order three."""
+    return TunedPlan(Tuned.of_plan(Recipe(SD, Trailing(), Multistep(3)).plan(calls)), 1.0, 16, worth, 1.0, 1.2)
+
+
+def planned(*calls: int) -> ScoreStatistics:
+    """Statistics with plans for numbers of calls."""
+    return statistics().with_plans(Plans(tuple(plan(one) for one in calls), EVENT))
 
 
 def row(scheduler: str, calls: int, scale: float, prompts: int = 8, further: bool = False, noise: float = 0.1) -> Row:
@@ -70,6 +87,25 @@ def picture(seed: int, size: int = 32) -> bytes:
     data = io.BytesIO()
     Image.fromarray(values).resize((size, size), Image.Resampling.NEAREST).save(data, "PNG")
     return data.getvalue()
+
+
+def made_with_plans() -> Comparison:
+    """The same with plans that were fitted for it, for two of the numbers of calls."""
+    found = made()
+    calls = frozenset({6, 8})
+    tuned = Contender("DEIS-SN (tuned)", object, ("from somewhere import it",), ours=True, calls=calls)
+    new = [replace(row(tuned.name, one, 0.02, 4), ours=True) for one in (6, 8)]
+    table = [*found.rows, *new]
+    pictures = {(one.scheduler, one.calls): tuple(picture(7 * one.calls + i) for i in range(4)) for one in new}
+    return replace(
+        found,
+        rows=tuple(table),
+        contenders=(*found.contenders, tuned),
+        advice=advise(table, 8, "DPM++ 2M", found.advice.equal),
+        statistics=planned(6, 8),
+        fitting=Fitting((6, 8, 10), 12, 24, 16, 0, 98.7),
+        pictures={**found.pictures, **pictures},
+    )
 
 
 def made(errors: Mapping[str, float] = WE_WIN, prompts: int = 4, size: int = 32) -> Comparison:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from diffusers import DDIMScheduler
 
 from benchmarks.exact.flows import SD_BETAS
-from comparisons import SD, STD
+from comparisons import SD, STD, made
+from diffusers_deis_sn.comparison.preparing import Fitting
 from records import costed_record
 from tiny_pipelines import BUILDERS
 
@@ -79,6 +81,8 @@ def test_another_comparison_is_refused_in_one_line(run, written, places) -> None
         (("--stats", "nowhere/at-all/there"), "nowhere"),
         (("--json", "--quiet"), "--json and --quiet were both given"),
         (("--arg", "height"), "--arg must be NAME=VALUE"),
+        (("--budget", "5m"), "--tuning-prompts and --budget are for fitting plans. Say --tune too"),
+        (("--tune", "--budget", "soon"), "--budget must be a time such as 90s"),
     ],
 )
 def test_bad_input_is_one_line_before_the_model_is_loaded(run, tmp_path, arguments, message) -> None:
@@ -86,6 +90,27 @@ def test_bad_input_is_one_line_before_the_model_is_loaded(run, tmp_path, argumen
     assert (code, said) == (2, "")
     assert message in error and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_plans_are_asked_for_and_it_says_where_they_are(run, places, tmp_path, monkeypatch) -> None:
+    asked = {}
+
+    def compare(pipe, prompts, steps, stats, **options):
+        asked.update(options)
+        return replace(made(), fitting=Fitting((3, 4), 4, 24, 16, 0, 1.0))
+
+    monkeypatch.setattr("diffusers_deis_sn.comparison.run.compare", compare)
+    (tmp_path / "more.txt").write_text("\n".join("abcd"))
+    arguments = ("--prompts", places / "prompts.txt", "--tuning-prompts", tmp_path / "more.txt", "--budget", "2m")
+    code, said, _ = run("compare", places / "sd", *arguments, *QUICK, "--tune", "-o", tmp_path / "out")
+    assert code == 0 and "the statistics with those that are better: out/statistics" in said
+    assert asked["tune"] and asked["budget"] == 120.0 and asked["tuning_prompts"] == tmp_path / "more.txt"
+
+
+def test_too_few_prompts_to_fit_on_are_refused_by_the_names_of_the_options(run, places, tmp_path) -> None:
+    arguments = (places / "sd", "--prompts", places / "prompts.txt", "--stats", places / "statistics", *QUICK)
+    code, _, error = run("compare", *arguments, "--tune", "-o", tmp_path / "none")
+    assert code == 2 and "at least 4" in error and "--num-prompts" in error and "--tuning-prompts" in error
 
 
 def test_help(run) -> None:

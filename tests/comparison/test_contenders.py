@@ -19,7 +19,7 @@ from diffusers import (
 
 import diffusers_deis_sn
 from benchmarks.exact.flows import SD_BETAS
-from comparisons import statistics
+from comparisons import planned, statistics
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.comparison.contenders import STATISTICS, calls_of, contenders, own, steps_for, yardsticks
 from records import edm_record, flow_record, gaussian_record
@@ -120,3 +120,17 @@ def test_yardsticks_are_none_of_ours_and_end_at_clean_data(model: str) -> None:
         made.set_timesteps(50)
         assert type(made).__module__.startswith("diffusers.")
         assert one.name == "DDIM" or float(made.sigmas[-1]) == 0.0
+
+
+def test_plans_are_a_contender_of_their_own_beside_deis_sn_without_them() -> None:
+    scheduler = DDIMScheduler(**SD_BETAS)
+    found = {one.name: one for one in contenders(scheduler, planned(5, 8), (5, 8))[0] if one.ours}
+    assert list(found) == ["DEIS-SN", "ScoreOptimal", "DEIS-SN (tuned)"]
+    assert found["DEIS-SN"].code[1].endswith(f'stats="{STATISTICS}", tuned=False)')
+    assert found["DEIS-SN (tuned)"].code[1].endswith(f'stats="{STATISTICS}")')
+    assert found["DEIS-SN (tuned)"].takes_part(8) and not found["DEIS-SN (tuned)"].takes_part(6)
+    assert all(found[name].takes_part(6) for name in ("DEIS-SN", "ScoreOptimal"))
+    for name, plan in (("DEIS-SN", False), ("DEIS-SN (tuned)", True)):
+        made = found[name].make()
+        made.set_timesteps(5)
+        assert (made.plan is not None) == plan

@@ -106,3 +106,12 @@ def test_rows_keep_their_order() -> None:
     one.columns(entrants, (6, 8))
     assert [(each.scheduler, each.calls) for each in one.rows] == [("rival", 6), ("ours", 6), ("rival", 8), ("ours", 8)]
     assert np.all(one.rows[0].distances > one.rows[1].distances)
+
+
+def test_who_takes_part_in_some_numbers_of_calls_is_run_in_these_alone() -> None:
+    one, runner, entrants, _ = course({"rival": steep(2.0, 0.06), "ours": steep(2.0, 0.02)})
+    entrants.append(Contender("ours, tuned", object, ours=True, calls=frozenset({8})))
+    runner.laws["ours, tuned"] = steep(2.0, 0.01)
+    one.columns(entrants, (6, 8))
+    assert runner.runs == [("rival", 6), ("ours", 6), ("rival", 8), ("ours", 8), ("ours, tuned", 8)]
+    assert one.equal(entrants, 8).scheduler == "rival"

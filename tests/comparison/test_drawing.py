@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from diffusers import DDIMScheduler, PNDMScheduler
 from PIL import Image
 
 from benchmarks.exact.flows import SD_BETAS
-from comparisons import EVENT, pipeline
+from comparisons import EVENT, pipeline, planned
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.collect.calls import plan_calls
 from diffusers_deis_sn.comparison.drawing import Easel, Watch, pictures_in, watched
@@ -49,6 +50,15 @@ def test_latents_are_caught_and_pictures_are_those_of_the_pipeline() -> None:
     generators = [torch.Generator().manual_seed(i) for i in range(2)]
     alone = pipe(["a fox", "an owl"], num_inference_steps=3, generator=generators, height=32, width=32).images
     assert [np.asarray(one).tolist() for one in drawn.pictures] == [np.asarray(one).tolist() for one in alone]
+
+
+def test_the_plan_that_a_run_would_follow_is_known_without_a_network_call() -> None:
+    pipe, stats = pipeline(), planned(5)
+    one = easel(pipe)
+    make = partial(DEISSNScheduler.from_config, pipe.scheduler.config, stats=stats)
+    assert one.plan(make(), 5) == stats.plans.entries[0] and one.plan(make(), 6) is None
+    assert one.plan(make(tuned=False), 5) is None
+    assert pipe.rows == []
 
 
 def test_ours_see_the_guidance_of_the_pipeline_through_the_watch() -> None:

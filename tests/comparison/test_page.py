@@ -9,6 +9,8 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
+from functools import partial
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from comparisons import DRAW, HOSTILE, RIVAL_WINS, WE_WIN, made
+from comparisons import DRAW, HOSTILE, RIVAL_WINS, WE_WIN, made, made_with_plans
 from diffusers_deis_sn.comparison.numbers import number, percent, plain, sigma_list
 
 FIXED = {"95", "5"}  # of the interval; how much brighter differences are shown
@@ -69,9 +71,12 @@ def spellings(document: dict[str, Any]) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("errors", [WE_WIN, RIVAL_WINS, DRAW])
-def test_every_number_of_the_page_is_in_the_document(errors) -> None:
-    comparison = made(errors)
+MADE = {"ours": made, "rival": partial(made, RIVAL_WINS), "draw": partial(made, DRAW), "plans": made_with_plans}
+
+
+@pytest.mark.parametrize("make", MADE.values(), ids=MADE)
+def test_every_number_of_the_page_is_in_the_document(make) -> None:
+    comparison = make()
     document = json.loads(comparison.to_json())
     page = Visible(comparison.to_html())
     texts = {leaf for leaf in leaves(document) if isinstance(leaf, str)}
@@ -113,14 +118,20 @@ def test_equal_comparisons_make_equal_pages() -> None:
     assert made().to_html() == made().to_html()
 
 
+def test_it_says_how_plans_came_about() -> None:
+    text = "".join(Visible(made_with_plans().to_html()).texts)
+    assert "DEIS-SN (tuned) at 8 steps is as near" in text
+    assert "times and weights fitted to this model, for 6, 8 steps. Plans for 6, 8, 10 steps were fitted" in text
+    before = "".join(Visible(replace(made_with_plans(), fitting=None).to_html()).texts)
+    assert "The statistics held them before." in before
+
+
 def test_small_pictures_are_not_smoothed_and_large_ones_are() -> None:
     assert '<body class="pixels">' in made(size=32).to_html()
     assert '<body class="photos">' in made(size=512).to_html()
 
 
 def test_without_pictures_the_numbers_are_there() -> None:
-    from dataclasses import replace
-
     html = replace(made(), pictures={}).to_html()
     assert 'id="look"' not in html and 'class="numbers"' in html
 
@@ -185,7 +196,6 @@ def opened(chromium, file):
     assert messages == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_is_wider_than_the_window(opened, width, scheme) -> None:
@@ -197,7 +207,6 @@ def test_nothing_is_wider_than_the_window(opened, width, scheme) -> None:
     assert (dark == "rgb(17, 20, 24)") == (scheme == "dark")
 
 
-@pytest.mark.slow
 def test_the_slider_moves_with_mouse_and_keys(opened) -> None:
     page = opened()
     clip = "getComputedStyle(document.querySelector('.over')).clipPath"
@@ -214,7 +223,6 @@ def test_the_slider_moves_with_mouse_and_keys(opened) -> None:
     assert page.input_value("#cut") == "0"
 
 
-@pytest.mark.slow
 def test_the_slider_shows_what_is_chosen_and_its_distance(opened) -> None:
     page, comparison = opened(), made()
     assert page.input_value("#left") == "DPM++ 2M@8" and page.input_value("#right") == "ScoreOptimal@8"
@@ -228,7 +236,6 @@ def test_the_slider_shows_what_is_chosen_and_its_distance(opened) -> None:
     assert page.get_attribute(".over .base", "src").startswith("data:image/png")
 
 
-@pytest.mark.slow
 def test_differences_are_black_where_nothing_differs(opened) -> None:
     page = opened()
     page.select_option("#left", "converged@0")
@@ -244,7 +251,6 @@ def test_differences_are_black_where_nothing_differs(opened) -> None:
     assert max(high for _, high in inside.getextrema()) == 0
 
 
-@pytest.mark.slow
 def test_prompts_are_turned(opened) -> None:
     page = opened()
     assert page.locator(".prompt:visible").count() == 1
@@ -256,7 +262,6 @@ def test_prompts_are_turned(opened) -> None:
     assert page.get_attribute(".under .base", "src") != before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("place", "key"), [(0, str.lower), (1, float), (2, float), (5, float), (6, float)])
 def test_headings_sort_both_ways(opened, place, key) -> None:
     page = opened()
@@ -276,7 +281,6 @@ def test_headings_sort_both_ways(opened, place, key) -> None:
     assert page.locator("#numbers [aria-sort]").count() == 1
 
 
-@pytest.mark.slow
 def test_copying_copies_the_code(opened) -> None:
     page = opened(permissions=["clipboard-read", "clipboard-write"])
     page.locator(".copy").first.click()
@@ -288,7 +292,6 @@ def test_copying_copies_the_code(opened) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == sigma_list(made().row("ScoreOptimal", 8).sigmas)
 
 
-@pytest.mark.slow
 def test_pictures_are_enlarged_beside_the_converged_one(opened) -> None:
     page = opened(820)
     small = page.locator(".prompt:visible .grid td .zoom").nth(1)
@@ -302,7 +305,6 @@ def test_pictures_are_enlarged_beside_the_converged_one(opened) -> None:
     assert not page.locator("#large").is_visible()
 
 
-@pytest.mark.slow
 def test_pixels_are_enlarged_without_smoothing(opened) -> None:
     rendering = "getComputedStyle(document.querySelector('.zoom img')).imageRendering"
     assert opened().evaluate(rendering) == "pixelated"

@@ -10,12 +10,14 @@ import pytest
 from diffusers import DDIMScheduler
 
 from benchmarks.exact.flows import SD_BETAS
-from comparisons import pipeline, statistics
-from diffusers_deis_sn import Comparison, DEISSNScheduler, compare
+from comparisons import pipeline, planned, statistics
+from diffusers_deis_sn import Comparison, DEISSNScheduler, calibrate, compare
+from diffusers_deis_sn.comparison import preparing
 from diffusers_deis_sn.comparison import run as running
 from diffusers_deis_sn.comparison.contenders import Contender
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, ComparisonError
 from tiny_pipelines import BUILDERS
+from toy_models import TextPipeline, ToyPipeline
 
 QUICK = {"num_prompts": 4, "progress": False}
 BETAS = DDIMScheduler(**SD_BETAS).config
@@ -155,6 +157,37 @@ def test_two_that_do_the_same_say_so() -> None:
     found = compare(pipeline(), stats=statistics(), steps=(6,), further=[twin], **QUICK)
     notes = {one.name: one.note for one in found.contenders}
     assert notes["twin"] == "The same pictures as DDIM (the pipeline's own): on this model both do the same."
+
+
+def test_plans_of_the_statistics_take_part_beside_runs_without(tmp_path) -> None:
+    found = compare(pipeline(), stats=planned(5), output=tmp_path, steps=(4, 5), **QUICK)
+    names = {row.scheduler for row in found.rows if row.calls == 5 and not row.further}
+    assert {"DEIS-SN", "DEIS-SN (tuned)", "ScoreOptimal"} <= names
+    assert "DEIS-SN (tuned)" not in {row.scheduler for row in found.rows if row.calls == 4}
+    assert found.row("DEIS-SN (tuned)", 5).distances.tolist() != found.row("DEIS-SN", 5).distances.tolist()
+    document = found.document()
+    assert [one["calls"] for one in document["statistics"]["plans"]] == [5] and document["tuning"] is None
+    assert "for 5 steps. The statistics held them before." in (tmp_path / "compare.html").read_text()
+
+
+def test_plans_are_fitted_first_and_may_be_recommended(tmp_path, monkeypatch) -> None:
+    """Through the real `tune`, on few samples."""
+    monkeypatch.setattr(preparing, "SAMPLES", 4)
+    monkeypatch.setattr(preparing, "HELD_OUT", 4)
+    pipe, texts = TextPipeline(), [f"picture {i}" for i in range(8)]
+    scheduler, stats = pipe.scheduler, calibrate(ToyPipeline(), None, 4, 25, trials=0, progress=False)
+    options = {"stats": stats, "output": tmp_path, "steps": (4,), "tune": True, "progress": False}
+    found = compare(pipe, texts, **options)
+    assert pipe.scheduler is scheduler
+    assert found.setting.prompts == tuple(texts[:4]) and found.fitting.prompts == 4
+    assert found.row("DEIS-SN (tuned)", 4).geometric_mean < found.row("DEIS-SN", 4).geometric_mean
+    assert found.advice.best_of_ours == "DEIS-SN (tuned)"
+    assert found.place == str(tmp_path / "statistics") and not found.measured
+    assert (found.fitting.steps, found.fitting.seed, found.setting.seed) == ((4,), 0, 1000)
+    asked = len(pipe.prompts)
+    again = compare(pipe, texts, **options)
+    assert len(pipe.prompts) == asked + 1  # by whom it is asked which plan it would follow, without a network call
+    assert without_times(again.document()) == without_times(found.document())
 
 
 def test_statistics_are_measured_first_and_kept(tmp_path, monkeypatch) -> None:

@@ -26,6 +26,16 @@ def compare(
         str | None,
         typer.Option(help="Statistics of the model: a file, a folder or a Hub name. Measured first if not given."),
     ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Fit plans to the model first, on other prompts and noise; minutes or more.")
+    ] = False,
+    tuning_prompts: Annotated[
+        Path | None, typer.Option(help="Prompts to fit plans on; otherwise half of --prompts, which is not compared.")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Time that --tune may take, such as 90s, 5m or 1h; no limit otherwise."),
+    ] = None,
     judged: Annotated[
         int | None, typer.Option(help="Number of steps that the recommendation is for; the middle one otherwise.")
     ] = None,
@@ -62,6 +72,7 @@ def compare(
     from diffusers_deis_sn.collect.prompts import prompts_given
     from diffusers_deis_sn.comparison.keeping import asked_of
     from diffusers_deis_sn.errors import ComparisonError
+    from diffusers_deis_sn.tuning.arguments import check_budget, seconds_of
 
     # What is bad is better known now than after the model is loaded.
     with naming_flags([*signature(compare).parameters]):
@@ -70,6 +81,10 @@ def compare(
         if len(numbers) < len(steps.split(",")):
             raise ComparisonError(f"`steps` must be whole numbers such as 6,8,10, got {steps!r}.")
         check_guidance(guidance_scale)
+        seconds = seconds_of(budget)
+        check_budget(seconds)
+        if not tune and (tuning_prompts or budget):
+            raise ComparisonError("`tuning_prompts` and `budget` are for fitting plans. Say `tune` too, or neither.")
         options = models.call_options(arg, {"guidance_scale": guidance_scale, "height": height, "width": width})
         texts, options = prompts_given(prompts, options)
         asked_of(output)
@@ -87,6 +102,9 @@ def compare(
                 numbers,
                 stats,
                 output=output,
+                tune=tune,
+                tuning_prompts=tuning_prompts,
+                budget=seconds,
                 judged=judged,
                 num_prompts=num_prompts,
                 batch_size=batch_size,
@@ -100,4 +118,6 @@ def compare(
     speech.say(f"\n{result}\n")
     if result.measured:
         speech.say(f"Statistics were measured for it: {result.place}")
+    if result.fitting is not None:
+        speech.say(f"Plans were fitted for it; the statistics with those that are better: {result.place}")
     speech.say(f"Open {output / 'compare.html'} in a browser.")

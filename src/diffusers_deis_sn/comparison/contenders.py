@@ -8,9 +8,9 @@ and the lines say so too.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from diffusers_deis_sn.collect.hush import hushed
@@ -20,6 +20,7 @@ from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 STATISTICS = "STATISTICS"  # stands in lines of code for where the statistics are
+PLAIN, WITH_PLANS = "DEIS-SN", "DEIS-SN (tuned)"
 TRAILING = {"timestep_spacing": "trailing"}
 ZERO = TRAILING | {"final_sigmas_type": "zero"}
 KARRAS = {"use_karras_sigmas": True, "final_sigmas_type": "zero"}
@@ -43,6 +44,7 @@ class Contender:
         code: Lines to paste that put it into `pipe`, with `STATISTICS` for the place of the statistics.
         ours: Whether it is of this package; the others are rivals.
         note: What has to be known to read its row, such as that it draws noise; "" for nothing.
+        calls: Numbers of network calls that it takes part in; None for all.
     """
 
     name: str
@@ -50,6 +52,11 @@ class Contender:
     code: tuple[str, ...] = ()
     ours: bool = False
     note: str = ""
+    calls: frozenset[int] | None = None
+
+    def takes_part(self, calls: int) -> bool:
+        """Whether it is compared in so many network calls."""
+        return self.calls is None or calls in self.calls
 
 
 @dataclass(frozen=True)
@@ -69,12 +76,16 @@ def family_of(scheduler: Any) -> str:
     return "edm" if name.startswith("EDM") or config.get("sigma_data") is not None else "betas"
 
 
-def contenders(scheduler: Any, statistics: ScoreStatistics) -> tuple[list[Contender], list[Skipped]]:
+def contenders(
+    scheduler: Any, statistics: ScoreStatistics, planned: Collection[int] = ()
+) -> tuple[list[Contender], list[Skipped]]:
     """The schedulers for a pipeline, rivals first, and those that cannot serve it.
 
     Args:
         scheduler: The pipeline's own; it is not changed.
         statistics: Of its model.
+        planned: Numbers of network calls that the statistics have plans for, in which DEIS-SN takes part with and
+            without them.
     """
     found = [own(scheduler)]
     skipped = []
@@ -92,8 +103,16 @@ def contenders(scheduler: Any, statistics: ScoreStatistics) -> tuple[list[Conten
             skipped.append(Skipped(name, said(error)))
         else:
             found.append(one)
-    for name, ours in (("DEIS-SN", DEISSNScheduler), ("ScoreOptimal", ScoreOptimalScheduler)):
-        one = of_ours(name, ours, scheduler.config, statistics)
+    without = {"tuned": False} if planned else {}
+    mine: list[tuple[str, type[ExponentialIntegrator], dict[str, Any]]] = [
+        (PLAIN, DEISSNScheduler, without),
+        ("ScoreOptimal", ScoreOptimalScheduler, {}),
+        *([(WITH_PLANS, DEISSNScheduler, {})] if planned else []),
+    ]
+    for name, ours, options in mine:
+        one = of_ours(name, ours, scheduler.config, statistics, **options)
+        if name == WITH_PLANS:
+            one = replace(one, calls=frozenset(planned))
         try:
             one.make()
         except ValueError as error:
@@ -133,14 +152,19 @@ def of_class(name: str, kind: type, config: Mapping[str, Any], options: Mapping[
 
 
 def of_ours(
-    name: str, kind: type[ExponentialIntegrator], config: Mapping[str, Any], statistics: ScoreStatistics
+    name: str,
+    kind: type[ExponentialIntegrator],
+    config: Mapping[str, Any],
+    statistics: ScoreStatistics,
+    **options: Any,
 ) -> Contender:
     """A scheduler of this package with statistics."""
+    words = "".join(f", {key}={value!r}" for key, value in options.items())
     code = (
         f"from diffusers_deis_sn import {kind.__name__}",
-        f'pipe.scheduler = {kind.__name__}.from_config(pipe.scheduler.config, stats="{STATISTICS}")',
+        f'pipe.scheduler = {kind.__name__}.from_config(pipe.scheduler.config, stats="{STATISTICS}"{words})',
     )
-    return Contender(name, lambda: kind.from_config(config, stats=statistics), code, ours=True)
+    return Contender(name, lambda: kind.from_config(config, stats=statistics, **options), code, ours=True)
 
 
 def yardsticks(scheduler: Any) -> list[Contender]:

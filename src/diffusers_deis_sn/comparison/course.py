@@ -70,14 +70,13 @@ class Course:
 
     def columns(self, entrants: Sequence[Contender], numbers: Sequence[int]) -> None:
         """All schedulers in all numbers of calls."""
-        prompts, done = self._runner.prompts, 0
-        with self._meter("Comparing", prompts * len(entrants) * len(numbers)) as report:
-            for calls in numbers:
-                for one in entrants:
-                    self._runner.report = lambda drawn, done=done: report(done + drawn)  # type: ignore[misc]
-                    self._run(one, calls)
-                    done += prompts
-                    report(done)
+        prompts = self._runner.prompts
+        runs = [(one, calls) for calls in numbers for one in entrants if one.takes_part(calls)]
+        with self._meter("Comparing", prompts * len(runs)) as report:
+            for place, (one, calls) in enumerate(runs):
+                self._runner.report = lambda drawn, done=prompts * place: report(done + drawn)  # type: ignore[misc]
+                self._run(one, calls)
+                report(prompts * (place + 1))
 
     def _run(self, one: Contender, calls: int, further: bool = False) -> Row | None:
         """One scheduler in so many calls; None where it fails, which is noted among those that do not take part."""
@@ -104,7 +103,7 @@ class Course:
         if verdict != OURS or ours is None or rival is None:
             return None
         target, limit = ours.geometric_mean, MOST * calls
-        rivals = [one for one in entrants if not one.ours and one.name not in self._out]
+        rivals = [one for one in entrants if not one.ours and one.calls is None and one.name not in self._out]
         rivals.sort(key=lambda one: (self._wanted(one, target), one.name != rival.scheduler))
         found = Equal(rivals[0].name, self._first(rivals[0], target, calls, limit), limit)
         for one in rivals[1:]:

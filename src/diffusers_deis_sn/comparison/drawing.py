@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -150,6 +150,31 @@ class Easel:
             _numbers(getattr(scheduler, "timesteps", ())),
             _numbers(getattr(scheduler, "sigmas", ())),
         )
+
+    def plan(self, scheduler: Any, steps: int) -> Any:
+        """The plan of the statistics that a run of the pipeline would follow; None for none. No network is called.
+
+        Args:
+            scheduler: One of ours, made for this.
+            steps: `num_inference_steps` of the pipeline.
+        """
+        set_timesteps = scheduler.set_timesteps
+
+        @functools.wraps(set_timesteps)
+        def planned(*args: Any, **kwargs: Any) -> None:
+            set_timesteps(*args, **kwargs)
+            raise _Planned
+
+        scheduler.set_timesteps = planned
+        self.pipe.scheduler = scheduler
+        fixed = {**self.calls.fixed, "num_inference_steps": steps}
+        with suppress(_Planned), torch.no_grad():
+            self.pipe(**replace(self.calls, fixed=fixed).arguments(0, 1))
+        return scheduler.plan
+
+
+class _Planned(Exception):  # noqa: N818 - it is no error: a run is planned, and that was all
+    """Ends the call of a pipeline when its run is planned."""
 
 
 def pictures_in(output: Any) -> tuple[Image.Image, ...] | None:

@@ -12,6 +12,7 @@ from string import Template
 from typing import Any
 
 from diffusers_deis_sn.comparison.charts import Curve, error_curves, grids_chart, normaliser_curve
+from diffusers_deis_sn.comparison.contenders import WITH_PLANS
 from diffusers_deis_sn.comparison.embedding import embedded
 from diffusers_deis_sn.comparison.grids import PIXELS
 from diffusers_deis_sn.comparison.keeping import CONVERGED
@@ -309,6 +310,7 @@ def _measured(document: Document) -> str:
         f"Statistics: {known['place']}"
         + (", measured for this comparison" if known["measured"] else "")
         + (f", {known['samples']} samples." if known["samples"] else "."),
+        *_fitted(document),
         ", ".join(f"{name} {version}" for name, version in document["versions"].items()) + ".",
     ]
     items = "".join(f"<li>{_text(one)}</li>" for one in points)
@@ -324,6 +326,27 @@ def _measured(document: Document) -> str:
     )
     made = f"<details><summary>How each scheduler was made</summary><dl>{lines}</dl></details>"
     return f"<ul>{items}{notes}{skipped}</ul>{made}"
+
+
+def _fitted(document: Document) -> list[str]:
+    """How plans came about, where any took part."""
+    followed = [one["calls"] for one in document["contenders"] if one["scheduler"] == WITH_PLANS]
+    told = document["tuning"]
+    if not followed and told is None:
+        return []
+    text = "No plan was better than runs without."
+    if followed:
+        numbers = ", ".join(str(one) for one in followed[0])
+        text = f"{WITH_PLANS} follows plans, times and weights fitted to this model, for {numbers} steps."
+    if told is None:
+        return [f"{text} The statistics held them before."]
+    looked = ", ".join(str(one) for one in told["steps"])
+    prompts = "" if told["prompts"] is None else f" and {told['prompts']} other prompts"
+    return [
+        f"{text} Plans for {looked} steps were fitted for this comparison in {number(told['seconds'])} s, on "
+        f"{told['num_samples']} samples of other noise{prompts}, and kept where they were better on "
+        f"{told['num_held_out']} more."
+    ]
 
 
 def _is_equal(document: Document, row: Mapping[str, Any]) -> bool:

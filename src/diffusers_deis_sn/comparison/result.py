@@ -11,7 +11,7 @@
     picture_size               width and height in pixels; null where the pipeline makes no pictures
     reference                  the converged run: scheduler, code, steps; check_steps, check_prompts, check_distance of
                                the run that it was held against; share_of_least, that over the least distance below
-    contenders                 scheduler, ours, code, note
+    contenders                 scheduler, ours, code, note, calls (that it takes part in; null for all)
     skipped                    scheduler, reason
     rows                       of each scheduler in each number of calls: scheduler, ours, calls, steps (that the
                                pipeline was given), made (calls that there were; fewer from an image), further (in no
@@ -20,7 +20,11 @@
                                nearest rival in as many calls: to, value, low, high, standard_error
     recommendation             verdict (ours, rival, draw, alone), scheduler, calls, sentence, detail, code, timesteps,
                                sigmas, ratio, equal (scheduler, calls, most), times_fewer
-    statistics                 place, measured (for this comparison), samples, guidances, timesteps, mean_abs
+    statistics                 place, measured (for this comparison), samples, guidances, timesteps, mean_abs, and of
+                               the plans for the numbers of steps above, if they were followed: calls, guidance,
+                               num_samples, error, default_error, rival_error as in the statistics
+    tuning                     of plans that were fitted for this comparison: steps (that they were looked for),
+                               prompts, num_samples, num_held_out, seed, seconds; null if none were
     device, batch_size, seconds, versions
 """
 
@@ -36,7 +40,8 @@ from pathlib import Path
 from typing import Any
 
 from diffusers_deis_sn.comparison.advice import Advice
-from diffusers_deis_sn.comparison.contenders import STATISTICS, Contender, Skipped
+from diffusers_deis_sn.comparison.contenders import STATISTICS, WITH_PLANS, Contender, Skipped
+from diffusers_deis_sn.comparison.preparing import Fitting
 from diffusers_deis_sn.comparison.reference import Reference
 from diffusers_deis_sn.comparison.rows import Ratio, Row, at, columns, nearest
 from diffusers_deis_sn.hub.atomic_write import write_together
@@ -94,6 +99,7 @@ class Comparison:
         statistics: Score statistics of the model.
         place: Where these are, as schedulers take it.
         measured: Whether they were measured for this comparison.
+        fitting: How their plans were fitted for this comparison; None if they were not.
         pictures: Of the first prompts, as files have them (PNG or WebP), by scheduler and calls; those of the converged
             run by "converged" and 0.
     """
@@ -107,6 +113,7 @@ class Comparison:
     statistics: ScoreStatistics
     place: str
     measured: bool
+    fitting: Fitting | None = None
     pictures: Mapping[tuple[str, int], tuple[bytes, ...]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -195,7 +202,10 @@ class Comparison:
             "picture_size": self._picture_size(),
             "reference": reference,
             "contenders": [
-                {"scheduler": one.name, "ours": one.ours, "code": list(self._code(one.code)), "note": one.note}
+                {
+                    **{"scheduler": one.name, "ours": one.ours, "code": list(self._code(one.code)), "note": one.note},
+                    "calls": None if one.calls is None else sorted(one.calls),
+                }
                 for one in self.contenders
             ],
             "skipped": [{"scheduler": one.name, "reason": one.reason} for one in self.skipped],
@@ -216,7 +226,9 @@ class Comparison:
                 "guidances": list(self.statistics.guidances),
                 "timesteps": self.statistics.timesteps.tolist(),
                 "mean_abs": self.statistics.mean_abs.tolist(),
+                "plans": self._plans(),
             },
+            "tuning": None if self.fitting is None else {**asdict(self.fitting), "steps": list(self.fitting.steps)},
             **{name: setting[name] for name in ("device", "batch_size", "seconds", "versions")},
         }
 
@@ -288,6 +300,13 @@ class Comparison:
             "timesteps": list(row.timesteps),
             "sigmas": list(row.sigmas),
         }
+
+    def _plans(self) -> list[dict[str, Any]]:
+        plans, guidance = self.statistics.plans, self.setting.arguments.get("guidance_scale")
+        followed = {calls for one in self.contenders if one.name == WITH_PLANS for calls in one.calls or ()}
+        facts = ("calls", "guidance", "num_samples", "error", "default_error", "rival_error")
+        found = {} if plans is None else plans.at(guidance)
+        return [{name: getattr(one, name) for name in facts} for calls, one in found.items() if calls in followed]
 
     def _picture_size(self) -> list[int] | None:
         found = self.pictures.get(("converged", 0))

@@ -24,13 +24,17 @@ from diffusers_deis_sn.comparison.contenders import Contender, contenders, famil
 from diffusers_deis_sn.comparison.course import Course
 from diffusers_deis_sn.comparison.drawing import Easel
 from diffusers_deis_sn.comparison.keeping import CONVERGED, Keeper
+from diffusers_deis_sn.comparison.preparing import Preparation, compared_of, seed_of
+from diffusers_deis_sn.comparison.preparing import others as to_fit_on
 from diffusers_deis_sn.comparison.reference import Reference
 from diffusers_deis_sn.comparison.result import Comparison, Setting
 from diffusers_deis_sn.comparison.rows import Row
 from diffusers_deis_sn.comparison.running import Runner
 from diffusers_deis_sn.comparison.search import MOST
 from diffusers_deis_sn.errors import CalibrationInterruptedError, ComparisonError
+from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.record import ScoreStatistics
+from diffusers_deis_sn.tuning.arguments import check_budget
 
 logger = logging.getLogger("diffusers_deis_sn")
 
@@ -52,6 +56,9 @@ def compare(
     num_prompts: int | None = None,
     batch_size: int = 4,
     seed: int = SEED,
+    tune: bool = False,
+    tuning_prompts: str | PathLike[str] | Sequence[str] | None = None,
+    budget: float | None = None,
     further: Sequence[Contender] = (),
     base_model: str | None = None,
     force: bool = False,
@@ -63,7 +70,8 @@ def compare(
 
     The pipeline's own scheduler as it is, DPM++ 2M, UniPC, Euler (or what Diffusers has for flows and EDM models),
     DEIS-SN and ScoreOptimal draw the same prompts from the same noise in as many network calls, through the pipeline's
-    public call. Each final sample is held against that of a converged run by a sampler of Diffusers. If one of ours is
+    public call. Where the statistics hold plans for such runs (see `tune`), DEIS-SN takes part with and without them.
+    Each final sample is held against that of a converged run by a sampler of Diffusers. If one of ours is
     surely nearest, the nearest rival is run in further numbers of steps, to see how many it needs.
 
     With `output` everything is kept in a folder, batch by batch: the same call goes on where it was stopped, and draws
@@ -79,7 +87,12 @@ def compare(
         num_prompts: How many prompts, from the first on; all that are given if None, 8 for pipelines without.
         batch_size: Pictures drawn at once; halved where the memory of a GPU does not suffice.
         seed: Of the noise of the first prompt; not one that statistics were measured with.
-        further: Other schedulers that take part, such as a tuned one.
+        tune: Fit plans to the model first, for those of `steps` that have none, on other prompts and noise. They are
+            kept with the statistics in the folder; the caller's own file stays as it is.
+        tuning_prompts: What plans are fitted on, as `prompts`. If None half of the prompts are compared, or as many as
+            `num_prompts` says, and plans are fitted on the rest.
+        budget: Seconds that fitting may take, roughly; None for no limit.
+        further: Other schedulers that take part.
         base_model: What to call the model; by default where the pipeline was loaded from.
         force: Throw away another comparison that is in the folder.
         yes: Draw more than 200 prompts without asking.
@@ -97,19 +110,24 @@ def compare(
     began = time.monotonic()
     check_progress(progress)
     numbers, judged = _numbers(steps, judged)
+    check_budget(budget)
     prompts, pipeline_kwargs = prompts_given(prompts, pipeline_kwargs)
-    known = inspect.signature(compare).parameters
-    calls = plan_calls(pipe, prompts, numbers[-1], seed, pipeline_kwargs, known)
-    count = _count(pipe, calls, num_prompts)
+    names = inspect.signature(compare).parameters
+    calls = plan_calls(pipe, prompts, numbers[-1], seed, pipeline_kwargs, names)
+    wanted = compared_of(prompts, num_prompts, tuning_prompts is not None) if tune else num_prompts
+    count = _count(pipe, calls, wanted)
+    others = to_fit_on(prompts, pipeline_kwargs, count, tuning_prompts) if tune else None
     with TemporaryDirectory() as nowhere, _not_kept(output is None):
         folder = Path(nowhere) if output is None else Path(output).expanduser()
         given = None if stats is None else _loaded(stats)
-        keeper = Keeper(folder, _asked(pipe, calls, count, seed, given), force)
-        statistics = given or _measured(pipe, prompts, folder, progress, pipeline_kwargs)
-        place = _place(stats, folder, output)
+        keeper = Keeper(folder, _asked(pipe, calls, count, seed, given, others), force)
+        before = Preparation(pipe, folder, output is not None, progress)
+        known = before.statistics(stats, given, prompts, pipeline_kwargs)
+        if others is not None:
+            known = before.tuned(
+                known, numbers, *others, seed=seed_of(seed, count), batch_size=batch_size, budget=budget
+            )
         scheduler = pipe.scheduler
-        entrants, skipped = contenders(scheduler, statistics)
-        entrants += further
         with (
             Interruptions(True) as stop,
             telling(progress) as tell,
@@ -117,7 +135,10 @@ def compare(
             silenced(pipe),
             stop.acting(),
         ):
-            runner = Runner(Easel(pipe, calls), keeper, count, min(SHOWN, count), batch_size, stop)
+            easel = Easel(pipe, calls)
+            entrants, skipped = contenders(scheduler, known.statistics, _planned(easel, known.statistics, numbers))
+            entrants += further
+            runner = Runner(easel, keeper, count, min(SHOWN, count), batch_size, stop)
             tell("start", model=_model(pipe, base_model), prompts=count, steps=list(numbers), seed=seed)
             if count > LARGE and not yes:
                 raise _asking(runner, entrants[0], count, len(entrants), numbers)
@@ -146,9 +167,10 @@ def compare(
             contenders=taking_part,
             skipped=tuple(skipped),
             advice=advice,
-            statistics=statistics.at(guidance_in_use(pipe, pipeline_kwargs)),
-            place=place,
-            measured=stats is None,
+            statistics=known.statistics.at(guidance_in_use(pipe, pipeline_kwargs)),
+            place=known.place,
+            measured=known.measured,
+            fitting=known.fitting,
             pictures=_pictures(runner, taking_part, course.rows, fine, reference),
         )
         if output is not None:
@@ -184,9 +206,14 @@ def _count(pipe: Any, calls: PipelineCalls, wanted: int | None) -> int:
 
 
 def _asked(
-    pipe: Any, calls: PipelineCalls, count: int, seed: int, statistics: ScoreStatistics | None
+    pipe: Any,
+    calls: PipelineCalls,
+    count: int,
+    seed: int,
+    statistics: ScoreStatistics | None,
+    others: tuple[Any, dict[str, Any]] | None,
 ) -> dict[str, Any]:
-    """What decides the numbers of each run."""
+    """What decides the numbers of each run; prompts that plans are fitted on, if they are."""
     fixed = {name: value for name, value in calls.fixed.items() if name not in ("num_inference_steps", "output_type")}
     texts = None if calls.prompts is None else "\n".join(_in_turn(calls.prompts, count))
     return {
@@ -200,6 +227,7 @@ def _asked(
         "arguments": {name: describe(value) for name, value in sorted(fixed.items())},
         "statistics": "measured" if statistics is None else hashlib.sha256(statistics.to_bytes()).hexdigest()[:16],
         "versions": _versions(),
+        **({} if others is None else {"prompts to tune on": describe(others[0])}),
     }
 
 
@@ -220,49 +248,20 @@ def _asking(runner: Runner, one: Contender, count: int, entrants: int, steps: Se
     )
 
 
-# -------------------------------------------------------------------------------------------------------- statistics
-
-
 def _loaded(stats: ScoreStatistics | str | PathLike[str]) -> ScoreStatistics:
     return stats if isinstance(stats, ScoreStatistics) else ScoreStatistics.load(str(stats))
 
 
-def _measured(pipe: Any, prompts: Any, folder: Path, progress: Any, arguments: Mapping[str, Any]) -> ScoreStatistics:
-    """Statistics that are in the folder, or are measured now and kept there."""
-    from diffusers_deis_sn.collect.run import calibrate
-
-    place = folder / "statistics"
-    file = place / "score_statistics.safetensors"
-    if file.is_file():
-        return ScoreStatistics.load(file)
-    place.mkdir(parents=True, exist_ok=True)
-    state = place / "unfinished.checkpoint.safetensors"
+def _planned(easel: Easel, statistics: ScoreStatistics, numbers: Sequence[int]) -> tuple[int, ...]:
+    """Numbers of calls in which runs of the pipeline follow plans of the statistics."""
+    if statistics.plans is None:
+        return ()
+    config = easel.pipe.scheduler.config
     try:
-        statistics = calibrate(
-            pipe,
-            prompts,
-            checkpoint=state,
-            resume=True,
-            progress=progress,
-            **arguments,
-        )
-    except CalibrationInterruptedError as error:
-        raise CalibrationInterruptedError(
-            f"Stopped while the statistics were measured. What is known is kept in {str(place)!r}: the same command "
-            "goes on from there."
-        ) from error
-    statistics.save(file)
-    state.unlink(missing_ok=True)
-    return statistics
-
-
-def _place(stats: Any, folder: Path, output: Any) -> str:
-    """Where the statistics are, for the lines to paste."""
-    if isinstance(stats, ScoreStatistics):
-        return "STATISTICS"
-    if stats is not None:
-        return str(stats)
-    return str(folder / "statistics") if output is not None else "STATISTICS"
+        made = [(calls, DEISSNScheduler.from_config(config, stats=statistics)) for calls in numbers]
+    except ValueError:  # it takes no part, and `contenders` says why
+        return ()
+    return tuple(calls for calls, scheduler in made if easel.plan(scheduler, calls) is not None)
 
 
 # ------------------------------------------------------------------------------------------------------------ result
@@ -307,10 +306,12 @@ def _pictures(
 
 def _noted(entrants: Sequence[Contender], course: Course) -> tuple[Contender, ...]:
     """The contenders; one that draws the very pictures of one before it says so."""
-    noted, seen = [], dict[bytes, str]()
+    noted, seen = [], dict[str, dict[int, bytes]]()
     for one in entrants:
-        mine = [row.distances.tobytes() for row in course.rows if row.scheduler == one.name and not row.further]
-        before = seen.setdefault(b"".join(mine), one.name)
+        rows = [row for row in course.rows if row.scheduler == one.name and not row.further]
+        mine = {row.calls: row.distances.tobytes() for row in rows}
+        before = next((name for name, theirs in seen.items() if mine.items() <= theirs.items()), one.name)
+        seen[one.name] = mine
         note = f"The same pictures as {before}: on this model both do the same." if before != one.name else ""
         noted.append(replace(one, note=one.note or note))
     return tuple(noted)
@@ -346,9 +347,3 @@ def _versions() -> dict[str, str]:
     from diffusers_deis_sn.collect.recorder import versions
 
     return dict(versions())
-
-
-def _out_of_memory(error: Exception) -> bool:
-    import torch
-
-    return isinstance(error, torch.cuda.OutOfMemoryError)

@@ -59,6 +59,7 @@ class ToyPipeline:
     """
 
     name_or_path = "toy"
+    shape = SHAPE
 
     def __init__(self, name: str = "vp") -> None:
         self.process, self.prediction = PROCESSES[name]
@@ -76,7 +77,7 @@ class ToyPipeline:
     @torch.no_grad()
     def drawn(self, generators: Sequence[Any], steps: int) -> Any:
         """Samples of these generators."""
-        x = torch.stack([torch.randn(SHAPE, generator=one) for one in generators])
+        x = torch.stack([torch.randn(self.shape, generator=one) for one in generators])
         self.scheduler.set_timesteps(steps)
         x = x * getattr(self.scheduler, "init_noise_sigma", 1.0)
         for t in self.scheduler.timesteps:

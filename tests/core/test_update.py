@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
-from diffusers_deis_sn.core.update import combine, threshold
+from diffusers_deis_sn.core.update import combine, low_band, threshold
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
 
@@ -65,3 +65,24 @@ def test_thresholding_keeps_each_sample_within_one_and_leaves_quiet_ones_alone()
     both = threshold(torch.cat([loud, quiet]), 0.9, 100.0)
     assert both.abs().max() <= 1.0 and both[0].abs().max() == 1.0
     assert torch.equal(both[1:], quiet)
+
+
+# ------------------------------------------------------------------------------------------------------------ the bands
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 2, 4, 6), (2, 1, 5, 4), (1, 1, 4, 7), (1, 3, 5, 7), (1, 1, 1, 1), (1, 2, 3, 5, 3)]
+)
+def test_the_low_band_of_any_size_keeps_what_is_smooth(shape):
+    x = torch.randn(shape, dtype=torch.float64)
+    assert low_band(x).shape == x.shape
+    torch.testing.assert_close(low_band(torch.full_like(x, 0.7)), torch.full_like(x, 0.7))
+    torch.testing.assert_close(low_band(2.0 * x), 2.0 * low_band(x))
+
+
+@pytest.mark.parametrize("size", [5, 7, 9])
+def test_along_an_odd_axis_the_last_row_counts_twice(size):
+    x = torch.randn(2, 3, size, 4, dtype=torch.float64)
+    longer = torch.cat([x, x[..., -1:, :]], -2)
+    torch.testing.assert_close(low_band(x), low_band(longer)[..., :-1, :])
+    torch.testing.assert_close(low_band(x.mT), low_band(x).mT)

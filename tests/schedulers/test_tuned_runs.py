@@ -158,6 +158,20 @@ def test_plans_of_another_model_are_refused():
         DEISSNScheduler(**SD_BETAS, stats=other)
 
 
+@pytest.mark.parametrize("shape", [(3, 6, 4), (3, 5, 7), (1, 4, 4)])
+def test_samples_of_another_size_take_the_plan_which_is_said_once(shape, caplog):
+    one, tuned = scheduler(), fitted()
+    x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(7))
+    with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
+        assert torch.equal(run(one, noise()), sample(tuned.plan(VP, "epsilon"), network, noise()))
+        assert not caplog.messages
+        for _ in range(2):
+            assert torch.equal(run(one, x), sample(tuned.plan(VP, "epsilon"), network, x))
+        run(scheduler(tuned=False), x)
+    (said,) = caplog.messages
+    assert str(SHAPE) in said and str(shape) in said and "tuned=False" in said
+
+
 def test_samples_without_bands_are_refused_with_a_remedy():
     one = scheduler()
     one.set_timesteps(5)

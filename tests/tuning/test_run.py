@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from diffusers_deis_sn import DEISSNScheduler, calibrate
-from diffusers_deis_sn.errors import CalibrationError, StatisticsError
+from diffusers_deis_sn.errors import CalibrationError, StatisticsError, StatisticsMismatchError
 from diffusers_deis_sn.tuning import run as running
 from diffusers_deis_sn.tuning import tuner as course
 from diffusers_deis_sn.tuning.meter import Meter
@@ -95,6 +95,24 @@ def test_bad_input_is_refused(stats):
     assert pipe.scheduler.__class__.__name__ == "DDIMScheduler"
     with pytest.raises(StatisticsError):
         tune(pipe, prompts, 4, statistics=calibrate(ToyPipeline("flow"), None, 4, 25, trials=0, progress=False), **FEW)
+
+
+class Wide(ToyPipeline):
+    """Draws samples of another size."""
+
+    shape = (2, 4, 6)
+
+
+def test_statistics_of_another_size_are_refused_before_anything_is_fitted(stats):
+    pipe = Wide()
+    refused(StatisticsMismatchError, ["(2, 4, 4)", "(2, 4, 6)"], tune, pipe, None, 4, statistics=stats, **FEW)
+    assert pipe.calls <= 4 * 8  # runs without a plan, on the samples held out
+
+
+def test_plans_are_checked_at_another_size(stats):
+    tuning = tune(ToyPipeline(), None, 4, statistics=stats, **FEW)
+    found = check_plans(Wide(), statistics=tuning.statistics, num_held_out=4, progress=False)
+    assert len(found.plans) == 1 and found.statistics.plans == tuning.statistics.plans
 
 
 class Interrupted(ToyPipeline):

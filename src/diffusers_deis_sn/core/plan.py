@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.table import CoefficientTable
-from diffusers_deis_sn.core.update import combine, has_bands, threshold
+from diffusers_deis_sn.core.update import combine, threshold
 from diffusers_deis_sn.errors import StepError, TimestepsError
 
 OFF_GRID = 1e-3  # a time this far from the plan's is another time; float16 timesteps are never passed by pipelines
@@ -188,10 +188,10 @@ class Plan:
         number, low_rows = min(len(history), self.table.order) - 1, self.table.low_rows
         transfer, weights = self.table.transfers[n], self.table.rows[number][n]
         low = None if low_rows is None else (0.0, low_rows[number][n])
-        if low is not None and not has_bands(sample.shape):
+        if low is not None and sample.ndim < 4:
             raise StepError(
-                "This plan was fitted for samples (B, C, H, W) of even height and width, got the shape "
-                f"{tuple(sample.shape)}. Use tuned=False for these."
+                f"This plan was fitted for samples (B, C, H, W), got the shape {tuple(sample.shape)}. Use tuned=False "
+                "for these."
             )
         if raw is not None:
             # Where there is next to no signal, transfer and weight are huge and cancel: here, not in the tensors.

@@ -42,15 +42,22 @@ def _sum(sample: Tensor, transfer: float, history: Sequence[Tensor], weights: Se
 
 
 def has_bands(shape: Sequence[int]) -> bool:
-    """Whether samples (B, C, ..., H, W) of this shape have two bands: two last axes of even length."""
+    """Whether samples (B, C, ..., H, W) of this shape are divided into two bands: two last axes of even length."""
     return len(shape) >= 4 and shape[-1] % 2 == 0 and shape[-2] % 2 == 0
 
 
 def low_band(x: Tensor) -> Tensor:
-    """2x2 means in the last two axes, brought back by bilinear interpolation; (B, C, ..., H, W), H and W even."""
-    flat = x.reshape(-1, 1, *x.shape[-2:])
+    """2x2 means in the last two axes, brought back by bilinear interpolation; (B, C, ..., H, W).
+
+    Along an axis of odd length the last row counts twice.
+    """
+    high, wide = x.shape[-2:]
+    flat = x.reshape(-1, 1, high, wide)
+    if high % 2 or wide % 2:
+        flat = functional.pad(flat, (0, wide % 2, 0, high % 2), mode="replicate")
     means = functional.avg_pool2d(flat, 2)
-    return functional.interpolate(means, scale_factor=2.0, mode="bilinear", align_corners=False).reshape(x.shape)
+    back = functional.interpolate(means, scale_factor=2.0, mode="bilinear", align_corners=False)
+    return back[..., :high, :wide].reshape(x.shape)
 
 
 def threshold(x0: Tensor, ratio: float, largest: float) -> Tensor:

@@ -20,7 +20,7 @@ from typing_extensions import Self, Unpack
 
 from diffusers_deis_sn.core.grids import Grid
 from diffusers_deis_sn.core.normaliser import Normaliser
-from diffusers_deis_sn.core.plan import Plan
+from diffusers_deis_sn.core.plan import Plan, Raw
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Solver
@@ -298,6 +298,24 @@ class ExponentialIntegrator(PlannedScheduler):
                     "Walk through the scheduler's own tensor or a slice of it, or use recipe='fixed' (DEISSNScheduler)."
                 )
         return plan, n
+
+    def _convert(self, plan: Plan, n: int, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Raw | None]:
+        """As ever; only here is the size of samples known, when the times of a plan are those of the run already."""
+        if self._at_hand == 0 and self._run is not None and self._run.tuned is not None:
+            self._compare_sizes(tuple(sample.shape[1:]))
+        return super()._convert(plan, n, model_output, sample)
+
+    def _compare_sizes(self, shape: tuple[int, ...]) -> None:
+        fitted = (
+            None if self.statistics is None or self.statistics.plans is None else self.statistics.plans.sample_shape
+        )
+        if fitted is not None and shape != fitted:
+            self._warn_once(
+                "size",
+                f"The plan of this run was fitted to samples of shape {fitted} and is used for others, {shape}. At "
+                "other sizes plans were better than runs without on the models that were tried; `deis-sn tune --check` "
+                "says whether it is so here, and tuned=False leaves plans out.",
+            )
 
     # ----------------------------------------------------------------------------------------------- statistics
 

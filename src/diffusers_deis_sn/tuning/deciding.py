@@ -14,7 +14,7 @@ from torch import Tensor
 from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.tuned import Tuned
-from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.errors import CalibrationError, StatisticsMismatchError
 from diffusers_deis_sn.schedulers._factors import followed
 from diffusers_deis_sn.schedulers._given import Times
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
@@ -70,6 +70,7 @@ class Jury:
         others: Makers of other schedulers, by name.
         guidance: What the pipeline's arguments say of it.
         meter: Told of plans that are accepted.
+        checks: Whether it only looks at plans from before, of whatever size of samples.
     """
 
     running: Running
@@ -78,12 +79,13 @@ class Jury:
     others: Mapping[str, Make]
     guidance: float | None
     meter: Meter
+    checks: bool = False
     shape: tuple[int, ...] = field(init=False, default=())
 
     def with_plans(self, *plans: TunedPlan) -> ScoreStatistics:
         """The statistics with these plans beside those from before."""
         before = self.statistics.plans
-        same = before is not None and before.sample_shape == self.shape
+        same = before is not None and (self.checks or before.sample_shape == self.shape)
         return self.statistics.with_plans(before.with_plans(*plans) if before and same else Plans(plans, self.shape))
 
     def fine(self) -> Tensor:
@@ -102,6 +104,7 @@ class Jury:
         if scheduler.given or scheduler.config["thresholding"] or not scheduler._planner.follows:
             raise CalibrationError(NO_PLANS)
         self.shape = tuple(end.shape[1:])
+        self._check_size()
         run = scheduler._run
         if run is None or len(run.plan) != calls or run.plan.steps != calls:
             raise CalibrationError(
@@ -126,6 +129,15 @@ class Jury:
         }
         tuned = Tuned.of_plan(run.plan, run.shift)
         return Without(run.recipe, tuned, run.shift, float(guidance), end, ends, tuple(menu))
+
+    def _check_size(self) -> None:
+        """Raise StatisticsMismatchError where plans could not be kept beside the statistics, before any is fitted."""
+        measured = self.statistics.origin.sample_shape
+        if not self.checks and measured is not None and tuple(measured) != self.shape:
+            raise StatisticsMismatchError(
+                f"The statistics were measured on samples of shape {tuple(measured)}, and these are {self.shape}. Tune "
+                "at that size (`height`, `width`): its plans serve others too; or measure statistics at this one."
+            )
 
     def outcome(self, before: Without, found: Mapping[str, Found], fine: Tensor, far: float) -> Outcome:
         """A plan that is better, or none.

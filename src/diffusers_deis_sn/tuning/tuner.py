@@ -73,13 +73,13 @@ class Tuner:
 
     def checked(self, plans: Mapping[int, TunedPlan]) -> Tuning:
         """Whether plans from before, by their numbers of steps, are still better than runs without."""
-        with self._jury() as jury:
+        with self._jury(checks=True) as jury:
             before = {calls: jury.without(calls) for calls in self.steps}
             fine = jury.fine()
             return self._tuning(jury, [jury.checked(before[calls], plans[calls], fine) for calls in self.steps])
 
     @contextmanager
-    def _jury(self) -> Iterator[Jury]:
+    def _jury(self, checks: bool = False) -> Iterator[Jury]:
         config = dict(self.pipe.scheduler.config)
         others = rivals(config, DEISSNScheduler.from_config(config, stats=self.statistics).noise.kind)
         self.meter = Meter(
@@ -87,7 +87,7 @@ class Tuner:
         )
         running = Running(self.pipe, batches(self.calls, self.held_out, self.batch_size), self.meter)
         try:
-            yield Jury(running, config, self.statistics, others, self.guidance, self.meter)
+            yield Jury(running, config, self.statistics, others, self.guidance, self.meter, checks)
         finally:
             self.meter.close()
 

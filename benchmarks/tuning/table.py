@@ -148,3 +148,51 @@ def _costs(folder: Path, found: dict[str, list[rows.Row]]) -> list[str]:
         asked = facts["asked"] / 1000
         lines.append(f"| {facts['problem']} | {asked:.1f} | {facts['seconds']:.0f} | {plans} | {not_so} |")
     return lines
+
+
+# ------------------------------------------------------------------------------------------ beside what is published
+
+
+def published_table(folder: Path, output: Path, calls: Sequence[int], seeds: Sequence[int]) -> str:
+    """Errors of what was fitted as papers do it, beside the best rival's, ours without a plan and ours with one.
+
+    Args:
+        folder: Rows and facts of `published`.
+        output: That of `run`, whose `rows` are the rivals' and `tuned/rows` ours.
+        calls: Numbers of calls.
+        seeds: Seeds that all rows have to have.
+
+    Returns:
+        Empty where there are no rows.
+    """
+    lines = ["| network | role | calls | sampler | error | over the best rival | sample calls, thousands | seconds |"]
+    lines.append("|" + " --- |" * 8)
+    for file in _files(folder):
+        own = rows.read(file)
+        problem, tuned = own[0].problem, rows.read(output / "tuned" / "rows" / file.name)
+        rivals = [row for seed in seeds for row in rows.read(rows.path_of(output / "rows", problem, seed, rows.RIVAL))]
+        facts = json.loads((folder / "facts" / f"{file.stem}.json").read_text())
+        spent = _spent(output / "tuned" / "facts" / f"{file.stem}.json")
+        for number in calls:
+            found = {name: _errors(own + tuned, name, number, seeds) for name in _names(own + tuned)}
+            others = {name: _errors(rivals, name, number, seeds) for name in _names(rivals)}
+            best = min((geometric_mean(one) for one in others.values() if one is not None), default=None)
+            for name, errors in found.items():
+                if errors is None or best is None:
+                    continue
+                fact = spent if name == TUNED else facts.get(f"{name}, {number}", {})
+                cost = f"{fact['asked'] / 1000:.1f} | {fact['seconds']:.0f}" if fact else " | "
+                error = geometric_mean(errors)
+                lines.append(
+                    f"| {problem} | {own[0].role} | {number} | {name} | {error:.4g} | {error / best:.2f} | {cost} |"
+                )
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
+
+
+def _names(found: list[rows.Row]) -> list[str]:
+    return list(dict.fromkeys(row.sampler for row in found))
+
+
+def _spent(path: Path) -> dict[str, float]:
+    """What `tune` took for all numbers of calls together; empty where it was not run."""
+    return json.loads(path.read_text()) if path.is_file() else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -57,8 +57,7 @@ def test_the_programme_finds_the_least_of_all_paths(calls, weight):
     cost = np.where(np.triu(np.ones((size, size)), 1) > 0, np.random.default_rng(0).random((size, size)), np.inf)
 
     def total(path: tuple[int, ...]) -> float:
-        steps = zip(path[:-1], path[1:], strict=True)
-        return sum(weight**place * cost[i, j] for place, (i, j) in enumerate(steps))
+        return sum(weight**place * cost[i, j] for place, (i, j) in enumerate(pairwise(path)))
 
     paths = [(0, *inner, size - 1) for inner in combinations(range(1, size - 1), calls - 1)]
     found = best_path(cost, calls, weight)
@@ -100,8 +99,8 @@ def test_gradients_bring_the_ends_nearer_on_samples_held_out(process):
     direct, other = known(process), known(process, 8, seed=1)
     fine, there = (Teacher.of(one.model(), 40).end for one in (direct, other))
     before = fitted(direct, fine, other, there, 4, 1)
-    times = fitted(direct, fine, other, there, 4, 80, weights=False)
-    both = fitted(direct, fine, other, there, 4, 80)
+    times = fitted(direct, fine, other, there, 4, 40, weights=False)
+    both = fitted(direct, fine, other, there, 4, 40)
     errors = [(other.model().run(plan) - there).square().mean(1).log().mean() for plan in (before, times, both)]
     assert errors[1] < errors[0] and errors[2] < errors[0]
     assert all(np.all(np.diff(plan.told) < 0.0) for plan in (times, both))

@@ -6,7 +6,7 @@ import copy
 import logging
 import pickle
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from diffusers import DPMSolverMultistepScheduler
 
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
+from diffusers_deis_sn.core.between import run_between
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.process import NoiseSchedule
@@ -123,6 +124,25 @@ def test_between_two_guidances_a_run_lies_between_their_plans():
     np.testing.assert_allclose(found.run.transfer, 0.975 * fitted().transfer)
     for guidance in (2.0, 7.5, 12.0):
         assert plan_of(DEISSNScheduler(**SD_BETAS, stats=two, guidance_scale=guidance)) is None
+
+
+def test_between_two_numbers_of_steps_a_run_lies_between_their_plans():
+    six, eight = (TunedPlan(fitted(calls=calls), 3.0) for calls in (6, 8))
+    one = scheduler(stats=statistics(six, eight))
+    assert plan_of(one, 6) == six and plan_of(one, 8) == eight
+    found = plan_of(one, 7)
+    assert found is not None and found.calls == len(one.timesteps) == 7
+    plain = scheduler(stats=costed_record(VP))
+    plain.set_timesteps(7)
+    exact = partial(Tuned.of_recipe, plain.recipe)
+    assert found.run == run_between(six.run, eight.run, 7, VP, exact)
+    assert torch.equal(run(one, noise(), 7), sample(found.run.plan(VP, "epsilon"), network, noise()))
+    for steps in (5, 9):
+        assert plan_of(one, steps) is None
+    for options in ({"tuned": False}, {"solver_order": 3}, {"guidance_scale": 7.5}):
+        assert plan_of(scheduler(stats=statistics(six, eight), **options), 7) is None
+    wide = statistics(TunedPlan(fitted(calls=5), 3.0), eight)
+    assert plan_of(scheduler(stats=wide), 7) is None
 
 
 def test_other_processes_have_plans_of_theirs():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from benchmarks.exact.flows import SD_BETAS
+from diffusers_deis_sn.core.between import run_between
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.recipe import Recipe
@@ -61,6 +63,20 @@ def test_between_two_guidances_there_is_a_plan_and_beyond_there_is_none():
         assert some.between(calls, guidance, VP) is None
     other = TunedPlan(replace(strong.run, shift=2.0), 7.5)
     assert plans(weak, other).between(5, 5.0, VP) is None
+
+
+def test_between_two_numbers_of_calls_there_is_a_plan_and_beyond_there_is_none():
+    some = plans(*(TunedPlan(run(calls), g, 16, 0.01 * calls) for calls in (4, 6, 8, 10) for g in (3.0, 7.5)))
+    exact = partial(Tuned.of_recipe, Recipe(VP, Power("t", 1.5), Multistep(2, of="data")))
+    for guidance in (3.0, 7.5, 5.0):
+        found = some.between_calls(9, guidance, VP, exact)
+        assert found is not None and (found.calls, found.guidance) == (9, guidance)
+        assert found.error == pytest.approx((0.08 * 0.1) ** 0.5)
+    assert some.between_calls(7, 3.0, VP, exact).run == run_between(run(6), run(8), 7, VP, exact)
+    for calls, guidance in ((3, 3.0), (11, 3.0), (5, 3.0), (9, 1.0), (9, 8.5), (9, None)):
+        assert some.between_calls(calls, guidance, VP, exact) is None
+    lone = plans(TunedPlan(run(6)), TunedPlan(run(8)))
+    assert lone.between_calls(7, None, VP, exact).guidance == 1.0
 
 
 def test_a_new_plan_takes_the_place_of_an_older_one():

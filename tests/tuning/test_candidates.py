@@ -10,9 +10,10 @@ import pytest
 from diffusers_deis_sn.core.grids import Power, Trailing, Whole
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Multistep
+from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.tuning.candidates import FREEDOMS, ONE_BAND, OutOfTimeError, blended, candidates
-from diffusers_deis_sn.tuning.search import Found, Search, as_data
+from diffusers_deis_sn.tuning.search import Found, Search
 from diffusers_deis_sn.tuning.teacher import Teacher
 from toy_models import PROCESSES, toy
 
@@ -67,14 +68,14 @@ def test_nothing_finite_is_nothing():
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_blend_goes_from_the_one_to_the_other(name):
     plan = dict(found(name))["times"]
-    default = as_data(recipes(name)[0], recipes(name)[0].levels(4))
+    default = Tuned.of_recipe(recipes(name)[0], recipes(name)[0].levels(4))
     whole = blended(plan, default, 1.0)
     np.testing.assert_allclose(whole.rho, plan.run.rho, rtol=1e-6)
     np.testing.assert_allclose(whole.weights, plan.run.weights, rtol=1e-5, atol=1e-8)
     np.testing.assert_allclose(whole.low, plan.run.low, rtol=1e-5, atol=1e-8)
     nothing = blended(plan, default, 0.0)
     np.testing.assert_allclose(nothing.rho, default.rho, rtol=1e-6)
-    exact = as_data(plan.recipe, nothing.rho)
+    exact = Tuned.of_recipe(plan.recipe, nothing.rho)
     np.testing.assert_allclose(nothing.weights, exact.weights)
     assert not np.any(nothing.low)
     half, process = blended(plan, default, 0.5), PROCESSES[name][0]

@@ -15,7 +15,6 @@ from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.core.update import low_band
 from diffusers_deis_sn.tuning.judging import score
 from diffusers_deis_sn.tuning.rows import fit
-from diffusers_deis_sn.tuning.search import as_data
 from diffusers_deis_sn.tuning.teacher import Teacher
 from toy_models import PROCESSES, SHAPE, noise, toy
 
@@ -25,7 +24,7 @@ EACH = pytest.mark.parametrize("name", PROCESSES)
 def base(name: str, calls: int = 4, exponent: float = 1.5) -> Tuned:
     process, prediction = PROCESSES[name]
     recipe = Recipe(process, Whole(Power("t", exponent)), Multistep(2, of="data"), prediction=prediction)
-    return as_data(recipe, recipe.levels(calls))
+    return Tuned.of_recipe(recipe, recipe.levels(calls))
 
 
 @EACH

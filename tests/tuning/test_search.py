@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from diffusers_deis_sn.core.grids import Ends, Power, Trailing, Whole
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
-from diffusers_deis_sn.tuning.search import WORTH, Found, Search, as_data, moved
+from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.tuning.search import WORTH, Found, Search, moved
 from diffusers_deis_sn.tuning.teacher import Teacher
 from toy_models import PROCESSES, toy
 
@@ -96,4 +97,4 @@ def test_numbered_times_stay_whole():
 def test_weights_of_noise_are_shrunk_to_as_weights_of_data():
     process, _ = PROCESSES["vp"]
     recipe = Recipe(process, Trailing(), Multistep(2))
-    assert as_data(recipe, recipe.levels(5)).of == "data"
+    assert Tuned.of_recipe(recipe, recipe.levels(5)).of == "data"

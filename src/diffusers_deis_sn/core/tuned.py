@@ -25,6 +25,7 @@ from diffusers_deis_sn.errors import StatisticsError, StatisticsMismatchError, T
 
 if TYPE_CHECKING:  # both know PyTorch, which who reads a file of statistics may do without
     from diffusers_deis_sn.core.plan import Plan
+    from diffusers_deis_sn.core.recipe import Recipe
 
 SAME = 1e-3  # of times: more apart is another schedule
 _ARRAYS = ("rho", "times", "told", "transfer", "weights", "low")
@@ -97,6 +98,11 @@ class Tuned:
                 low[n, :most] = plan.table.low[most - 1, n, :most]
         rho, times = np.array(plan.levels), np.array(plan.times)
         return cls(rho, times, times, plan.table.transfer, weights, low, plan.integrand, shift)
+
+    @classmethod
+    def of_recipe(cls, recipe: Recipe, levels: Array) -> Tuned:
+        """The weights of a recipe over given levels, as weights of predicted data. Raises as `Recipe.over`."""
+        return cls.of_plan(recipe.over(levels)).of_data(recipe.process)
 
     def of_data(self, process: NoiseSchedule) -> Tuned:
         """The same run with outputs read as data; of one band.

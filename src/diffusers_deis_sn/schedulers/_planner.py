@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from diffusers_deis_sn.core.between import Exact
 from diffusers_deis_sn.core.flow import shift_factor
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.spacing import levels_from_sigmas, levels_from_times
+from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, TimestepsError
 from diffusers_deis_sn.learn.grid import EqualCost, Learned
 from diffusers_deis_sn.schedulers._contract import logger
@@ -235,12 +237,23 @@ class Planner:
             return None
         if self.kind.default_grid is not None or options.thresholding or not isinstance(request.steps, int):
             return None
-        guidance = self._told(request.guidance).guidance_scale
-        found = statistics.plans.find(request.steps, guidance)
-        if found is None and guidance is not None:
-            found = statistics.plans.between(request.steps, guidance, self.process)
+        guidance, plans = self._told(request.guidance).guidance_scale, statistics.plans
+        found = plans.serving(request.steps, guidance, self.process)
+        if found is None:
+            found = plans.between_calls(request.steps, guidance, self.process, self._exact(request))
         same = found is not None and np.isclose(found.run.shift, shift_of(options, self.process, request.mu), rtol=1e-6)
         return found if same else None
+
+    def _exact(self, request: Request) -> Exact:
+        """The weights that such a run has without a plan, over whatever levels."""
+
+        def exact(levels: Array) -> Tuned:
+            method = self._method(request)
+            options = followed(self._told(request.guidance), method, self.statistics)
+            shift = shift_of(options, self.process, request.mu)
+            return Tuned.of_recipe(self.recipe(options, shift, method is not None), levels)
+
+        return exact
 
     def _run_of(self, tuned: TunedPlan, request: Request) -> Run:
         """The run of a plan. Raises StatisticsMismatchError where it is another model's."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffusers_deis_sn.core.between import Exact, run_between
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.table import MOST_TUNED
 from diffusers_deis_sn.core.tuned import Tuned
@@ -125,6 +126,11 @@ class Plans:
             return entries[0] if len(entries) == 1 else None
         return next((one for one in entries if _near(one.guidance, guidance)), None)
 
+    def serving(self, calls: int, guidance: float | None, process: NoiseSchedule) -> TunedPlan | None:
+        """The plan for a run: the one that is there, or else what lies between those of two other guidances."""
+        found = self.find(calls, guidance)
+        return self.between(calls, guidance, process) if found is None and guidance is not None else found
+
     def between(self, calls: int, guidance: float, process: NoiseSchedule) -> TunedPlan | None:
         """The plan for a run at a guidance between two that plans were fitted at, None beyond them.
 
@@ -137,16 +143,26 @@ class Plans:
             return None
         low, high = below[-1], above[0]
         share = (guidance - low.guidance) / (high.guidance - low.guidance)
-        try:
-            run = low.run.towards(high.run, share, process)
-        except DeisSnError:  # plans that have nothing between them
+        return _made_of(low, high, guidance, lambda: low.run.towards(high.run, share, process))
+
+    def between_calls(
+        self, calls: int, guidance: float | None, process: NoiseSchedule, exact: Exact
+    ) -> TunedPlan | None:
+        """The plan for a run of a number of calls between two that are there, near enough to each other; else None.
+
+        Args:
+            calls: How many network calls the run makes.
+            guidance: As in `find`.
+            process: Of the model.
+            exact: See `core.between.run_between`.
+        """
+        numbers = sorted({one.calls for one in self.entries})
+        below = next((one for n in numbers[::-1] if n < calls and (one := self.serving(n, guidance, process))), None)
+        above = next((one for n in numbers if n > calls and (one := self.serving(n, guidance, process))), None)
+        if below is None or above is None:
             return None
-        return TunedPlan(
-            run,
-            guidance,
-            min(low.num_samples, high.num_samples),
-            *((getattr(low, name) * getattr(high, name)) ** 0.5 for name in _OF_PLAN[2:]),
-        )
+        scale = below.guidance if guidance is None else guidance
+        return _made_of(below, above, scale, lambda: run_between(below.run, above.run, calls, process, exact))
 
     def at(self, guidance: float | None) -> dict[int, TunedPlan]:
         """The plans for a guidance, by their numbers of calls; see `find`."""
@@ -227,6 +243,16 @@ class Plans:
             run = Tuned(rho, times, told, transfer, weights, low, one["of"], one["shift"])
             entries.append(TunedPlan(run, **{name: one[name] for name in _OF_PLAN}))
         return cls(tuple(entries), tuple(facts["sample_shape"]))
+
+
+def _made_of(low: TunedPlan, high: TunedPlan, guidance: float, make: Callable[[], Tuned]) -> TunedPlan | None:
+    """A plan between two, whose errors are the geometric means of theirs; None where they have nothing between them."""
+    try:
+        run = make()
+    except DeisSnError:
+        return None
+    errors = ((getattr(low, name) * getattr(high, name)) ** 0.5 for name in _OF_PLAN[2:])
+    return TunedPlan(run, guidance, min(low.num_samples, high.num_samples), *errors)
 
 
 def merged(several: Iterable[Plans | None]) -> Plans | None:

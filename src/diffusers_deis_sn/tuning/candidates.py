@@ -11,7 +11,7 @@ from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.tuning.search import Found, Search, as_data
+from diffusers_deis_sn.tuning.search import Found, Search
 
 ONE_BAND = "times, one band"
 FREEDOMS = ("weights", "first time", ONE_BAND, "times")  # what is simpler is preferred where it is as good
@@ -74,7 +74,7 @@ def blended(found: Found, default: Tuned, share: float) -> Tuned:
     tau = np.cumsum(gaps[::-1])[::-1]
     tau *= ((1.0 - share) * one.sum() + share * two.sum()) / tau[0]
     levels = process.whole(np.append(process.level(tau), run.rho[-1]))
-    exact, there = as_data(found.recipe, levels), as_data(found.recipe, run.rho)
+    exact, there = Tuned.of_recipe(found.recipe, levels), Tuned.of_recipe(found.recipe, run.rho)
     return replace(
         exact,
         transfer=exact.transfer + share * (run.transfer - there.transfer),

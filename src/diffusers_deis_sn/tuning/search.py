@@ -62,7 +62,7 @@ class Search:
 
     def at(self, recipe: Recipe, levels: Array, bands: int = 1, known: Found | None = None) -> Found:
         """The fit over given levels; raises what the recipe does for levels that it cannot walk."""
-        base = as_data(recipe, levels)
+        base = Tuned.of_recipe(recipe, levels)
         fitted = fit(self.model, self.teacher, base, bands, known=None if known is None else known.fitted)
         found = Found(fitted, score(fitted.end, self.teacher.end), recipe, bands)
         self.spent(found)
@@ -138,8 +138,3 @@ def moved(tau: Array, place: int, step: float, tail: bool) -> Array | None:
         tau[place] -= step * min(above - tau[place], tau[place] - below)
     sound = tau[0] <= 1.0 + 1e-12 and np.all(np.diff(tau) < 0.0) and tau[-1] > 0.0
     return np.minimum(tau, 1.0) if sound else None
-
-
-def as_data(recipe: Recipe, levels: Array) -> Tuned:
-    """The weights of a recipe over given levels, as weights of predicted data."""
-    return Tuned.of_plan(recipe.over(levels)).of_data(recipe.process)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save
 
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.vp import vp_schedule
+from diffusers_deis_sn.hub.sealed import SEAL, digest
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
+from diffusers_deis_sn.statistics.format import METADATA_KEY
 from diffusers_deis_sn.statistics.trials import Method, Trials
 from oracles import gaussian_corrector_cost, gaussian_predictor_cost
 
@@ -39,6 +43,14 @@ def tiny_record() -> ScoreStatistics:
             date="2026-01-31",
         ),
     )
+
+
+def resealed(facts: Mapping[str, Any], tensors: Mapping[str, np.ndarray], **metadata: str) -> bytes:
+    """A file of statistics with these facts and tensors, sound or not, and the digest that belongs to them."""
+    whole = {name: np.ascontiguousarray(one) for name, one in tensors.items()}
+    facts = {name: value for name, value in facts.items() if name != SEAL}
+    text = json.dumps(facts | {SEAL: digest(facts, whole)}, sort_keys=True, separators=(",", ":"))
+    return save(whole, metadata={METADATA_KEY: text} | metadata)
 
 
 def gaussian_record(

@@ -183,6 +183,9 @@ BAD = {
     "another shape": {"weights": np.zeros((3, 2))},
     "another integrand": {"of": "score"},
     "no shift": {"shift": 0.0},
+    "a transfer that no step has": {"transfer": GOOD.transfer * [1.0, 2.0**30, 1.0]},
+    "a weight that no step has": {"weights": GOOD.weights * [[1.0], [1.0], [-(2.0**30)]]},
+    "a weight of the low band that no step has": {"low": GOOD.weights * 2.0**30},
 }
 
 

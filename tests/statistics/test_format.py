@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
+import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 from safetensors.numpy import load, save
 
@@ -19,10 +23,10 @@ from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics import format as layout
 from diffusers_deis_sn.statistics.cost import LocalCost
 from diffusers_deis_sn.statistics.trials import Method, Trials
-from records import costed_record, gaussian_record, tiny_record
+from records import costed_record, gaussian_record, resealed, tiny_record
 from refusals import refused
 
-GOLDEN_METADATA = (
+UNSEALED = (
     '{"format_version":1,"origin":{"base_model":"someone/some-model","date":"2026-01-31","dtype":null,'
     '"fingerprint":null,"guidance_scale":7.5,"licence":null,"noise_schedule":null,"num_inference_steps":null,'
     '"prediction_type":null,"prompts_hash":null,"revision":null,"sample_shape":[4,8,8],"seed":0,"solver":null,'
@@ -39,12 +43,30 @@ GOLDEN_TENSORS = (
     ("mean_square_error", "F64", struct.pack("<2d", 0.5, 0.0625)),
     ("timesteps", "F64", struct.pack("<2d", 0.0, 1.5)),
 )
+
+
+def digest(facts: str, tensors: Sequence[tuple]) -> str:
+    """The SHA-256 of the specification, of the facts as text and of tensors as below."""
+    found = hashlib.sha256(facts.encode())
+    for name, dtype, data, *of_two_axes in sorted(tensors):
+        shape = json.dumps(of_two_axes[0] if of_two_axes else [len(data) // 8], separators=(",", ":"))
+        found.update(f'["{name}","<{dtype[0].lower()}8",{shape}]\n'.encode() + data)
+    return found.hexdigest()
+
+
+def sealed(facts: str, tensors: Sequence[tuple]) -> str:
+    """The facts with their digest; in the order of their names it comes before those of trials."""
+    seal = f',"sha256":"{digest(facts, tensors)}"'
+    before, trials, after = facts[:-1].partition(',"trials":')
+    return before + seal + trials + after + "}"
+
+
+GOLDEN_METADATA = sealed(UNSEALED, GOLDEN_TENSORS)
 GOLDEN_COSTS = (
     '{"corrector":{"num_samples":12,"order":2,"velocity":"sigma"},'
     '"predictor":{"num_samples":8,"order":4,"velocity":"sigma"},'
     '"solver":{"num_samples":6,"order":6,"velocity":"sigma"}}'
 )
-COSTED_METADATA = '{"costs":' + GOLDEN_COSTS + "," + GOLDEN_METADATA[1:]
 COSTED_TENSORS = (  # in the order of safetensors, by the width of the dtype and then by name
     GOLDEN_TENSORS[0],
     ("corrector_cost", "F64", struct.pack("<d", 0.5)),
@@ -56,18 +78,19 @@ COSTED_TENSORS = (  # in the order of safetensors, by the width of the dtype and
     ("solver_cost_error", "F64", struct.pack("<d", 0.0625)),
     GOLDEN_TENSORS[-1],
 )
+COSTED_METADATA = sealed('{"costs":' + GOLDEN_COSTS + "," + UNSEALED[1:], COSTED_TENSORS)
 GOLDEN_TRIALS = (
     '{"calls":[4,8,20],"num_samples":3,"recipes":[{"corrector_order":2,"grid_exponent":1.5,"integrand":"data",'
     '"solver_order":3,"timestep_spacing":"power_t"},{"corrector_gain":0.375,"corrector_order":4,'
     '"final_sigmas_type":"sigma_min","start_time":0.875,"timestep_spacing":"learned"}]}'
 )
-TRIED_METADATA = GOLDEN_METADATA[:-1] + ',"trials":' + GOLDEN_TRIALS + "}"
 TRIED_TENSORS = (
     *GOLDEN_TENSORS,
     ("trial_error", "F64", struct.pack("<6d", 0.5, 0.25, 0.125, 0.625, 0.375, 0.0625), [2, 3]),
     ("trial_grain", "F64", struct.pack("<6d", 1.0, 1.25, 0.0, 0.875, 1.0, 1.5), [2, 3]),
     ("trial_rms", "F64", struct.pack("<6d", 0.75, 0.25, 0.25, 0.75, 0.5, 0.125), [2, 3]),
 )
+TRIED_METADATA = sealed(UNSEALED[:-1] + ',"trials":' + GOLDEN_TRIALS + "}", TRIED_TENSORS)
 
 
 def assemble(metadata: object = GOLDEN_METADATA, tensors: tuple = GOLDEN_TENSORS) -> bytes:
@@ -92,7 +115,8 @@ def arrays(**changes: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def file_with(tensors: dict[str, np.ndarray], metadata: str = GOLDEN_METADATA) -> bytes:
-    return save(tensors, metadata={"score_statistics": metadata})
+    """A file whose digest is right, whatever else it holds."""
+    return resealed(json.loads(metadata), tensors)
 
 
 def costed_tiny_record() -> ScoreStatistics:
@@ -163,13 +187,35 @@ def test_bytes_are_those_of_the_specification():
     assert tiny_record().to_bytes() == assemble()
 
 
+def test_the_digest_is_what_the_lines_in_the_specification_compute():
+    text = (Path(__file__).parents[2] / "stats" / "README.md").read_text()
+    (code,) = (one for one in re.findall(r"```python\n(.*?)```", text, re.S) if "sha256" in one)
+    for data in (family_file(), assemble(TRIED_METADATA, TRIED_TENSORS), costed_record().to_bytes()):
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        facts = json.loads(header["__metadata__"]["score_statistics"])
+        names = {"facts": facts, "data": data, "json": json, "hashlib": hashlib, "safetensors": safetensors}
+        promised = facts.pop("sha256")
+        exec(code, names)
+        assert names["digest"].hexdigest() == promised
+
+
+@pytest.mark.parametrize("wrong", ["0" * 64, "", None, 0, []])
+def test_a_file_with_a_wrong_digest_or_none_is_refused(tmp_path, wrong):
+    facts = json.loads(GOLDEN_METADATA) | {"sha256": wrong}
+    assert "sha256" in refusal(tmp_path, assemble(json.dumps(facts))).lower().replace("-", "")
+    assert "no `sha256`" in refusal(tmp_path, assemble(UNSEALED))
+    upper = GOLDEN_METADATA.replace(digest(UNSEALED, GOLDEN_TENSORS), digest(UNSEALED, GOLDEN_TENSORS).upper())
+    assert "is damaged" in refusal(tmp_path, assemble(upper))
+
+
 def test_a_file_assembled_by_hand_is_read(tmp_path):
     (tmp_path / "by-hand.safetensors").write_bytes(assemble())
     assert ScoreStatistics.load(tmp_path / "by-hand.safetensors") == tiny_record()
 
 
 def test_a_header_that_begins_like_a_pickle_is_read():
-    longer = (assemble(GOLDEN_METADATA.replace("some-model", "m" * length)) for length in range(400))
+    facts = (UNSEALED.replace("some-model", "m" * length) for length in range(400))
+    longer = (assemble(sealed(one, GOLDEN_TENSORS)) for one in facts)
     data = next(data for data in longer if data.startswith(b"\x80\x04"))  # 1152 bytes of header
     curves = layout.decode(data, "here")[0][0].curves
     assert curves["timesteps"].tolist() == [0.0, 1.5]
@@ -178,7 +224,7 @@ def test_a_header_that_begins_like_a_pickle_is_read():
 def test_other_metadata_keys_and_unknown_facts_are_ignored():
     payload = json.loads(GOLDEN_METADATA)
     payload["origin"]["invented_later"] = 1
-    data = save(arrays(), metadata={"score_statistics": json.dumps(payload), "format": "pt"})
+    data = resealed(payload, arrays(), format="pt")
     assert layout.decode(data, "here")[0][0].origin == tiny_record().origin
 
 
@@ -269,7 +315,7 @@ def test_broken_metadata_are_refused(tmp_path, metadata):
 def test_a_fact_of_the_wrong_type_is_refused(tmp_path, fact, value):
     payload = json.loads(GOLDEN_METADATA)
     payload["origin"][fact] = value
-    assert f"`{fact}`" in refusal(tmp_path, assemble(json.dumps(payload)))
+    assert f"`{fact}`" in refusal(tmp_path, resealed(payload, arrays()))
 
 
 def without(*names: str) -> dict[str, np.ndarray]:
@@ -374,7 +420,7 @@ def test_one_cost_alone_is_read(tmp_path, name):
 
 def test_without_costs_there_is_no_word_of_them():
     assert b"cost" not in tiny_record().to_bytes()
-    assert json.loads(GOLDEN_METADATA).keys() == {"format_version", "origin"}
+    assert json.loads(GOLDEN_METADATA).keys() == {"format_version", "origin", "sha256"}
 
 
 def test_equal_costs_are_equal_bytes():
@@ -427,7 +473,7 @@ class TestEachCostTensor:
         assert f"'{name}'" in refusal(tmp_path, file_with(arrays(**{name: np.ones(1)})))
 
     def test_has_one_number_for_each_interval(self, tmp_path, name):
-        for wrong in (np.ones(2), np.ones(3), np.ones((1, 1)), np.array(1.0)):
+        for wrong in (np.ones(2), np.ones(3), np.ones((1, 1)), np.ones((1, 1, 1))):
             message = refusal(tmp_path, file_with(cost_arrays(**{name: wrong}), COSTED_METADATA))
             assert f"'{name}'" in message and "F64 [1]" in message
 
@@ -606,12 +652,11 @@ def family_file(change: Callable[[dict, dict], None] | None = None) -> bytes:
     members = [json.loads(one[8:][: int.from_bytes(one[:8], "little")])["__metadata__"] for one in singles]
     parts = [json.loads(one["score_statistics"]) for one in members]
     for one in parts:
-        del one["format_version"]
+        del one["format_version"], one["sha256"]
     payload = {"format_version": 1, "members": parts}
     if change:
         change(tensors, payload)
-    text = json.dumps(payload, sort_keys=True, separators=(",", ":"))
-    return file_with(tensors, text)
+    return resealed(payload, tensors)
 
 
 def test_each_guidance_has_what_a_file_of_its_own_has_on_a_leading_axis(tmp_path):

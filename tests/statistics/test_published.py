@@ -398,6 +398,32 @@ def test_truncated_and_damaged_files_are_refused(tmp_path):
     refusal(path)
 
 
+def test_a_number_that_its_crc_does_not_know_is_refused_unopened(tmp_path, monkeypatch):
+    """PyTorch itself would take it."""
+    path = write_published(tmp_path / "bad.pt")
+    data = bytearray(path.read_bytes())
+    place = bytes(data).index(published_content()["score_abs"].numpy().tobytes()) + 4 * 300 + 3
+    data[place] ^= 0b1000  # an exponent
+    path.write_bytes(data)
+    assert torch.load(path, weights_only=True)["score_abs"][300] != published_content()["score_abs"][300]
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was opened"))
+    message = refusal(path)
+    assert "CRC-32" in message and "Download it again" in message
+
+
+def test_a_number_that_jumps_is_refused_where_the_archive_is_whole(tmp_path):
+    score_abs = published_content()["score_abs"].clone()
+    score_abs[300] *= 2.0**16
+    assert "`mean_abs` must not jump" in refusal(write_published(tmp_path / "bad.pt", score_abs=score_abs))
+
+
+def test_two_members_of_one_name_are_refused(tmp_path):
+    path = write_published(tmp_path / "bad.pt")
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr(archive.namelist()[-1], b"")
+    assert "two members of one name" in refusal(path)
+
+
 def test_a_file_beyond_reason_is_refused(tmp_path):
     path = tmp_path / "huge.pt"
     with path.open("wb") as file:

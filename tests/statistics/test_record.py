@@ -149,12 +149,15 @@ def records(draw) -> ScoreStatistics:
     def curve(low: float, high: float) -> np.ndarray:
         return draw(hnp.arrays(np.float64, k, elements=st.floats(low, high)))
 
-    r = curve(1e-6, 3.0)
+    def smooth() -> np.ndarray:  # as far as neighbours may be apart at any two levels
+        return draw(st.floats(1e-6, 3.0)) * curve(1.0, 9.9)
+
+    r = smooth()
     optional = {
         "mean_abs_error": curve(0.0, 1.0),
-        "mean_square": r**2 + curve(0.0, 9.0),
+        "mean_square": r**2 * curve(1.0, 9.9),
         "mean_square_error": curve(0.0, 1.0),
-        "mean_abs_data": curve(1e-9, 9.0),
+        "mean_abs_data": smooth(),
         "mean_abs_data_error": curve(0.0, 1.0),
         "num_samples": draw(hnp.arrays(np.int64, k, elements=st.integers(1, 2**62))),
     }

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from diffusers_deis_sn.errors import StatisticsError
-from diffusers_deis_sn.statistics.rules import demand, demand_each, frozen
+from diffusers_deis_sn.statistics import ScoreStatistics
+from diffusers_deis_sn.statistics.rules import (
+    MOST_JUMP,
+    MOST_LENGTH_JUMP,
+    demand,
+    demand_each,
+    demand_even,
+    demand_range,
+    demand_smooth,
+    frozen,
+)
+from records import gaussian_record
 from refusals import refused
 
 
@@ -48,3 +62,50 @@ def test_a_rule_names_the_first_value_that_breaks_it():
     )
     demand(True, "x", "must hold", 0)
     refused(StatisticsError, ["`x` must hold, got 0"], demand, False, "x", "must hold", 0)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e-13, 1e13])
+def test_magnitudes_beyond_reason_are_refused(value):
+    refused(StatisticsError, ["`x` must", str(value)], demand_range, "x", np.array([1.0, value]))
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_curve_may_go_as_the_noise_level_does_and_ten_times_more(power, sign):
+    log_rho = np.array([0.0, 1.0, 3.0])
+    most = np.exp(sign * power * np.array([0.0, 1.0 + np.log(MOST_JUMP), 1.0 + np.log(MOST_JUMP)]))
+    demand_smooth("x", most**0.999, log_rho, power)
+    refused(StatisticsError, ["`x` must not jump", "position 0"], demand_smooth, "x", most**1.001, log_rho, power)
+
+
+def test_lengths_of_zero_are_no_jump():
+    lengths = np.array([0.0, 1.0, 0.999 * MOST_LENGTH_JUMP, 1.0, 0.0])
+    demand_even("x", lengths)
+    lengths[2] *= 1.002
+    refused(StatisticsError, ["`x` must not jump", "position 1"], demand_even, "x", lengths)
+
+
+@pytest.mark.parametrize("name", ["mean_abs", "mean_square", "mean_abs_data"])
+@pytest.mark.parametrize("place", [0, 7, 19])
+def test_one_wrong_exponent_in_a_curve_is_seen(name, place):
+    """As in a file of another writer, whose digest is right; of `mean_abs` also where `mean_square` is not known."""
+    record = gaussian_record(times=20)
+    alone = {"mean_square": None, "mean_square_error": None} if name != "mean_square" else {}
+    for factor in (2.0**-32, 2.0**32):
+        values = getattr(record, name).copy()
+        values[place] *= factor
+        with pytest.raises(StatisticsError):
+            replace(record, **{name: values})
+        if factor > 1.0 or name != "mean_square":
+            refused(StatisticsError, [f"`{name}` must not jump"], replace, record, **alone, **{name: values})
+
+
+def test_limits_are_far_from_what_models_have():
+    """Of the shipped ones, the largest changes between neighbouring times, beyond those of the noise level."""
+    for path in (Path(__file__).parents[2] / "stats").rglob("score_statistics.safetensors"):
+        for one in ScoreStatistics.load(path).members:
+            beyond = np.abs(np.diff(np.log(one.mean_abs))) - np.diff(one.log_rho)
+            assert np.exp(np.max(beyond)) < 1.1 < MOST_JUMP
+            for cost in one.costs.values():
+                lengths = cost.values[cost.values > 0.0] ** (1.0 / cost.order)
+                assert np.exp(np.max(np.abs(np.diff(np.log(lengths))))) < 10.0 < MOST_LENGTH_JUMP

@@ -1,18 +1,15 @@
 """The file that an unfinished measurement is kept in, after every batch.
 
-A safetensors file with the means so far, and one metadata key, `calibration_checkpoint`, whose value is JSON:
+A sealed safetensors file (`hub.sealed`) with the means so far, and these facts under `calibration_checkpoint`:
 
-    format_version   1
-    run              what decides the numbers, by name (`collect.fingerprint`); a file of another run is refused by it
-    facts            what the recorder knows beside its means
-    sha256           over all of that and the tensors
+    run     what decides the numbers, by name (`collect.fingerprint`); a file of another run is refused by it
+    facts   what the recorder knows beside its means
 
-Nothing is ever unpickled, and nothing heavy is imported: a file is judged before the model is loaded.
+Nothing heavy is imported: a file is judged before the model is loaded.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,16 +17,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors import numpy as safetensors_numpy
 
 from diffusers_deis_sn.errors import CheckpointError
 from diffusers_deis_sn.hub.atomic_write import write_together
+from diffusers_deis_sn.hub.sealed import SealError, seal, unseal
 
 KEY = "calibration_checkpoint"
-VERSION = 1
+VERSION = 2
 LARGEST = 64 * 2**20  # bytes; a thousand times and all costs take 300 kB
 
 _ANEW = "Delete it to begin anew (--force)."
@@ -51,20 +46,15 @@ class Checkpoint:
 
     def to_bytes(self) -> bytes:
         """Content of the file."""
-        payload = {"facts": self.facts, "format_version": VERSION, "run": self.run}
-        payload["sha256"] = _digest(payload, self.tensors)
-        tensors = {name: np.ascontiguousarray(one) for name, one in self.tensors.items()}
-        return safetensors_numpy.save(tensors, metadata={KEY: _json(payload)})
+        return seal(self.tensors, {"facts": self.facts, "run": self.run}, KEY, VERSION)
 
     @classmethod
     def from_bytes(cls, data: bytes, place: str) -> Checkpoint:
         """What a file holds. Raises CheckpointError for other bytes than `to_bytes` gave; `place` is its name."""
-        payload, tensors = _parsed(data, place)
-        if payload.get("format_version") != VERSION:
-            version = payload.get("format_version")
-            _refuse(place, f"has format version {version!r}, and this package reads version {VERSION}")
-        if payload.pop("sha256", None) != _digest(payload, tensors):
-            _refuse(place, "is damaged: its content is not that of its SHA-256")
+        try:
+            payload, tensors = unseal(data, KEY, VERSION)
+        except SealError as error:
+            raise CheckpointError(f"{place!r} is no checkpoint to go on from: it {error}. {_ANEW}") from error
         run, facts = payload.get("run"), payload.get("facts")
         if not isinstance(run, dict) or not isinstance(facts, dict):
             _refuse(place, "lacks `run` or `facts` in its metadata")
@@ -80,7 +70,7 @@ class Checkpoint:
         Raises:
             CheckpointError: Something differs; the message names it.
         """
-        wanted = json.loads(_json(run))
+        wanted = json.loads(json.dumps(run, sort_keys=True))
         changed = [name for name, value in wanted.items() if self.run.get(name) != value]
         if changed:
             told = "; ".join(f"{name} was {_short(self.run.get(name))}, now {_short(wanted[name])}" for name in changed)
@@ -161,31 +151,6 @@ def remove_unfinished(path: Path) -> None:
 
 def _refuse(place: str, rule: str) -> NoReturn:
     raise CheckpointError(f"{place!r} {rule}. {_ANEW}")
-
-
-def _parsed(data: bytes, place: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The JSON in the metadata, and the tensors."""
-    length = int.from_bytes(data[:8], "little")
-    try:
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
-        payload, tensors = json.loads(metadata[KEY]), dict(safetensors_numpy.load(data))
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
-        payload, tensors = None, {}
-    if not isinstance(payload, dict):
-        _refuse(place, "is not a whole checkpoint of a measurement")
-    return payload, tensors
-
-
-def _digest(payload: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256(_json(payload).encode())
-    for name, one in sorted(tensors.items()):
-        digest.update(f"{name} {one.dtype.str} {one.shape}".encode())
-        digest.update(np.ascontiguousarray(one).tobytes())
-    return digest.hexdigest()
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _short(value: object) -> str:

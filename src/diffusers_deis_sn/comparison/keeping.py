@@ -6,8 +6,8 @@
     runs/NAME.json, runs/NAME/                           what is known of each run, and its pictures
     runs/converged/                                      where each prompt ends in the run that all are held against
 
-A run is kept batch by batch. Which numbers of steps are compared is not among what decides: a folder may be gone on
-with in more.
+A run is kept batch by batch, with a digest: what is damaged is drawn again. Which numbers of steps are compared is not
+among what decides: a folder may be gone on with in more.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from diffusers_deis_sn.errors import ComparisonError
 from diffusers_deis_sn.hub.atomic_write import write_together
+from diffusers_deis_sn.hub.sealed import SEAL, SealError, seal, unseal
 
 RUNS, ASKED, CONVERGED = "runs", "asked.json", "converged"
 FILES = ("compare.html", "compare.json", "compare.csv", "grid.png")
 PIXELS = 256  # a side up to which pictures are kept without loss
 QUALITY = 90
+END, END_VERSION = "converged_end", 1  # of `hub.sealed`
 
 
 @dataclass
@@ -90,8 +90,10 @@ class Keeper:
         """What is known of a run; nothing of one that was not begun or cannot be read."""
         try:
             facts = json.loads(self._file(name, steps, code).read_text())
+            if facts.pop(SEAL, None) != _digest(facts):
+                return Run(name, steps)
             run = Run(**facts)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, AttributeError):
             return Run(name, steps)
         run.timesteps, run.sigmas = tuple(run.timesteps), tuple(run.sigmas)
         return run if (run.name, run.steps) == (name, steps) else Run(name, steps)
@@ -101,7 +103,8 @@ class Keeper:
         file = self._file(run.name, run.steps, code)
         files = {file.with_suffix("") / f"{number:03d}": encoded(one) for number, one in pictures.items()}
         write_together({path.with_suffix(_ending(data)): data for path, data in files.items()})
-        write_together({file: _json(asdict(run))})
+        facts = asdict(run)
+        write_together({file: _json(facts | {SEAL: _digest(facts)})})
 
     def pictures(self, run: Run, code: tuple[str, ...], count: int) -> tuple[bytes, ...]:
         """The pictures of the first prompts as files have them; empty if any is missing."""
@@ -112,14 +115,14 @@ class Keeper:
     def converged(self, steps: int, number: int) -> np.ndarray | None:
         """Where a prompt ends in the converged run; None if that is not known."""
         try:
-            return load(self._end(steps, number).read_bytes())["end"]
-        except (OSError, SafetensorError, KeyError):
+            return unseal(self._end(steps, number).read_bytes(), END, END_VERSION).tensors["end"]
+        except (OSError, SealError, KeyError):
             return None
 
     def keep_converged(self, steps: int, first: int, ends: np.ndarray) -> None:
         """Write where prompts end in the converged run."""
         write_together(
-            {self._end(steps, first + i): save({"end": np.ascontiguousarray(one)}) for i, one in enumerate(ends)}
+            {self._end(steps, first + i): seal({"end": one}, {}, END, END_VERSION) for i, one in enumerate(ends)}
         )
 
     def _end(self, steps: int, number: int) -> Path:
@@ -180,6 +183,10 @@ def encoded(picture: Image.Image) -> bytes:
 
 def _ending(data: bytes) -> str:
     return ".png" if data[:4] == b"\x89PNG" else ".webp"
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_json(facts)).hexdigest()
 
 
 def _json(value: Any) -> bytes:

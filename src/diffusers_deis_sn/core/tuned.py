@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # both know PyTorch, which who reads a file of statistics may
     from diffusers_deis_sn.core.recipe import Recipe
 
 SAME = 1e-3  # of times: more apart is another schedule
+# By how much factors may be larger than those of any sound step. Of the suite's plans none has more than 2.6.
+BEYOND_REASON = 1000.0
 _ARRAYS = ("rho", "times", "told", "transfer", "weights", "low")
 
 
@@ -75,10 +77,29 @@ class Tuned:
         for weights in (self.weights, self.low):
             if weights is not None and np.any(np.triu(weights, 1) != 0.0):
                 raise StatisticsError("A plan has weights on outputs that are not there: `weights[n, j]`, j > n.")
+        self._check_sizes()
         if self.of not in INTEGRANDS:
             raise StatisticsError(f"`of` of a plan must be one of {', '.join(INTEGRANDS)}, got {self.of!r}.")
         if not (isinstance(self.shift, int | float) and 0.0 < self.shift < np.inf):
             raise StatisticsError(f"`shift` of a plan must be a positive number, got {self.shift!r}.")
+
+    def _check_sizes(self) -> None:
+        """Raise StatisticsError for a factor that no step has, as one damaged number makes it.
+
+        A step from rho to rho' takes at most (1 + rho) / (1 + rho') of the sample, alpha'/alpha of flow-matching, and
+        rho times as much of noise; extrapolation multiplies that by some small number.
+        """
+        sample = BEYOND_REASON * (1.0 + self.rho[:-1]) / (1.0 + self.rho[1:])
+        output = sample * np.maximum(1.0, self.rho[:-1])
+        bounds = {"transfer": sample, "weights": output[:, None], "low": output[:, None]}
+        for name, bound in bounds.items():
+            values = getattr(self, name)
+            if values is not None and np.any(np.abs(values) > bound):
+                step = int(np.argmax(np.any(np.reshape(np.abs(values) > bound, (len(self), -1)), axis=1)))
+                raise StatisticsError(
+                    f"`{name}` of a plan has {np.max(np.abs(values[step])):.3g} in step {step}, and no sound step has "
+                    f"more than {bound.flat[step]:.3g} there."
+                )
 
     @classmethod
     def of_plan(cls, plan: Plan, shift: float = 1.0) -> Tuned:

@@ -1,15 +1,13 @@
 """The layout of `score_statistics.safetensors`, and nobody else knows it; its specification is stats/README.md.
 
-A safetensors file of three to nine curves, two more tensors for each cost, three for trials, six for plans, and one
-metadata key, `score_statistics`, whose value is sorted, compact JSON: `{"costs": {...}, "format_version": 1, "origin":
-{...}, ...}`. One key only, because safetensors writes several in random order, and equal statistics shall be equal
-bytes. With several guidances every tensor but those of plans has a leading axis for them, and the metadata a list of
-what there would be for each. Nothing is ever unpickled.
+A sealed safetensors file (`hub.sealed`) of three to nine curves, two more tensors for each cost, three for trials, six
+for plans, and one metadata key, `score_statistics`, whose value is JSON: `{"costs": {...}, "format_version": 1,
+"origin": {...}, "sha256": "..."}`. With several guidances every tensor but those of plans has a leading axis for them,
+and the metadata a list of what there would be for each.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +15,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors import numpy as safetensors_numpy
 
 from diffusers_deis_sn.errors import StatisticsError, StatisticsFormatError
+from diffusers_deis_sn.hub.sealed import SealError, UnknownVersionError, header_of, seal, unseal
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
-from diffusers_deis_sn.statistics.plans import TENSORS as PLAN_TENSORS
 from diffusers_deis_sn.statistics.plans import Plans, lengths, sound_facts
 from diffusers_deis_sn.statistics.trials import TABLES, Method, Trials
 
@@ -54,6 +50,7 @@ VELOCITY = "sigma"  # v of the costs in a file; others follow from it
 _NUMPY = {"F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 
 _MEASURE = "Measure again with `deis-sn calibrate`, or take the file from its publisher anew."
+_UPGRADE = "Upgrade diffusers_deis_sn, or measure again with `deis-sn calibrate`."
 _FOREIGN_KINDS = (
     (b"PK\x03\x04", "a zip archive, as torch.save and numpy.savez write them"),
     (b"\x80\x02", "a Python pickle"),
@@ -118,10 +115,7 @@ def encode(parts: Sequence[Part], plans: Plans | None = None) -> bytes:
     if plans is not None:
         payload["plans"], of_plans = plans.encode()
         tensors |= of_plans
-    text = json.dumps(
-        payload | {"format_version": FORMAT_VERSION}, sort_keys=True, separators=(",", ":"), allow_nan=False
-    )
-    return safetensors_numpy.save(tensors, metadata={METADATA_KEY: text})
+    return seal(tensors, payload, METADATA_KEY, FORMAT_VERSION)
 
 
 def _encoded(
@@ -154,28 +148,23 @@ def decode(data: bytes, place: str) -> tuple[tuple[Content, ...], Fitted]:
         place: What the message calls it, its path.
 
     Raises:
-        StatisticsFormatError: Not safetensors, truncated, foreign, or of another version.
+        StatisticsFormatError: Not safetensors, truncated, damaged, foreign, or of another version.
     """
-    header = _header(data, place)
-    payload = _payload(header.pop("__metadata__", None), place)
-    members, fitted = _members(payload, place), _plan_facts(payload, header, place)
-    if MEMBERS in payload:
-        header = {name: _of_member(name, entry, len(members), place) for name, entry in header.items()}
-    parts = []
-    for member in members:
-        facts, tried = _cost_facts(member, place), _trial_facts(member, place)
-        _check_tensors(header, facts, tried, place)
-        parts.append((_origin(member, place), facts, tried))
     try:
-        tensors = safetensors_numpy.load(data)
-        plans = (fitted, {name: tensors.pop(name) for name in PLAN_TENSORS}) if fitted else None
-        contents = tuple(
-            _content({name: values[n] if MEMBERS in payload else values for name, values in tensors.items()}, *part)
-            for n, part in enumerate(parts)
-        )
-        return contents, plans
-    except (SafetensorError, ValueError, TypeError) as error:
-        _refuse(place, f"is truncated or damaged: {error}", _MEASURE)
+        payload, tensors = unseal(data, METADATA_KEY, FORMAT_VERSION)
+    except SealError as error:
+        remedy = _UPGRADE if isinstance(error, UnknownVersionError) else _MEASURE
+        raise StatisticsFormatError(f"{place!r} {_foreign(data) or error}. {remedy}") from error
+    members, fitted = _members(payload, place), _plans(payload, tensors, place)
+    contents = []
+    for n, member in enumerate(members):
+        curves = tensors
+        if MEMBERS in payload:
+            curves = {name: _of_member(name, values, n, len(members), place) for name, values in tensors.items()}
+        facts, tried = _cost_facts(member, place), _trial_facts(member, place)
+        _check_tensors(curves, facts, tried, place)
+        contents.append(_content(dict(curves), _origin(member, place), facts, tried))
+    return tuple(contents), fitted
 
 
 def _content(
@@ -206,34 +195,12 @@ def _refuse(place: str, rule: str, remedy: str) -> NoReturn:
     raise StatisticsFormatError(f"{place!r} {rule}. {remedy}")
 
 
-def _header(data: bytes, place: str) -> dict[str, Any]:
-    """The JSON header of a safetensors file: eight bytes of length, then so many of JSON."""
-    length = int.from_bytes(data[:8], "little")
-    header = _json(data[8 : 8 + length]) if len(data) >= 8 + length and length > 0 else None
-    if not isinstance(header, dict):
-        # A header of 640 bytes begins like a pickle, so the first bytes are judged only where they are no sane length.
-        foreign = [name for magic, name in _FOREIGN_KINDS if data.startswith(magic) and length > LARGEST_FILE]
-        rule = f"is {foreign[0]}, and is not opened" if foreign else "is not a whole safetensors file"
-        _refuse(place, rule, _MEASURE)
-    return header
-
-
-def _payload(metadata: object, place: str) -> dict[str, Any]:
-    """The JSON object in the metadata, once the version is known to be ours."""
-    text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
-    if not isinstance(text, str):
-        _refuse(place, f"has no metadata key {METADATA_KEY!r}, so it holds something else", _MEASURE)
-    payload = _json(text)
-    if not isinstance(payload, dict) or "format_version" not in payload:
-        _refuse(place, f"has a metadata key {METADATA_KEY!r} that is not a JSON object with `format_version`", _MEASURE)
-    version = payload["format_version"]
-    if type(version) is not int or version != FORMAT_VERSION:
-        _refuse(
-            place,
-            f"has format version {version!r}, and this package reads version {FORMAT_VERSION}",
-            "Upgrade diffusers_deis_sn, or measure again with `deis-sn calibrate`.",
-        )
-    return payload
+def _foreign(data: bytes) -> str | None:
+    """What is wrong with a file of another kind, so that a person knows what it is; None where it is not known."""
+    # A header of 640 bytes begins like a pickle, so the first bytes are judged only where they are no sane length.
+    if header_of(data) is not None or int.from_bytes(data[:8], "little") <= LARGEST_FILE:
+        return None
+    return next((f"is {name}, and is not opened" for magic, name in _FOREIGN_KINDS if data.startswith(magic)), None)
 
 
 def _members(payload: dict[str, Any], place: str) -> list[dict[str, Any]]:
@@ -245,14 +212,15 @@ def _members(payload: dict[str, Any], place: str) -> list[dict[str, Any]]:
     return list(members)
 
 
-def _of_member(name: str, entry: Any, number: int, place: str) -> Any:
-    """The description of a tensor without its first axis, which is that of the guidances."""
-    shape = entry.get("shape") if isinstance(entry, dict) else None
-    if not isinstance(shape, list) or not shape or shape[0] != number:
+def _of_member(name: str, values: NDArray[Any], place: int, number: int, file: str) -> NDArray[Any]:
+    """The part of a tensor that is of one guidance; the first axis is that of the guidances."""
+    if values.ndim == 0 or len(values) != number:
         _refuse(
-            place, f"has {name!r} of shape {shape}, and its first axis must be that of {number} guidances", _MEASURE
+            file,
+            f"has {name!r} of shape {list(values.shape)}, and its first axis must be that of {number} guidances",
+            _MEASURE,
         )
-    return entry | {"shape": shape[1:]}
+    return np.ascontiguousarray(values[place])
 
 
 def _origin(payload: dict[str, Any], place: str) -> StatisticsOrigin:
@@ -295,54 +263,47 @@ def _trial_facts(payload: dict[str, Any], place: str) -> dict[str, Any] | None:
     return {key: facts[key] for key in wanted}
 
 
-def _plan_facts(payload: dict[str, Any], header: dict[str, Any], place: str) -> dict[str, Any] | None:
-    """Facts of the plans, where there are any; their tensors are taken out of the header, once checked."""
+def _plans(payload: dict[str, Any], tensors: Curves, place: str) -> Fitted:
+    """Facts and tensors of the plans, where there are any; the tensors are taken out of the others, once checked."""
     facts = payload.get("plans")
     if facts is None:
         return None
     if (rule := sound_facts(facts)) is not None:
         _refuse(place, rule, _MEASURE)
+    found = {}
     for name, length in lengths(facts).items():
-        entry = header.pop(name, None)
-        if not isinstance(entry, dict) or (entry.get("dtype"), entry.get("shape")) != ("F64", [length]):
+        if name not in tensors or _described(tensors[name]) != ("F64", [length]):
             _refuse(place, f"has {name!r} that is not F64 [{length}], which its plans need", _MEASURE)
-    return facts
+        found[name] = tensors.pop(name)
+    return facts, found
 
 
-def _check_tensors(
-    header: dict[str, Any], costs: Mapping[str, Any], trials: Mapping[str, Any] | None, place: str
-) -> None:
+def _check_tensors(tensors: Curves, costs: Mapping[str, Any], trials: Mapping[str, Any] | None, place: str) -> None:
     """The required tensors, perhaps others that are known, and those of costs and trials, of the right shapes."""
     of_costs = {name for cost in costs for name in COST_TENSORS[cost]}
     of_trials = set(TRIAL_TENSORS.values()) if trials else set()
-    missing = sorted((set(REQUIRED) | of_costs | of_trials) - header.keys())
-    extra = sorted(header.keys() - DTYPES.keys() - of_costs - of_trials)
+    missing = sorted((set(REQUIRED) | of_costs | of_trials) - tensors.keys())
+    extra = sorted(tensors.keys() - DTYPES.keys() - of_costs - of_trials)
     if missing:
         _refuse(place, f"lacks the tensors {missing}", _MEASURE)
     if extra:
         _refuse(place, f"has the tensors {extra}, which its format version does not know", _MEASURE)
-    length = None
-    for name in (*(one for one in DTYPES if one in header), *sorted(of_costs)):
-        dtype, entry = DTYPES.get(name, "F64"), header[name]
-        found = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
-        shape = found[1]
-        length = shape[0] if length is None and isinstance(shape, list) and len(shape) == 1 else length
-        wanted = length if name in DTYPES or type(length) is not int else length - 1
-        if found != (dtype, [wanted]):
-            _refuse(place, f"has {name!r} as {found[0]} {shape}, and it must be {dtype} [{wanted or 'K'}]", _MEASURE)
+    length = tensors[REQUIRED[0]].size
+    for name in (*(one for one in DTYPES if one in tensors), *sorted(of_costs)):
+        wanted = (DTYPES.get(name, "F64"), [length if name in DTYPES else length - 1])
+        if (found := _described(tensors[name])) != wanted:
+            _refuse(place, f"has {name!r} as {_told(found)}, and it must be {_told(wanted)}", _MEASURE)
     for name in sorted(of_trials):
-        entry, shape = header[name], [len(trials["recipes"]), len(trials["calls"])]  # type: ignore[index]
-        if not isinstance(entry, dict) or (entry.get("dtype"), entry.get("shape")) != ("F64", shape):
-            _refuse(place, f"has {name!r} that is not F64 {shape}, a number a recipe and number of calls", _MEASURE)
+        wanted = ("F64", [len(trials["recipes"]), len(trials["calls"])])  # type: ignore[index]
+        if _described(tensors[name]) != wanted:
+            _refuse(place, f"has {name!r} that is not {_told(wanted)}, a number a recipe and number of calls", _MEASURE)
 
 
-def _json(text: bytes | str) -> Any:
-    """Parsed JSON; None if it is not JSON, nested beyond reason or not a number where one is meant."""
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return None
+def _described(values: NDArray[Any]) -> tuple[str, list[int]]:
+    """dtype and shape of a tensor, as safetensors names them."""
+    names = {dtype.str: name for name, dtype in _NUMPY.items()}
+    return names.get(values.dtype.str, str(values.dtype)), list(values.shape)
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
+def _told(described: tuple[str, list[int]]) -> str:
+    return f"{described[0]} {described[1]}"

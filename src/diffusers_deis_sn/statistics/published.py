@@ -54,6 +54,7 @@ _REMEDY = (
     f"Published are cifar10_Ls_score_abs.pt and lsunchurch_Ls_score_abs.pt in {REPOSITORY}; measure other models with "
     "`deis-sn calibrate`."
 )
+_DOWNLOAD = f"Download it again from {REPOSITORY}."
 
 # What the repository's code says of the files it ships; it does not say how many samples there were, nor their seed.
 _MEASURED: dict[str, Any] = {
@@ -95,8 +96,8 @@ def read_published(path: str | PathLike[str], base_model: str | None = None) -> 
 
     Raises:
         StatisticsNotFoundError: No such file.
-        StatisticsFormatError: Not a file of `torch.save`, one with anything in it but tensors, too large, without the
-            two vectors, or with numbers that are not finite and positive.
+        StatisticsFormatError: Not a file of `torch.save`, one with anything in it but tensors, too large, damaged,
+            without the two vectors, or with numbers that are not finite and positive, or jump.
         StatisticsMismatchError: `Ls` is not sigma of the linear schedule of DDPM.
     """
     path = Path(path).expanduser()
@@ -109,12 +110,15 @@ def read_published(path: str | PathLike[str], base_model: str | None = None) -> 
         score_abs, sigma = score_abs[::-1], sigma[::-1]
     times = np.arange(float(len(noise)))
     _check_schedule(sigma, times, noise, str(path))
-    return ScoreStatistics(
-        timesteps=times,
-        log_snr=log_snr(noise.rho(times)),
-        mean_abs=score_abs * sigma,
-        origin=_origin(digest, path.name, base_model, noise),
-    )
+    try:
+        return ScoreStatistics(
+            timesteps=times,
+            log_snr=log_snr(noise.rho(times)),
+            mean_abs=score_abs * sigma,
+            origin=_origin(digest, path.name, base_model, noise),
+        )
+    except StatisticsError as error:
+        raise StatisticsFormatError(f"{str(path)!r} holds no magnitudes of a score: {error} {_REMEDY}") from error
 
 
 def _origin(digest: str, name: str, base_model: str | None, noise: NoiseSchedule) -> StatisticsOrigin:
@@ -178,12 +182,20 @@ def _opened(data: bytes, place: str, known: bool) -> dict[Any, Any]:
 
 
 def _check_archive(data: bytes, place: str) -> None:
-    """Refuse an archive that unpacks to more than is allowed, or whose pickle asks for anything but tensors."""
+    """Refuse an archive that unpacks to too much, is damaged, or whose pickle asks for anything but tensors.
+
+    PyTorch itself does not look at the CRC-32 that the archive has of each of its members.
+    """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         size = sum(member.file_size for member in archive.infolist())
         if size > LARGEST_FILE:
             _refuse(place, f"unpacks to {size} bytes, and published statistics have some 9000")
-        pickles = [name for name in archive.namelist() if name.lower().endswith(".pkl")]
+        names = archive.namelist()
+        if len(set(names)) < len(names):  # of which PyTorch may take another than is checked here
+            _refuse(place, "is a zip archive that has two members of one name")
+        if (damaged := archive.testzip()) is not None:
+            _refuse(place, f"is damaged: {damaged!r} in it is not what its CRC-32 says", _DOWNLOAD)
+        pickles = [name for name in names if name.lower().endswith(".pkl")]
         if len(pickles) != 1:  # TorchScript has several
             _refuse(place, "is a zip archive, but not one that torch.save wrote")
         for opcode, argument, _ in pickletools.genops(archive.read(pickles[0])):

@@ -43,7 +43,15 @@ from diffusers_deis_sn.statistics.markup import html
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.plans import Plans, merged
 from diffusers_deis_sn.statistics.report import report
-from diffusers_deis_sn.statistics.rules import demand, demand_each, frozen
+from diffusers_deis_sn.statistics.rules import (
+    NOISE_ALONE,
+    demand,
+    demand_each,
+    demand_even,
+    demand_range,
+    demand_smooth,
+    frozen,
+)
 from diffusers_deis_sn.statistics.trials import Trials
 
 _LOG_SNR_TOLERANCE = 1e-3  # absolute; 2 log rho of one schedule in float32 and float64 differs by some 1e-5
@@ -122,7 +130,9 @@ class ScoreStatistics:
     def _check_values(self) -> None:
         demand_each(np.diff(self.timesteps) > 0.0, "timesteps", "must increase, cleanest first", self.timesteps)
         demand_each(np.diff(self.log_snr) < 0.0, "log_snr", "must decrease, cleanest first", self.log_snr)
-        demand_each(self.mean_abs > 0.0, "mean_abs", "must be positive", self.mean_abs)
+        for name in ("mean_abs", "mean_square", "mean_abs_data"):
+            if (values := getattr(self, name)) is not None:
+                demand_range(name, values)
         # Both are means over the same samples, so this holds but for rounding, that of float32 tables included.
         floors = {
             "mean_square": (self.mean_abs**2 * (1.0 - 1e-6), "must be at least mean_abs squared"),
@@ -132,11 +142,18 @@ class ScoreStatistics:
             "num_samples": (1, "must be at least 1"),
         }
         known = self.curves
-        if self.mean_abs_data is not None:
-            demand_each(self.mean_abs_data > 0.0, "mean_abs_data", "must be positive", self.mean_abs_data)
         for name, (least, rule) in floors.items():
             if name in known:
                 demand_each(known[name] >= least, name, rule, known[name])
+        self._check_jumps()
+
+    def _check_jumps(self) -> None:
+        seen = np.minimum(self.log_rho, np.log(NOISE_ALONE))
+        demand_smooth("mean_abs", self.mean_abs, seen)
+        if self.mean_square is not None:
+            demand_smooth("mean_square", self.mean_square, seen, 2.0)
+        if self.mean_abs_data is not None:  # which falls for ever where the mean of the data is zero
+            demand_smooth("mean_abs_data", self.mean_abs_data, self.log_rho)
 
     def _check_costs(self) -> None:
         for name, cost in self.costs.items():
@@ -145,6 +162,7 @@ class ScoreStatistics:
                     f"`costs` maps {' and '.join(COST_ORDERS)} to a LocalCost, got {name!r}: {type(cost).__name__}."
                 )
             demand(len(cost) == len(self) - 1, f"costs[{name!r}]", f"needs {len(self) - 1} intervals", len(cost))
+            demand_even(f"lengths of costs[{name!r}]", cost.values ** (1.0 / cost.order))
 
     def _check_plans(self) -> None:
         if self.plans is None:

@@ -9,6 +9,13 @@ from numpy.typing import NDArray
 
 from diffusers_deis_sn.errors import StatisticsError
 
+SMALLEST, LARGEST = 1e-12, 1e12  # of positive curves
+# How much more than the noise level a curve may change between neighbouring times. Of the first two no network of the
+# suite has more than 1.05, of lengths 3.1.
+MOST_JUMP = 10.0
+MOST_LENGTH_JUMP = 1000.0
+NOISE_ALONE = 1000.0  # rho from which on the network sees nothing but noise, and r has stopped to rise
+
 
 def frozen(name: str, values: object) -> NDArray[Any]:
     """A read-only copy as float64, or int64 for counts.
@@ -39,3 +46,36 @@ def demand_each(holds: NDArray[np.bool_], name: str, rule: str, values: NDArray[
     if not np.all(holds):
         place = int(np.argmin(holds))
         raise StatisticsError(f"`{name}` {rule}, got {values[place : place + 2].tolist()} at position {place}.")
+
+
+def demand_range(name: str, values: NDArray[Any]) -> None:
+    """Raise StatisticsError for values that are not positive, or beyond all reason."""
+    demand_each(values > 0.0, name, "must be positive", values)
+    sound = (values >= SMALLEST) & (values <= LARGEST)
+    demand_each(sound, name, f"must lie between {SMALLEST:g} and {LARGEST:g}", values)
+
+
+def demand_smooth(name: str, values: NDArray[Any], log_rho: NDArray[np.float64], power: float = 1.0) -> None:
+    """Raise StatisticsError for a positive curve that jumps, as one damaged number among sound ones makes it do.
+
+    E|eps| and E|x_0| go from one level to the next at most as fast as rho = sigma / alpha, and their squares twice as
+    fast: |d log v / d log rho| <= p. So a larger change is an error, by a factor of `MOST_JUMP`^p at the latest.
+
+    Args:
+        name: Of the curve.
+        values: Positive; (K,).
+        log_rho: log(sigma / alpha) at its times, rising; (K,).
+        power: p.
+    """
+    jumps = np.abs(np.diff(np.log(values))) - power * (np.diff(log_rho) + np.log(MOST_JUMP))
+    rule = f"must not jump by orders of magnitude between neighbouring times, beyond {MOST_JUMP**power:g} times what "
+    demand_each(jumps <= 0.0, name, f"{rule}the noise level does", values)
+
+
+def demand_even(name: str, values: NDArray[Any]) -> None:
+    """Raise StatisticsError for positive lengths of which one is `MOST_LENGTH_JUMP` times its neighbour."""
+    one, two = values[:-1], values[1:]
+    both = (one > 0.0) & (two > 0.0)
+    jumps = np.log(np.where(both, two, 1.0)) - np.log(np.where(both, one, 1.0))
+    rule = f"must not jump by more than a factor of {MOST_LENGTH_JUMP:g} between neighbouring intervals"
+    demand_each(np.abs(jumps) <= np.log(MOST_LENGTH_JUMP), name, rule, values)

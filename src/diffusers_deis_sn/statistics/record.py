@@ -162,7 +162,7 @@ class ScoreStatistics:
                     f"`costs` maps {' and '.join(COST_ORDERS)} to a LocalCost, got {name!r}: {type(cost).__name__}."
                 )
             demand(len(cost) == len(self) - 1, f"costs[{name!r}]", f"needs {len(self) - 1} intervals", len(cost))
-            demand_even(f"lengths of costs[{name!r}]", cost.values ** (1.0 / cost.order))
+            demand_even(f"lengths of costs[{name!r}]", cost.values ** (1.0 / cost.order), self.log_rho)
 
     def _check_plans(self) -> None:
         if self.plans is None:

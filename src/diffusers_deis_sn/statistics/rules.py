@@ -72,10 +72,18 @@ def demand_smooth(name: str, values: NDArray[Any], log_rho: NDArray[np.float64],
     demand_each(jumps <= 0.0, name, f"{rule}the noise level does", values)
 
 
-def demand_even(name: str, values: NDArray[Any]) -> None:
-    """Raise StatisticsError for positive lengths of which one is `MOST_LENGTH_JUMP` times its neighbour."""
-    one, two = values[:-1], values[1:]
+def demand_even(name: str, lengths: NDArray[Any], log_rho: NDArray[np.float64]) -> None:
+    """Raise StatisticsError for lengths of steps that jump beyond what the noise level does, as `demand_smooth`.
+
+    Where a step goes to noise alone, its rho is many times that of its neighbours, and so its length may be.
+
+    Args:
+        name: Of the lengths.
+        lengths: Not negative; of zero any is a neighbour; (K - 1,).
+        log_rho: log(sigma / alpha) at the times between them, rising; (K,).
+    """
+    one, two = lengths[:-1], lengths[1:]
     both = (one > 0.0) & (two > 0.0)
-    jumps = np.log(np.where(both, two, 1.0)) - np.log(np.where(both, one, 1.0))
-    rule = f"must not jump by more than a factor of {MOST_LENGTH_JUMP:g} between neighbouring intervals"
-    demand_each(np.abs(jumps) <= np.log(MOST_LENGTH_JUMP), name, rule, values)
+    jumps = np.abs(np.log(np.where(both, two, 1.0)) - np.log(np.where(both, one, 1.0)))
+    rule = f"must not jump between neighbouring intervals, beyond {MOST_LENGTH_JUMP:g} times what the noise level does"
+    demand_each(jumps <= np.log(MOST_LENGTH_JUMP) + np.abs(np.diff(log_rho, 2)), name, rule, lengths)

@@ -3,9 +3,9 @@
 In all of them sigma falls in equal steps from noise alone, as on the grids that Diffusers' schedulers have themselves:
 
     1, ..., 1 / N                     most; FLUX, Qwen-Image, Z-Image, HunyuanVideo, LTX
-    1 - 1 / T, ..., (1 - 1 / T) / N   Cosmos 3; UniPC's own grid of flows
+    1 - 1 / T, ..., (1 - 1 / T) / N   Cosmos 3; DPM++'s own grid of flows
     1, ..., 1 / T                     FlowMatchEuler's own grid; at whole times CogView 4 (rounded down) and Bria (up)
-    1, ..., one step above 1 / T      GLM-Image, rounded down
+    1, ..., one step above 1 / T      UniPC's own grid; GLM-Image, rounded down
 
 with N calls and T training times. The programs write them in float32 as often as in float64.
 """

@@ -96,6 +96,11 @@ class Plan:
         return all(map(float.is_integer, self.times))
 
     @cached_property
+    def scales_input(self) -> bool:
+        """Whether the network is given anything but the sample itself."""
+        return any(scale != 1.0 for scale in self.input_scale)
+
+    @cached_property
     def tolerance(self) -> float:
         """How far from one of the run's times another time begins."""
         return off_grid(self.times)

@@ -140,9 +140,9 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
 
     def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
         """What the network is to be given: the sample, times c_in of the level where the network is preconditioned."""
-        if self.noise.kind != "edm":
-            return sample
         cursor, plan = self._cursor, self._cursor.plan
+        if self.noise.kind != "edm" if plan is None else not plan.scales_input:
+            return sample
         if plan is None or timestep is None:
             raise StepError("`scale_model_input` needs `timestep`, and `set_timesteps` before it: it scales by level.")
         n = cursor.first(timestep, self.index_for_timestep) if cursor.step is None else cursor.step

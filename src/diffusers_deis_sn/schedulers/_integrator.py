@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from diffusers.configuration_utils import FrozenDict
 from torch import Tensor
 from typing_extensions import Self, Unpack
 
@@ -29,6 +30,7 @@ from diffusers_deis_sn.hub.names import SIDE_FILE
 from diffusers_deis_sn.hub.source import side_file
 from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, only_time
+from diffusers_deis_sn.schedulers._edits import Glance, carried, refuse_other_table, rewrite
 from diffusers_deis_sn.schedulers._factors import contradictions, followed, scale_of
 from diffusers_deis_sn.schedulers._given import Request, Times
 from diffusers_deis_sn.schedulers._guidance import PipelineGuidance
@@ -54,6 +56,8 @@ class ExponentialIntegrator(PlannedScheduler):
     _planning: ClassVar[type[Planner]] = Planner
     _silent: ClassVar[bool] = False  # a recorder is plain DEIS by intent
     _last_planner: Planner | None = None
+    _planned: Glance | None = None  # the config that it plans for
+    _glance: Glance | None = None
     _run: Run | None = None
     _guidance: PipelineGuidance | None = None  # of the present run
     _made_for: PipelineGuidance | None = None
@@ -123,9 +127,11 @@ class ExponentialIntegrator(PlannedScheduler):
     @property
     def _all_planner(self) -> Planner:
         """That of the config as it is, for pipelines and users may edit it: a config that was edited is another."""
+        self._take_edits()
         last = self._last_planner
-        if last is None or last.config is not self.config or last.statistics is not self.statistics:
+        if last is None or self._planned is not self._glance or last.statistics is not self.statistics:
             self._last_planner = last = self._planning(self.config, type(self), self.statistics, last)
+            self._planned = self._glance
         return last
 
     @property
@@ -190,9 +196,34 @@ class ExponentialIntegrator(PlannedScheduler):
 
     def register_to_config(self, **values: Any) -> None:
         """As `ConfigMixin` has it, but what is ours goes under the private key; also the decorator of `__init__`."""
+        self._take_edits()
+        self._register(values)
+
+    def _register(self, values: dict[str, Any]) -> None:
         refuse_named_grids(type(self), values)
+        if self._last_planner is not None and self._glance is not None:
+            process = self._last_planner.process
+            length = len(process) if process.numbered else None
+            refuse_other_table(values, self._glance.item("num_train_timesteps"), length)
         super().register_to_config(**values)
-        self._internal_dict = registered(self.config, type(self), values)
+        self._take_config(registered(self.config, type(self), values))
+
+    def _take_config(self, config: FrozenDict) -> None:
+        """Have another config, which nobody has edited."""
+        self._internal_dict, self._glance = config, Glance(config)
+
+    def _take_edits(self) -> None:
+        """Register what was written into the config by hand since it was last looked at, see `_edits`."""
+        edits = None if self._glance is None else self._glance.edited(self.config, type(self))
+        if edits is None:
+            return
+        config = self.config
+        if edits:
+            hidden = carried(config, edits)
+            self._register(edits)
+            # Whoever edits a config may hold it, and edit it once more.
+            rewrite(config, {**self.config, **hidden})
+        self._take_config(config)
 
     # ----------------------------------------------------------------------------------------------------- runs
 
@@ -348,7 +379,9 @@ class ExponentialIntegrator(PlannedScheduler):
         if statistics is not None and source != AUTO:
             self._planner.check(statistics)
         said = None if statistics is None else SHELF.remember(statistics, name)
-        self.statistics, self._internal_dict = statistics, with_entries(self.config, stats=said)
+        self._take_edits()
+        self.statistics = statistics
+        self._take_config(with_entries(self.config, stats=said))
         run = self._run
         if run is not None and (run.method or run.tuned):  # which is that of the former statistics
             self._run = replace(run, method=None, tuned=None, own_grid=False)
@@ -453,6 +486,7 @@ class ExponentialIntegrator(PlannedScheduler):
             beside.unlink(missing_ok=True)  # what was saved here before would be loaded with this config
         else:
             self.statistics.save(beside)
+        self._take_edits()
         super().save_pretrained(str(save_directory), push_to_hub=push_to_hub, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def made(
     if "shift" in left:  # the same under another name, for the way back
         left["shift"] = scheduler.config["flow_shift"]
     others |= {key: value for key, value in own.items() if key not in ours}
-    scheduler._internal_dict = kept(scheduler.config, left, others)
+    scheduler._take_config(kept(scheduler.config, left, others))
     source = remembered if stats is None else stats
     if source is not None and source is not False:
         scheduler.set_stats(source, **where)

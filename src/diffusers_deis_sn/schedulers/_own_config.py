@@ -124,10 +124,11 @@ def registered(config: Mapping[str, Any], cls: Any, values: dict[str, Any]) -> F
     unsaid = set(config.get(DEFAULTED, ())) - OWN_OPTIONS
     if DEFAULTED not in values:  # options changed later are said
         unsaid -= values.keys()
-    if "num_train_timesteps" not in values and private.get("recipe") == "measured" and "recipe" not in values:
+    later = not defaults.keys() <= values.keys()  # options changed later, and not those of a constructor
+    if later and private.get("recipe") == "measured" and "recipe" not in values:
         if not values.keys().isdisjoint(RECIPE_OPTIONS):  # an option chosen later holds, as one chosen at first
             del private["recipe"]
-    if "num_train_timesteps" not in values:  # options changed later
+    if later:
         if "grid" not in values and names_grid(values):
             private.pop("grid", None)
         if "solver" not in values and isinstance(private.get("solver"), dict) and not OF_SOLVERS.isdisjoint(values):

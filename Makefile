@@ -6,9 +6,10 @@ ARGS    ?=
 
 BIN       := .venv/bin
 INSTALLED := .venv/.installed
+DOCUMENTED := .venv/.docs-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all lint suite bench test-matrix clean
+.PHONY: help demo test test-slow test-all lint docs test-docs docs-serve suite bench test-matrix clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +35,16 @@ lint: $(INSTALLED) ## check style, format, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(DOCUMENTED) ## build the documentation site, dist/site: warnings are errors, links are checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+	@echo "Look at it: make docs-serve, or open dist/site through any web server."
+
+test-docs: $(DOCUMENTED) ## run what the site says: code and commands on its pages, links, the built site
+	$(TESTS) tests/site $(ARGS)
+
+docs-serve: $(DOCUMENTED) ## look at the documentation while you write it, http://127.0.0.1:8000
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve $(ARGS)
+
 suite: $(INSTALLED) ## try every scheduler on every network, hours: runs/suite/table.md; goes on where it stopped
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.suite.run --workers $(WORKERS) $(ARGS)
 
@@ -53,3 +64,7 @@ $(INSTALLED): pyproject.toml constraints.txt src/diffusers_deis_sn/_version.py
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,plot]'
 	@touch $@
 	@echo "Installed."
+
+$(DOCUMENTED): $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@

@@ -1,5 +1,8 @@
 """Copy measured tables and tested code into README.md and benchmarks/README.md, between their marks.
 
+And the address of the repository, which is that of [project.urls] in pyproject.toml, wherever else it stands. Pages of
+the site take tables in when it is built (docs/hooks/pages.py) and need no copies.
+
 python -m benchmarks.readme            # rewrite
 python -m benchmarks.readme --check    # exit status 1 if one of them is not what the files say
 """
@@ -38,6 +41,10 @@ DOCUMENTS = {
 }
 
 
+ADDRESSED = ("integrations/comfyui/pyproject.toml", "examples/quickstart.ipynb")
+REPOSITORY = re.compile(r"https://(github\.com|raw\.githubusercontent\.com)/[\w.-]+/diffusers-deis-sn\b")
+
+
 def block(source: Path) -> str:
     """What stands between the marks of a block: a Markdown file as it is, a program as a code block."""
     text = source.read_text().strip()
@@ -48,9 +55,9 @@ def block(source: Path) -> str:
 
 
 def filled(document: str) -> str:
-    """A document's text with every block brought up to date."""
-    text = (ROOT / document).read_text()
-    for name, source in DOCUMENTS[document].items():
+    """A document's text with every block, and the repository's address, brought up to date."""
+    text = addressed((ROOT / document).read_text())
+    for name, source in DOCUMENTS.get(document, {}).items():
         pattern = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end {name} -->)", re.DOTALL)
         new = block(ROOT / source)
         text, count = pattern.subn(lambda m, new=new: f"{m[1]}{new}\n{m[2]}", text)
@@ -59,8 +66,16 @@ def filled(document: str) -> str:
     return text
 
 
+def addressed(text: str) -> str:
+    """A text in which the repository is where pyproject.toml says."""
+    own = re.search(r'^Repository = "https://github\.com/(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    if own is None:
+        raise SystemExit("pyproject.toml must say the Repository under [project.urls], an address on GitHub.")
+    return REPOSITORY.sub(lambda found: f"https://{found[1]}/{own[1]}", text)
+
+
 def main() -> None:
-    stale = [name for name in DOCUMENTS if filled(name) != (ROOT / name).read_text()]
+    stale = [name for name in (*DOCUMENTS, *ADDRESSED) if filled(name) != (ROOT / name).read_text()]
     if "--check" in sys.argv[1:]:
         sys.exit(bool(stale))
     for name in stale:

@@ -51,8 +51,18 @@ def test_calibrate_your_model_takes_any_folder_and_prompts(tmp_path: Path) -> No
 
 
 def test_readme_holds_what_the_files_say() -> None:
-    for name in readme.DOCUMENTS:
+    for name in (*readme.DOCUMENTS, *readme.ADDRESSED):
         assert readme.filled(name) == (ROOT / name).read_text(), "run `python -m benchmarks.readme`"
+
+
+def test_the_repository_is_where_pyproject_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('Repository = "https://github.com/me/diffusers-deis-sn"\n')
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    other = "see https://github.com/huggingface/diffusers"
+    text = (
+        "https://raw.githubusercontent.com/user/diffusers-deis-sn/main/a.png https://github.com/user/diffusers-deis-sn"
+    )
+    assert readme.addressed(f"{text} {other}") == f"{text.replace('/user/', '/me/')} {other}"
 
 
 def test_readmes_first_code_is_the_swap() -> None:

@@ -1,0 +1,219 @@
+"""What to set, by guidance and number of calls; where we lose; and error against calls. From results.csv of a suite.
+
+python -m benchmarks.suite.settings                                       # of benchmarks/suite-results, beside it
+python -m benchmarks.suite.settings --folder runs/suite
+
+Writes settings.md, losses.md, error-figure.md, error-against-calls.png and its variant for dark pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.suite.measures import geometric_mean
+from benchmarks.suite.report import markdown
+from benchmarks.suite.rows import OURS, RIVAL
+from benchmarks.suite.samplers import LEARNED, PLAIN
+from benchmarks.suite.samplers import OURS as DEIS_SN
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "benchmarks/suite-results"
+GUIDANCES = (("1 (none)", 0.0, 1.5), ("2 to 3", 1.5, 4.5), ("6 to 7.5", 4.5, 10.0))
+SHOWN = (5, 6, 8, 10, 15, 20)
+TOLD = (6, 8, 10)
+NAMES = {
+    DEIS_SN: "`DEISSNScheduler`",
+    LEARNED: "`ScoreOptimalScheduler`",
+    PLAIN: "`DEISSNScheduler` without statistics",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A network at one guidance in so many calls: everybody's error, the geometric mean over samples of all seeds."""
+
+    problem: str
+    role: str
+    calls: int
+    ours: Mapping[str, float]
+    rivals: Mapping[str, float]
+
+    @property
+    def guidance(self) -> float:
+        """Scale of classifier-free guidance; 1 of networks that know none."""
+        return float(self.problem.rpartition("@")[2]) if "@" in self.problem else 1.0
+
+    @property
+    def best(self) -> str:
+        """The best rival."""
+        return min(self.rivals, key=self.rivals.__getitem__)
+
+    def ratio(self, name: str) -> float:
+        """Error of one of ours over the best rival's."""
+        return self.ours[name] / self.rivals[self.best]
+
+
+def settings_of(results: Path) -> list[Setting]:
+    """All settings of a results.csv in which every seed was run by both ours and rivals."""
+    found: dict[tuple[str, int], dict[str, list[dict[str, str]]]] = defaultdict(lambda: defaultdict(list))
+    with results.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if not row["failure"]:
+                found[row["problem"], int(row["asked"])][row["sampler"]].append(row)
+    made = (_setting(problem, calls, samplers) for (problem, calls), samplers in found.items())
+    return sorted((one for one in made if one is not None), key=lambda one: (one.role, one.problem, one.calls))
+
+
+def _setting(problem: str, calls: int, samplers: Mapping[str, list[dict[str, str]]]) -> Setting | None:
+    most = max(int(row["samples"]) for rows in samplers.values() for row in rows)
+    whole = {name: [row for row in rows if int(row["samples"]) == most] for name, rows in samplers.items()}
+    seeds = max(len(rows) for rows in whole.values())
+    errors = {
+        name: (rows[0]["kind"], geometric_mean(np.array([float(row["geometric"]) for row in rows])))
+        for name, rows in whole.items()
+        if len(rows) == seeds
+    }
+    ours, rivals = ({name: e for name, (kind, e) in errors.items() if kind == wanted} for wanted in (OURS, RIVAL))
+    role = next(iter(samplers.values()))[0]["role"]
+    return Setting(problem, role, calls, ours, rivals) if ours and rivals else None
+
+
+# -------------------------------------------------------------------------------------------------------- what to set
+
+
+def settings_table(settings: Iterable[Setting]) -> str:
+    """By guidance and number of calls what came nearest, with statistics and without, on the reporting half."""
+    some = [one for one in settings if one.role == "reporting"]
+    lines = []
+    for title, least, most in GUIDANCES:
+        own = [one for one in some if least <= one.guidance < most]
+        lines.append([title, "yes", *(_nearest([s for s in own if s.calls == n], (DEIS_SN, LEARNED)) for n in SHOWN)])
+        lines.append(["", "no", *(_nearest([s for s in own if s.calls == n], (PLAIN,)) for n in SHOWN)])
+    words = (
+        "Error over that of the best of some 25 samplers of Diffusers, each on its own best time grid and chosen "
+        "afterwards for every network and number of calls: geometric mean over the networks that only report "
+        f"({_numbers(some)}). The name is the scheduler to take; where the best rival is nearer, it is named: the one "
+        "that was best most often. Written by `benchmarks/suite/settings.py`."
+    )
+    head = ["guidance", "statistics", *(f"{n} calls" for n in SHOWN)]
+    return f"{markdown(head, lines)}\n\n{words}\n"
+
+
+def _nearest(settings: Sequence[Setting], names: Sequence[str]) -> str:
+    if not settings:
+        return "–"
+    ratios = {name: geometric_mean(np.array([one.ratio(name) for one in settings])) for name in names}
+    name = min(ratios, key=ratios.__getitem__)
+    if ratios[name] < 1.0:
+        return f"{NAMES[name].removesuffix(' without statistics')} {ratios[name]:.2f}"
+    rival, _ = Counter(one.best for one in settings).most_common(1)[0]
+    return f"{rival} (ours {ratios[name]:.2f})"
+
+
+def _numbers(settings: Sequence[Setting]) -> str:
+    problems = {one.problem: one.guidance for one in settings}
+    return ", ".join(
+        f"{sum(least <= g < most for g in problems.values())} at guidance {title}" for title, least, most in GUIDANCES
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ where we lose
+
+
+def losses(settings: Sequence[Setting]) -> str:
+    """Every setting in which the best rival is nearer than DEIS-SN with statistics."""
+    lost = sorted((one for one in settings if one.ratio(DEIS_SN) > 1.0), key=lambda one: -one.ratio(DEIS_SN))
+    head = ["network @ guidance", "role", "calls", "best rival", "its error", "ours", "ours / its"]
+    lines = [
+        [
+            one.problem,
+            one.role,
+            str(one.calls),
+            one.best,
+            f"{one.rivals[one.best]:.4f}",
+            f"{one.ours[DEIS_SN]:.4f}",
+            f"{one.ratio(DEIS_SN):.2f}",
+        ]
+        for one in lost
+    ]
+    words = (
+        f"The best rival is nearer than `DEISSNScheduler` with statistics in {len(lost)} of {len(settings)} settings:"
+    )
+    return f"{words}\n\n{markdown(head, lines)}\n"
+
+
+# ---------------------------------------------------------------------------------------------------------- the figure
+
+
+def mean_errors(settings: Iterable[Setting], role: str = "reporting") -> dict[str, dict[int, float]]:
+    """Geometric mean of the error over the settings of a role, by calls: of the best rivals, and of ours."""
+    by_calls: dict[int, list[Setting]] = defaultdict(list)
+    for one in settings:
+        if one.role == role:
+            by_calls[one.calls].append(one)
+    most = max(map(len, by_calls.values()))
+    whole = {n: some for n, some in sorted(by_calls.items()) if len(some) == most}
+    lines = {"best rival": {n: _mean([s.rivals[s.best] for s in some]) for n, some in whole.items()}}
+    for name in (PLAIN, LEARNED, DEIS_SN):
+        lines[name] = {n: _mean([s.ours[name] for s in some]) for n, some in whole.items()}
+    return lines
+
+
+def _mean(values: Sequence[float]) -> float:
+    return geometric_mean(np.array(values))
+
+
+def calls_for(errors: Mapping[int, float], error: float) -> float | None:
+    """Calls that a line needs for an error, between its points straight in logarithms; None beyond its last."""
+    calls, log_errors = np.log(list(errors)), np.log(list(errors.values()))
+    if np.log(error) < log_errors.min():
+        return None
+    return float(np.exp(np.interp(-np.log(error), -np.minimum.accumulate(log_errors), calls)))
+
+
+def figure_words(settings: Sequence[Setting]) -> str:
+    """The figure with what it says, for README and the site."""
+    lines = mean_errors(settings)
+    number = len({one.problem for one in settings if one.role == "reporting"})
+    told = []
+    for n in (n for n in TOLD if n in lines[DEIS_SN]):
+        needed = calls_for(lines["best rival"], lines[DEIS_SN][n])
+        most = max(lines["best rival"])
+        told.append(f"{n} calls, the best rival {'more than ' + str(most) if needed is None else f'{needed:.0f}'}")
+    alt = "Error against network calls: DEISSNScheduler, ScoreOptimalScheduler, without statistics, and the best rival"
+    return (
+        f"![{alt}](error-against-calls.png#only-light)![{alt}](error-against-calls-dark.png#only-dark)\n\n"
+        f"For the same error `DEISSNScheduler` needs {'; '.join(told)}. Geometric mean over the {number} networks and "
+        "guidances that only report and chose no default.\n"
+    )
+
+
+def write_settings(folder: Path) -> None:
+    """Write all of it beside results.csv."""
+    from benchmarks.suite.error_figure import error_figure
+    from diffusers_deis_sn.plots.style import DARK, LIGHT, png
+
+    settings = settings_of(folder / "results.csv")
+    (folder / "settings.md").write_text(settings_table(settings))
+    (folder / "losses.md").write_text(losses(settings))
+    (folder / "error-figure.md").write_text(figure_words(settings))
+    lines = mean_errors(settings)
+    for palette, name in ((LIGHT, "error-against-calls.png"), (DARK, "error-against-calls-dark.png")):
+        (folder / name).write_bytes(png(error_figure(lines, palette)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    write_settings(parser.parse_args().folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What to set, and where we lose: figures of results.csv, the same as the suite's own from all samples."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.suite import rows
+from benchmarks.suite.cells import cells_of
+from benchmarks.suite.error_figure import error_figure
+from benchmarks.suite.report import write_report
+from benchmarks.suite.samplers import LEARNED, OURS, PLAIN
+from benchmarks.suite.settings import (
+    FOLDER,
+    calls_for,
+    figure_words,
+    losses,
+    mean_errors,
+    settings_of,
+    settings_table,
+)
+
+RIVALS = {"UniPC": 1.0, "DDIM": 2.0}
+
+
+def row(problem: str, sampler: str, error: float, calls: int, kind: str, seed: int) -> rows.Row:
+    place = {"problem": problem, "role": "reporting", "group": "network", "family": "vp", "kind": kind, "calls": calls}
+    errors = rows.packed(np.array([error, 4.0 * error]))
+    return rows.Row(**place, sampler=sampler, asked=calls, seed=seed, samples=2, geometric=2.0 * error, errors=errors)
+
+
+@pytest.fixture
+def found() -> list[rows.Row]:
+    made = []
+    for seed, factor in ((1, 1.0), (2, 4.0)):
+        for calls in (5, 8):
+            scale = factor * 5.0 / calls
+            for problem in ("net@1", "net@7.5"):
+                made += [row(problem, name, e * scale, calls, rows.RIVAL, seed) for name, e in RIVALS.items()]
+                made.append(row(problem, OURS, (0.5 if "@1" in problem else 1.5) * scale, calls, rows.OURS, seed))
+                made += [row(problem, name, 3.0 * scale, calls, rows.OURS, seed) for name in (LEARNED, PLAIN)]
+    made.append(row("net@1", "lucky once", 1e-3, 5, rows.RIVAL, 1))  # of one seed alone
+    return made
+
+
+@pytest.fixture
+def results(found: list[rows.Row], tmp_path: Path) -> Path:
+    rows.write(tmp_path / "results.csv", found, without=("errors", "stamp"))
+    return tmp_path / "results.csv"
+
+
+def test_settings_are_the_cells_of_the_suite(found: list[rows.Row], results: Path) -> None:
+    settings = {(one.problem, one.calls): one for one in settings_of(results)}
+    cells = cells_of(found)
+    assert len(settings) == len(cells) == 4
+    for cell in cells:
+        one = settings[cell.problem, cell.calls]
+        assert one.best == cell.best().name == "UniPC"
+        assert one.ratio(OURS) == pytest.approx(cell.ratio(OURS), rel=1e-6)
+
+
+def test_the_committed_report_says_the_same() -> None:
+    """Its cells.md has ratios of all samples."""
+    text = (FOLDER / "cells.md").read_text()
+    for one in settings_of(FOLDER / "results.csv"):
+        part = text.partition(f"## {one.problem} (")[2].partition("\n## ")[0]
+        line = next(line for line in part.splitlines() if line.startswith((f"| {one.calls} |", f"| {one.calls}* |")))
+        ratio = float(line.split("|")[5].split("[")[0])  # of errors in float16
+        assert ratio == pytest.approx(one.ratio(OURS), abs=0.011), (one.problem, one.calls)
+
+
+def test_who_is_nearest_is_named_and_a_rival_where_it_wins(results: Path) -> None:
+    table = settings_table(settings_of(results)).splitlines()
+    unguided = next(line for line in table if line.startswith("| 1 (none) | yes"))
+    assert unguided.count("`DEISSNScheduler` 0.50") == 2  # 5 and 8 calls; nobody ran the others
+    strong = next(line for line in table if line.startswith("| 6 to 7.5 | yes"))
+    assert strong.count("UniPC (ours 1.50)") == 2
+
+
+def test_losses_are_all_that_are_lost(results: Path) -> None:
+    text = losses(settings_of(results))
+    assert "in 2 of 4 settings" in text and text.count("| net@7.5 | reporting |") == 2
+
+
+def test_calls_for_an_error_are_read_off_the_line() -> None:
+    line = {5: 1.0, 10: 0.25, 20: 0.0625}
+    assert calls_for(line, 0.25) == pytest.approx(10.0) and calls_for(line, 0.5) == pytest.approx(50.0**0.5)
+    assert calls_for(line, 0.01) is None
+
+
+def test_the_figure_draws_the_means_and_says_that_less_is_better(results: Path) -> None:
+    lines = mean_errors(settings_of(results))
+    assert lines["best rival"] == {5: pytest.approx(4.0), 8: pytest.approx(2.5)}
+    (axis,) = error_figure(lines).axes
+    drawn = {tuple(line.get_ydata()) for line in axis.lines}
+    assert drawn == {tuple(one.values()) for one in lines.values()} and "lower is better" in axis.get_title("left")
+    assert "needs" in figure_words(settings_of(results))
+
+
+def test_the_report_of_a_suite_writes_them(found: list[rows.Row], tmp_path: Path) -> None:
+    place = tmp_path / "rows"
+    place.mkdir()
+    rows.write(place / "net.csv", found)
+    write_report(place, tmp_path / "report", pictures=False)
+    written = {path.name for path in (tmp_path / "report").iterdir()}
+    assert written >= {"settings.md", "losses.md", "error-figure.md", "error-against-calls.png", "results.csv"}
+    with (tmp_path / "report/results.csv").open() as file:
+        assert {field.name for field in fields(rows.Row)} > set(next(csv.reader(file)))

@@ -1,0 +1,57 @@
+"""The site is built without a warning, and its pages load nothing from elsewhere. Needs the extra `docs`."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from site_pages import ROOT
+
+for needed in ("mkdocs", "material", "mkdocstrings", "latex2mathml", "ziamath"):
+    pytest.importorskip(needed)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    environment = os.environ | {
+        "NO_MKDOCS_2_WARNING": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+    }
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 45
+    for page in pages:
+        text = page.read_text()
+        loaded = re.findall(r"<(?:script|img|iframe|source)[^>]*?src=\"?(https?:[^\" >]+)", text)
+        loaded += re.findall(r"<link[^>]*rel=\"?(?:stylesheet|preconnect|icon)[^>]*href=\"?(https?:[^\" >]+)", text)
+        assert not loaded, f"{page} loads {loaded}"
+        assert 'class="arithmatex"' not in text, f"{page} has a formula that was not converted"
+    for style in site.rglob("*.css"):
+        assert not re.search(r"url\(\"?https?:", style.read_text()), style
+
+
+@pytest.mark.slow
+def test_every_option_of_the_command_is_in_the_reference(site: Path) -> None:
+    text = (site / "reference/command-line/index.html").read_text()
+    for said in ("deis-sn calibrate", "deis-sn compare", "--resume", "--guidance-scale"):
+        assert said in text
+
+
+@pytest.mark.slow
+def test_search_finds_what_people_type(site: Path) -> None:
+    index = (site / "search/search_index.json").read_text().lower()
+    for word in ("karras", "cfg", "img2img", "guidance scale", "lora", "unipc", "comfyui", "sigmas", "8 steps"):
+        assert word in index, word

@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 DOCUMENTED := .venv/.docs-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all lint docs test-docs docs-serve suite bench test-matrix clean
+.PHONY: help demo test test-slow test-all test-web lint docs test-docs docs-serve suite bench test-matrix clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,10 @@ test-slow: $(INSTALLED) ## run those that take long: fresh interpreters, trainin
 	$(TESTS) -m slow $(ARGS)
 
 test-all: test test-slow ## run all tests
+
+test-web: $(INSTALLED) ## install the extra `web` (Gradio) too and test the page of deis-sn serve, with a Chromium that is there
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,plot,web]'
+	$(TESTS) tests/web $(ARGS)
 
 lint: $(INSTALLED) ## check style, format, types and the direction of imports
 	$(BIN)/ruff check

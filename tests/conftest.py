@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -82,6 +83,24 @@ def diffusers_log() -> Iterator[list[str]]:
     yield messages
     logger.removeHandler(keep)
     logger.setLevel(level)
+
+
+# ----------------------------------------------------------------------------------------------------------- a browser
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium: that of $CHROMIUM, one that is installed, or playwright's own."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    own = os.environ.get("CHROMIUM") or next((path for one in names if (path := shutil.which(one))), None)
+    with playwright.sync_playwright() as driver:
+        try:
+            browser = driver.chromium.launch(executable_path=own, args=["--no-sandbox"])
+        except playwright.Error as error:
+            pytest.skip(f"no Chromium: {str(error).splitlines()[0]}")
+        yield browser
+        browser.close()
 
 
 # --------------------------------------------------------------------------------------------------------- a local Hub

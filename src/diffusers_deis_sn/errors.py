@@ -1,6 +1,6 @@
 """The package's exceptions: each message names the rule that was broken, the value that broke it and the remedy.
 
-All of them are also `ValueError` or `OSError`, so that handlers written for those keep working.
+All of them are also `ValueError`, `OSError` or `ImportError`, so that handlers written for those keep working.
 """
 
 from __future__ import annotations
@@ -90,3 +90,15 @@ class ProcessLostError(CalibrationError):
 
 class ComparisonError(CalibrationError):
     """A comparison that cannot be made: another one lies in the folder, a pipeline without noise of its own, ..."""
+
+
+class MissingExtraError(DeisSnError, ImportError):
+    """A package is not installed that one of the extras brings.
+
+    Args:
+        what: What is missing, without a full stop.
+        extra: Its name.
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f'{what}. Install it with: pip install "diffusers-deis-sn[{extra}]".')

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-SILENT = ["--help", "--version", "calibrate --help", "compare --help"]
+SILENT = ["--help", "--version", "calibrate --help", "compare --help", "serve --help"]
 REFUSED = [
     "nosuch",
     "inspect /nowhere",
@@ -31,6 +31,7 @@ REFUSED = [
     "compare user/repo -o /tmp/x --steps 3,x",
     "compare user/repo -o /tmp/x --guidance-scale -1",
     "tune user/repo -o /tmp/x --steps 30",
+    "serve user/repo --stats /nowhere",
     "tune user/repo -o /tmp/x --budget soon",
     "tune /nowhere -o /tmp/x",
     "schedule /nowhere --steps 0",

@@ -134,3 +134,11 @@ def test_plans_are_a_contender_of_their_own_beside_deis_sn_without_them() -> Non
         made = found[name].make()
         made.set_timesteps(5)
         assert (made.plan is not None) == plan
+
+
+def test_without_statistics_deis_sn_takes_part_and_score_optimal_cannot() -> None:
+    found, skipped = contenders(DDIMScheduler(**SD_BETAS), None)
+    ours = [one for one in found if one.ours]
+    assert [one.name for one in ours] == ["DEIS-SN"] and "stats" not in ours[0].code[1]
+    assert [one.name for one in skipped] == ["ScoreOptimal"]
+    assert ours[0].make().statistics is None

@@ -6,9 +6,7 @@ The tests in a browser need the package playwright and a Chromium, its own or on
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from dataclasses import replace
 from functools import partial
 from html import unescape
@@ -22,7 +20,6 @@ from comparisons import DRAW, HOSTILE, RIVAL_WINS, WE_WIN, made, made_with_plans
 from diffusers_deis_sn.comparison.numbers import number, percent, plain, sigma_list
 
 FIXED = {"95", "5"}  # of the interval; how much brighter differences are shown
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = (390, 820, 1440)
 
 
@@ -148,19 +145,6 @@ def test_the_recommendation_stands_on_top(errors, verdict) -> None:
 
 
 # --------------------------------------------------------------------------------------------------------- in a browser
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-    own = os.environ.get("CHROMIUM") or next((path for one in BROWSERS if (path := shutil.which(one))), None)
-    with playwright.sync_playwright() as driver:
-        try:
-            browser = driver.chromium.launch(executable_path=own, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no Chromium: {str(error).splitlines()[0]}")
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from diffusers_deis_sn.cli.choices import Precision, Probed
 from diffusers_deis_sn.cli.comparing import compare
 from diffusers_deis_sn.cli.launching import check_number, launch, leads, world
 from diffusers_deis_sn.cli.passing import guidance_numbers, naming_flags, opened
+from diffusers_deis_sn.cli.serving import serve
 from diffusers_deis_sn.cli.speaking import Speech
 from diffusers_deis_sn.errors import CalibrationInterruptedError, DeisSnError
 
@@ -253,6 +254,7 @@ def import_published(
 
 for command in (
     compare,
+    serve,
     tuning.tune,
     reading.inspect,
     reading.schedule,

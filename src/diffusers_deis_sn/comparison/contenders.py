@@ -20,7 +20,7 @@ from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 STATISTICS = "STATISTICS"  # stands in lines of code for where the statistics are
-PLAIN, WITH_PLANS = "DEIS-SN", "DEIS-SN (tuned)"
+PLAIN, WITH_PLANS, SCORE_OPTIMAL = "DEIS-SN", "DEIS-SN (tuned)", "ScoreOptimal"
 TRAILING = {"timestep_spacing": "trailing"}
 ZERO = TRAILING | {"final_sigmas_type": "zero"}
 KARRAS = {"use_karras_sigmas": True, "final_sigmas_type": "zero"}
@@ -77,13 +77,13 @@ def family_of(scheduler: Any) -> str:
 
 
 def contenders(
-    scheduler: Any, statistics: ScoreStatistics, planned: Collection[int] = ()
+    scheduler: Any, statistics: ScoreStatistics | None, planned: Collection[int] = ()
 ) -> tuple[list[Contender], list[Skipped]]:
     """The schedulers for a pipeline, rivals first, and those that cannot serve it.
 
     Args:
         scheduler: The pipeline's own; it is not changed.
-        statistics: Of its model.
+        statistics: Of its model; None for none.
         planned: Numbers of network calls that the statistics have plans for, in which DEIS-SN takes part with and
             without them.
     """
@@ -106,9 +106,11 @@ def contenders(
     without = {"tuned": False} if planned else {}
     mine: list[tuple[str, type[ExponentialIntegrator], dict[str, Any]]] = [
         (PLAIN, DEISSNScheduler, without),
-        ("ScoreOptimal", ScoreOptimalScheduler, {}),
+        *([] if statistics is None else [(SCORE_OPTIMAL, ScoreOptimalScheduler, {})]),
         *([(WITH_PLANS, DEISSNScheduler, {})] if planned else []),
     ]
+    if statistics is None:
+        skipped.append(Skipped(SCORE_OPTIMAL, "It learns its times from statistics, and there are none."))
     for name, ours, options in mine:
         one = of_ours(name, ours, scheduler.config, statistics, **options)
         if name == WITH_PLANS:
@@ -155,14 +157,15 @@ def of_ours(
     name: str,
     kind: type[ExponentialIntegrator],
     config: Mapping[str, Any],
-    statistics: ScoreStatistics,
+    statistics: ScoreStatistics | None,
     **options: Any,
 ) -> Contender:
-    """A scheduler of this package with statistics."""
-    words = "".join(f", {key}={value!r}" for key, value in options.items())
+    """A scheduler of this package, with statistics if there are any."""
+    words = "" if statistics is None else f', stats="{STATISTICS}"'
+    words += "".join(f", {key}={value!r}" for key, value in options.items())
     code = (
         f"from diffusers_deis_sn import {kind.__name__}",
-        f'pipe.scheduler = {kind.__name__}.from_config(pipe.scheduler.config, stats="{STATISTICS}"{words})',
+        f"pipe.scheduler = {kind.__name__}.from_config(pipe.scheduler.config{words})",
     )
     return Contender(name, lambda: kind.from_config(config, stats=statistics, **options), code, ours=True)
 

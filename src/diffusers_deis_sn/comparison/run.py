@@ -22,7 +22,7 @@ from diffusers_deis_sn.collect.signals import Interruptions
 from diffusers_deis_sn.comparison.advice import advise, judged_at
 from diffusers_deis_sn.comparison.contenders import Contender, contenders, family_of, yardsticks
 from diffusers_deis_sn.comparison.course import Course
-from diffusers_deis_sn.comparison.drawing import Easel
+from diffusers_deis_sn.comparison.drawing import Easel, lent
 from diffusers_deis_sn.comparison.keeping import CONVERGED, Keeper
 from diffusers_deis_sn.comparison.preparing import Preparation, compared_of, seed_of
 from diffusers_deis_sn.comparison.preparing import others as to_fit_on
@@ -131,7 +131,7 @@ def compare(
         with (
             Interruptions(True) as stop,
             telling(progress) as tell,
-            _lent(pipe),
+            lent(pipe),
             silenced(pipe),
             stop.acting(),
         ):
@@ -278,16 +278,6 @@ def _not_kept(nowhere: bool) -> Iterator[None]:
         raise CalibrationInterruptedError(
             "Stopped, and nothing is kept. Give `output`, a folder to go on in."
         ) from error
-
-
-@contextmanager
-def _lent(pipe: Any) -> Iterator[None]:
-    """The pipeline's own scheduler is back at the end."""
-    scheduler = pipe.scheduler
-    try:
-        yield
-    finally:
-        pipe.scheduler = scheduler
 
 
 def _pictures(

@@ -34,7 +34,7 @@ def normaliser_figure(statistics: ScoreStatistics) -> Figure:
         A figure of two panels; `figure.savefig("name.png")` writes it.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        MissingExtraError: matplotlib is not installed.
     """
     with house_style():
         figure, (by_time, by_noise) = panels(2)

@@ -47,7 +47,7 @@ def schedule_figure(
         A figure of three panels; `figure.savefig("name.png")` writes it.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        MissingExtraError: matplotlib is not installed.
         MissingCostError: The cost is not in the record.
         ScheduleError: Costs that are no path, or an unknown velocity.
         TimestepsError: No step.

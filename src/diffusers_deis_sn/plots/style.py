@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from diffusers_deis_sn.errors import MissingExtraError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -125,8 +127,8 @@ def png(figure: Figure, dpi: int = 110) -> bytes:
 
 
 def _require() -> None:
-    """Raise ImportError with the remedy where matplotlib is missing."""
+    """Raise MissingExtraError where matplotlib is missing."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ImportError('Figures need matplotlib. Install it with: pip install "diffusers-deis-sn[plot]".') from error
+        raise MissingExtraError("Figures need matplotlib", "plot") from error

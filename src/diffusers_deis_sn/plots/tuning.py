@@ -31,7 +31,7 @@ def tuning_figure(tuning: Tuning) -> Figure:
         A figure of two panels for each guidance; `figure.savefig("name.png")` writes it.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        MissingExtraError: matplotlib is not installed.
     """
     groups = tuning.by_guidance
     with house_style():

@@ -36,7 +36,7 @@ def content(
         own: Files to take as they are instead of making them.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        MissingExtraError: matplotlib is not installed.
     """
     files = dict(own or {})
     if NORMALISER not in files:
@@ -70,7 +70,7 @@ def write_folder(
         The files that changed.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        MissingExtraError: matplotlib is not installed.
         OSError: They cannot be written.
     """
     files = content(statistics, name, model=model, notes=notes)

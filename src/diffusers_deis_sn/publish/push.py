@@ -76,7 +76,7 @@ def push(
 
     Raises:
         PublishError: `repo_id` is no name on the Hub, or the upload failed; the message says what to do.
-        ImportError: matplotlib is not installed.
+        MissingExtraError: matplotlib is not installed.
     """
     name = HubName.parse(repo_id)
     if name is None or name.revision is not None:

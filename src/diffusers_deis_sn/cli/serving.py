@@ -1,0 +1,77 @@
+"""`deis-sn serve`: a page on this machine to draw on, two schedulers side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from inspect import signature
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diffusers_deis_sn.cli import models
+from diffusers_deis_sn.cli.choices import Precision
+from diffusers_deis_sn.cli.passing import naming_flags, opened
+from diffusers_deis_sn.errors import CalibrationError, ConfigurationError
+
+if TYPE_CHECKING:
+    from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+HERE = ("127.0.0.1", "localhost", "::1")
+
+
+def serve(
+    model: Annotated[list[str], typer.Argument(help="Models to choose from: folders, Hub names or single files.")],
+    stats: Annotated[
+        list[str] | None,
+        typer.Option(help="Statistics, a file, a folder or a Hub name; once for each model, in the same order."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets others in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 7860,
+    browse: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    height: models.Height = None,
+    width: models.Width = None,
+    arg: models.Arguments = None,
+    device: models.Device = None,
+    dtype: models.Dtype = Precision.float32,
+    offload: models.Offloaded = None,
+    variant: models.Variant = None,
+    lora: models.Loras = None,
+    vae: models.Vae = None,
+    config: models.Config = None,
+    revision: models.Revision = None,
+) -> None:
+    """Draw one prompt by two schedulers from the same noise, on a page in the browser. Ctrl-C ends it.
+
+    One model at a time is in memory.
+    """
+    from diffusers_deis_sn.web.extra import needed
+
+    with naming_flags([*signature(serve).parameters], (CalibrationError, ConfigurationError)):
+        records = _records(model, stats or ())
+        options = opened(models.call_options(arg, {"height": height, "width": width}))
+        places = [models.loading(one, device, dtype, offload, variant, lora, vae, config, revision) for one in model]
+        needed()
+
+        from diffusers_deis_sn.web.app import serve as show
+        from diffusers_deis_sn.web.studio import Offer, Studio
+
+        offers = [
+            Offer(name, place.load, record, where, options)
+            for name, place, (record, where) in zip(model, places, records, strict=True)
+        ]
+        blocks = show(Studio(offers), host, port, browse)
+    typer.echo(f"http://{host}:{port}  Ctrl-C ends it.")
+    if host not in HERE:
+        typer.echo("Whoever reaches this address can draw on this machine: there is no password.")
+    blocks.block_thread()
+
+
+def _records(names: Sequence[str], stats: Sequence[str]) -> list[tuple[ScoreStatistics | None, str]]:
+    """The statistics of each model and where they are. Raises CalibrationError for too few or too many."""
+    from diffusers_deis_sn.statistics.record import ScoreStatistics
+
+    if not stats:
+        return [(None, "")] * len(names)
+    if len(stats) != len(names):
+        raise CalibrationError(f"`stats` must be given once for each of the {len(names)} models, got {len(stats)}.")
+    return [(ScoreStatistics.load(one), one) for one in stats]

@@ -1,13 +1,25 @@
 """The package's exceptions: each message names the rule that was broken, the value that broke it and the remedy.
 
-All of them are also `ValueError`, `OSError` or `ImportError`, so that handlers written for those keep working.
+All of them are also `ValueError`, `OSError` or `ImportError`, so that handlers written for those keep working. What a
+message says is one line that can be printed, whatever stood in the file or name that it tells of.
 """
 
 from __future__ import annotations
 
+from diffusers_deis_sn.foreign import plain
+
+LONGEST = 2000  # characters of a message; of a longer one the middle is left out, for the remedy stands at the end
+
 
 class DeisSnError(Exception):
     """Root of the package's exceptions."""
+
+    def __str__(self) -> str:
+        """The message."""
+        text = " ".join(super().__str__().splitlines())
+        if len(text) > LONGEST:
+            text = f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+        return plain(text, None)
 
 
 class ConfigurationError(DeisSnError, ValueError):

@@ -71,9 +71,9 @@ def test_magnitudes_beyond_reason_are_refused(value):
 
 @pytest.mark.parametrize("power", [1.0, 2.0])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_a_curve_may_go_as_the_noise_level_does_and_ten_times_more(power, sign):
+def test_a_curve_may_go_as_the_square_of_the_noise_level_does_and_ten_times_more(power, sign):
     log_rho = np.array([0.0, 1.0, 3.0])
-    most = np.exp(sign * power * np.array([0.0, 1.0 + np.log(MOST_JUMP), 1.0 + np.log(MOST_JUMP)]))
+    most = np.exp(sign * power * np.array([0.0, 2.0 + np.log(MOST_JUMP), 2.0 + np.log(MOST_JUMP)]))
     demand_smooth("x", most**0.999, log_rho, power)
     refused(StatisticsError, ["`x` must not jump", "position 0"], demand_smooth, "x", most**1.001, log_rho, power)
 

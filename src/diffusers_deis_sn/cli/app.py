@@ -19,7 +19,7 @@ from diffusers_deis_sn.cli.comparing import compare
 from diffusers_deis_sn.cli.launching import check_number, launch, leads, world
 from diffusers_deis_sn.cli.passing import guidance_numbers, naming_flags, opened
 from diffusers_deis_sn.cli.serving import serve
-from diffusers_deis_sn.cli.speaking import Speech
+from diffusers_deis_sn.cli.speaking import Speech, echo
 from diffusers_deis_sn.errors import CalibrationInterruptedError, DeisSnError
 
 app = typer.Typer(
@@ -40,10 +40,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         app(arguments, prog_name="deis-sn", obj=sys.argv[1:] if arguments is None else arguments)
     except CalibrationInterruptedError as error:
         if leads():
-            typer.echo(f"deis-sn: {error}", err=True)
+            echo(f"deis-sn: {error}", err=True)
         sys.exit(130)
     except (DeisSnError, OSError, ImportError) as error:
-        typer.echo(f"deis-sn: {' '.join(str(error).split())}", err=True)
+        echo(f"deis-sn: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
     sys.exit(0)
 
@@ -52,7 +52,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from diffusers_deis_sn._version import __version__
 
-        typer.echo(f"diffusers-deis-sn {__version__}")
+        echo(f"diffusers-deis-sn {__version__}")
         raise typer.Exit
 
 
@@ -249,7 +249,7 @@ def import_published(
     path = statistics.save(output)
     t, r = statistics.timesteps, statistics.mean_abs
     ends = f"r is {r[0]:.4f} at t = {t[0]:g} and {r[-1]:.4f} at t = {t[-1]:g}"
-    typer.echo(f"Imported {len(statistics)} times: {ends}. Written to {path}")
+    echo(f"Imported {len(statistics)} times: {ends}. Written to {path}")
 
 
 for command in (

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from diffusers_deis_sn.cli.speaking import echo
+
 
 def push(
     folder: Annotated[Path, typer.Argument(help="Folder with score_statistics.safetensors, or the file.")],
@@ -38,11 +40,11 @@ def push(
         token=token,
     )
     for name, size in done.files.items():
-        typer.echo(f"{size:>10} bytes  {name}")
+        echo(f"{size:>10} bytes  {name}")
     said = {None: "Nothing was sent. It would go to", True: "Pushed to", False: "Nothing has changed at"}[done.changed]
-    typer.echo(f"{said} {done.url}")
+    echo(f"{said} {done.url}")
     if not dry_run:
-        typer.echo(f'Use it with stats="{done.name}"')
+        echo(f'Use it with stats="{done.name}"')
 
 
 def card(
@@ -60,7 +62,7 @@ def card(
     file = locate(folder)
     text = notes.read_text(encoding="utf-8") if notes is not None else None
     changed = write_folder(ScoreStatistics.load(file), file.parent, name, notes=text)
-    typer.echo(f"Written: {', '.join(map(str, changed))}" if changed else "Nothing has changed")
+    echo(f"Written: {', '.join(map(str, changed))}" if changed else "Nothing has changed")
 
 
 def package(
@@ -77,13 +79,11 @@ def package(
 
     done = make(folder, remote_code=remote_code, stats=stats)
     for path in done.changed:
-        typer.echo(f"{'Written' if path.is_file() else 'Removed'}: {path}")
+        echo(f"{'Written' if path.is_file() else 'Removed'}: {path}")
     if not done.changed:
-        typer.echo("Nothing has changed")
+        echo("Nothing has changed")
     if remote_code:
-        typer.echo(f"DiffusionPipeline.from_pretrained(..., trust_remote_code=True) has {done.scheduler}.")
+        echo(f"DiffusionPipeline.from_pretrained(..., trust_remote_code=True) has {done.scheduler}.")
     else:
-        typer.echo(
-            f'Everybody can load it, as plain DEIS. {done.scheduler}.from_pretrained(..., subfolder="scheduler")'
-        )
-        typer.echo("gives the pipeline its own scheduler back.")
+        echo(f'Everybody can load it, as plain DEIS. {done.scheduler}.from_pretrained(..., subfolder="scheduler")')
+        echo("gives the pipeline its own scheduler back.")

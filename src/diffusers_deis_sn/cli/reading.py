@@ -9,6 +9,7 @@ import typer
 
 from diffusers_deis_sn.cli.choices import Cost, Form, Picture, Velocity
 from diffusers_deis_sn.cli.passing import end_of_run, naming_flags
+from diffusers_deis_sn.cli.speaking import echo
 from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, TimestepsError
 
 
@@ -23,9 +24,9 @@ def inspect(
     if json:
         from diffusers_deis_sn.statistics.facts import as_json
 
-        typer.echo(as_json(statistics))
+        echo(as_json(statistics))
     else:
-        typer.echo(statistics.inspect())
+        echo(statistics.inspect())
 
 
 def schedule(
@@ -66,8 +67,8 @@ def schedule(
         text = schedule_text(statistics, steps, form.value, chosen, velocity.value, final, spread, part)
         summary = schedule_summary(statistics, steps, chosen, velocity.value, spread, part)
     # On stderr, so that stdout is the lists alone and can be piped.
-    typer.echo(summary, err=True)
-    typer.echo(text)
+    echo(summary, err=True)
+    echo(text)
 
 
 def plot(
@@ -102,4 +103,4 @@ def plot(
         raise DeisSnError(f"{str(path)!r} is not the name of a picture. Use one that ends in .png, .svg or .pdf.")
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(path)
-    typer.echo(f"Written to {path}")
+    echo(f"Written to {path}")

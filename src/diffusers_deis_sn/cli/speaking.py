@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.foreign import plain
 
 if TYPE_CHECKING:
     from diffusers_deis_sn.collect.dry_run import Forecast
+
+
+def echo(text: str, err: bool = False) -> None:
+    """Print lines, to stderr if wanted: nothing in them, whoever wrote it, does to a terminal anything else."""
+    typer.echo("\n".join(plain(line, None) for line in text.split("\n")), err=err)
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Speech:
     def say(self, text: str) -> None:
         """A line for people."""
         if not (self.json or self.quiet):
-            typer.echo(text)
+            echo(text)
 
     def tell(self, event: str, **facts: Any) -> None:
         """A line for programs."""
@@ -58,7 +64,7 @@ class Speech:
         if self.json:
             self.tell("dry_run", **asdict(forecast), seconds=list(forecast.seconds))
         else:
-            typer.echo(str(forecast))
+            echo(str(forecast))
 
     @contextmanager
     def alone(self) -> Iterator[None]:

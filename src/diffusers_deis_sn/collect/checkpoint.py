@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from diffusers_deis_sn.errors import CheckpointError
 from diffusers_deis_sn.hub.atomic_write import write_together
+from diffusers_deis_sn.hub.local import path_of
 from diffusers_deis_sn.hub.sealed import SealError, seal, unseal
 
 KEY = "calibration_checkpoint"
@@ -98,7 +99,7 @@ class Keeper:
 
     def __init__(self, path: str | PathLike[str], resume: bool, leads: bool = True) -> None:
         """Read the file, if there is one."""
-        self.path = Path(path).expanduser()
+        self.path = path_of(path, "`checkpoint`", CheckpointError)
         self.found: Checkpoint | None = None
         self._leads = leads
         if not leads:

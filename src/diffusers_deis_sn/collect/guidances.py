@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from diffusers_deis_sn.collect.checkpoint import unfinished
-from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.errors import CalibrationError, CheckpointError
+from diffusers_deis_sn.hub.local import path_of
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 P = ParamSpec("P")
@@ -62,7 +63,7 @@ def at_each_guidance(measure: Callable[P, ScoreStatistics]) -> Callable[P, Score
             return measure(*positional, **named)
         _check_pipeline(positional[0] if positional else named.get("pipe"), several[0])
         checkpoint: Any = named.get("checkpoint")
-        calls = parts(Path("none" if checkpoint is None else checkpoint).expanduser(), named)
+        calls = parts(path_of("none" if checkpoint is None else checkpoint, "`checkpoint`", CheckpointError), named)
         if checkpoint is not None and not named.get("resume"):
             for path in calls:  # before any of them is measured
                 unfinished(path)

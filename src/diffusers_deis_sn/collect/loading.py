@@ -12,6 +12,7 @@ from typing import Any
 
 from diffusers_deis_sn.collect.hush import hushed
 from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.hub.local import path_of
 
 PRECISIONS = ("float32", "float16", "bfloat16")
 OFFLOADS = ("model", "sequential")
@@ -42,7 +43,7 @@ class Lora:
             raise CalibrationError(
                 f"The weight of the LoRA {self.place!r} must be a finite number, got {self.weight!r}."
             )
-        if not Path(self.place).exists() and not _HUB_NAME.fullmatch(self.place):
+        if not path_of(self.place, "`loras`", CalibrationError).exists() and not _HUB_NAME.fullmatch(self.place):
             raise CalibrationError(
                 f"`loras` has {self.place!r}, which is no file, folder or Hub name. Correct the path."
             )
@@ -54,7 +55,11 @@ class Lora:
         """A LoRA as the command line has it, PLACE or PLACE:WEIGHT."""
         place, colon, weight = text.rpartition(":")
         try:
-            return cls(place, float(weight)) if colon and not Path(text).exists() else cls(text)
+            return (
+                cls(place, float(weight))
+                if colon and not path_of(text, "`loras`", CalibrationError).exists()
+                else cls(text)
+            )
         except ValueError as error:
             if isinstance(error, CalibrationError):
                 raise
@@ -93,6 +98,9 @@ class Loading:
     config: str | None = None
 
     def __post_init__(self) -> None:
+        for name, place in (("place", self.place), ("vae", self.vae), ("config", self.config)):
+            if place is not None:
+                path_of(place, f"`{name}`", CalibrationError)
         for name, known in (("dtype", PRECISIONS), ("offload", (None, *OFFLOADS))):
             if getattr(self, name) not in known:
                 raise CalibrationError(f"`{name}` must be one of {known}, got {getattr(self, name)!r}.")

@@ -100,9 +100,9 @@ def meter(progress: bool | str | Progress, total: int, title: str = "Calibrating
 
 
 def tell(event: str, **facts: Any) -> None:
-    """One JSON object as a line on stdout; numbers that are not finite are null."""
+    """One JSON object as a line of ASCII on stdout; numbers that are not finite are null."""
     known = {name: _finite(value) for name, value in facts.items()}
-    sys.stdout.write(json.dumps({"event": event, **known}, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps({"event": event, **known}) + "\n")
     sys.stdout.flush()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.hub.local import path_of
 
 ENDINGS = (".txt", ".csv", ".tsv", ".jsonl")
 PROMPT = "prompt"
@@ -60,7 +61,7 @@ def prompts_given(
     if isinstance(prompts, str):
         if not prompts.lower().endswith(ENDINGS):
             return prompts, dict(options)
-        if not Path(prompts).is_file():
+        if not path_of(prompts, "`prompts`", CalibrationError).is_file():
             raise CalibrationError(f"`prompts` names the file {prompts!r}, which is not there. Correct the name.")
     elif not isinstance(prompts, PathLike):
         return prompts, dict(options)

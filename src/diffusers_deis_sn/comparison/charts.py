@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from math import ceil, floor, log10
+
+from diffusers_deis_sn.foreign import html
 
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 54, 16, 14, 44
@@ -94,7 +95,7 @@ def grids_chart(rows: Sequence[Curve], title: str) -> str:
 def _figure(title: str, parts: Sequence[str], height: int = HEIGHT) -> str:
     inside = "".join(parts)
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{html(title)}"><title>{html(title)}</title>'
         f"{inside}</svg>"
     )
 
@@ -105,7 +106,7 @@ def _line(curve: Curve, across: Axis, up: Axis, marks: bool = True) -> str:
     if marks:
         for number, ((x, y), (calls, error)) in enumerate(zip(places, curve.points, strict=True)):
             radius = 2.4 if number in curve.small else 4.0
-            label = escape(f"{curve.name}, {calls:g} calls: {error:.3g}")
+            label = html(f"{curve.name}, {calls:g} calls: {error:.3g}")
             text += f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{label}</title></circle>'
     return f'<g class="curve {curve.style}">{text}</g>'
 
@@ -123,7 +124,7 @@ def _grid_line_y(axis: Axis, value: float, label: str) -> str:
 
 
 def _words(text: str, x: float, y: float, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html(text)}</text>'
 
 
 def _decades(low: float, high: float) -> list[float]:

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from diffusers_deis_sn.comparison.keeping import CONVERGED
 from diffusers_deis_sn.comparison.numbers import number
 from diffusers_deis_sn.errors import ComparisonError
+from diffusers_deis_sn.foreign import plain
 
 CELL = 192  # a side about so many pixels large
 GAP, LINE, HEAD, TOP, LEADING = 14, 30, 56, 8, 21
@@ -44,7 +45,7 @@ def grid(document: Mapping[str, Any], pictures: Mapping[tuple[str, int], Sequenc
     columns = [[sized(one) for one in converged]]
     columns += [[sized(one) for one in pictures[name, calls][:MOST]] for name in names]
     prompts = document["prompts"] or [f"seed {document['seed'] + i}" for i in range(len(converged))]
-    prompts = prompts[: len(converged)]
+    prompts = [plain(one, None) for one in prompts[: len(converged)]]
     wide, tall = columns[0][0].size
     margin = int(min(max(_font(SIZE).getlength(one) for one in prompts), WIDEST)) + 2 * GAP
     sheet = Image.new("RGB", (margin + len(columns) * (wide + GAP), HEAD + len(prompts) * (tall + LINE) + GAP), PAPER)

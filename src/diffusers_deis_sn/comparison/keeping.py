@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from diffusers_deis_sn.errors import ComparisonError
+from diffusers_deis_sn.foreign import utf8
 from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.hub.sealed import SEAL, SealError, seal, unseal
 
@@ -89,7 +90,7 @@ class Keeper:
     def run(self, name: str, steps: int, code: tuple[str, ...]) -> Run:
         """What is known of a run; nothing of one that was not begun or cannot be read."""
         try:
-            facts = json.loads(self._file(name, steps, code).read_text())
+            facts = json.loads(self._file(name, steps, code).read_text("utf-8"))
             if facts.pop(SEAL, None) != _digest(facts):
                 return Run(name, steps)
             run = Run(**facts)
@@ -148,7 +149,7 @@ def asked_of(folder: Path) -> dict[str, Any] | None:
             return {}  # a result whose runs are gone, which must not be mixed up with another
         return None
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text("utf-8"))
     except ValueError:
         found = None
     return found if isinstance(found, dict) else {}
@@ -190,4 +191,4 @@ def _digest(facts: Mapping[str, Any]) -> str:
 
 
 def _json(value: Any) -> bytes:
-    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
+    return utf8(json.dumps(value, ensure_ascii=False, indent=1) + "\n")

@@ -6,7 +6,6 @@ Every text is escaped, every number is one of the document's. `page.html` is its
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -17,6 +16,7 @@ from diffusers_deis_sn.comparison.embedding import embedded
 from diffusers_deis_sn.comparison.grids import PIXELS
 from diffusers_deis_sn.comparison.keeping import CONVERGED
 from diffusers_deis_sn.comparison.numbers import number, percent, plain, sigma_list
+from diffusers_deis_sn.foreign import html
 
 Document = Mapping[str, Any]
 Key = tuple[str, int]
@@ -60,10 +60,10 @@ def page(document: Document, pictures: Mapping[Key, Sequence[bytes]]) -> str:
 
 def summary(document: Document) -> str:
     """The recommendation and the table for a notebook, without styles or program."""
-    code = "\n".join(document["recommendation"]["code"])
+    code = "\n".join(map(_text, document["recommendation"]["code"]))
     return (
         f"<p><strong>{_text(document['recommendation']['sentence'])}</strong> "
-        f"{_text(document['recommendation']['detail'])}</p><pre>{_text(code)}</pre>{table(document)}"
+        f"{_text(document['recommendation']['detail'])}</p><pre>{code}</pre>{table(document)}"
     )
 
 
@@ -99,7 +99,7 @@ def _recommendation(document: Document) -> str:
 
 def _code(name: str, lines: Sequence[str], title: str = "") -> str:
     heading = f"<p class='quiet'>{_text(title)}</p>" if title else ""
-    text = _text("\n".join(lines))
+    text = "\n".join(map(_text, lines))
     return (
         f'{heading}<div class="code"><pre id="{name}">{text}</pre>'
         f'<button type="button" class="copy" data-copy="{name}">Copy</button></div>'
@@ -321,7 +321,7 @@ def _measured(document: Document) -> str:
         f"<li>{_text(one['scheduler'])}: {_text(one['note'])}</li>" for one in document["contenders"] if one["note"]
     )
     lines = "".join(
-        f"<dt>{_text(one['scheduler'])}</dt><dd><pre>{_text(chr(10).join(one['code']))}</pre></dd>"
+        f"<dt>{_text(one['scheduler'])}</dt><dd><pre>{chr(10).join(map(_text, one['code']))}</pre></dd>"
         for one in document["contenders"]
     )
     made = f"<details><summary>How each scheduler was made</summary><dl>{lines}</dl></details>"
@@ -356,4 +356,4 @@ def _is_equal(document: Document, row: Mapping[str, Any]) -> bool:
 
 
 def _text(text: Any) -> str:
-    return escape(str(text), quote=True)
+    return html(text, None)

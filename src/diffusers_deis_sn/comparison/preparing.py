@@ -165,7 +165,7 @@ class Preparation:
 
     def _tried(self) -> Fitting | None:
         try:
-            facts = json.loads((self.folder / RUNS / TRIED).read_text())
+            facts = json.loads((self.folder / RUNS / TRIED).read_text("utf-8"))
             return Fitting(**{**facts, "steps": tuple(facts["steps"])})
         except (OSError, ValueError, TypeError, KeyError):
             return None

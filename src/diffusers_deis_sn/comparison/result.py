@@ -44,6 +44,7 @@ from diffusers_deis_sn.comparison.contenders import STATISTICS, WITH_PLANS, Cont
 from diffusers_deis_sn.comparison.preparing import Fitting
 from diffusers_deis_sn.comparison.reference import Reference
 from diffusers_deis_sn.comparison.rows import Ratio, Row, at, columns, nearest
+from diffusers_deis_sn.foreign import literal, plain, utf8
 from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -117,7 +118,7 @@ class Comparison:
     pictures: Mapping[tuple[str, int], tuple[bytes, ...]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"Comparison({self.setting.model}, {self.setting.num_prompts} prompts: {self.advice.sentence})"
+        return f"Comparison({plain(self.setting.model)}, {self.setting.num_prompts} prompts: {self.advice.sentence})"
 
     def __str__(self) -> str:
         """The table and the recommendation, for a terminal."""
@@ -270,9 +271,9 @@ class Comparison:
         """
         place = Path(folder)
         files = {
-            place / "compare.html": self.to_html().encode(),
-            place / "compare.json": self.to_json().encode(),
-            place / "compare.csv": self.to_csv().encode(),
+            place / "compare.html": utf8(self.to_html()),
+            place / "compare.json": utf8(self.to_json()),
+            place / "compare.csv": utf8(self.to_csv()),
         }
         if self.pictures.get(("converged", 0)):
             files[place / "grid.png"] = self.grid()
@@ -286,7 +287,7 @@ class Comparison:
         return summary(self.document())
 
     def _code(self, lines: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(line.replace(STATISTICS, self.place) for line in lines)
+        return tuple(line.replace(f'"{STATISTICS}"', literal(self.place)) for line in lines)
 
     def _row(self, row: Row) -> dict[str, Any]:
         rival = nearest(at(self.rows, row.calls), ours=False)

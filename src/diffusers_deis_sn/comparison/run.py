@@ -32,6 +32,7 @@ from diffusers_deis_sn.comparison.rows import Row
 from diffusers_deis_sn.comparison.running import Runner
 from diffusers_deis_sn.comparison.search import MOST
 from diffusers_deis_sn.errors import CalibrationInterruptedError, ComparisonError
+from diffusers_deis_sn.hub.local import path_of
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.tuning.arguments import check_budget
@@ -118,7 +119,7 @@ def compare(
     count = _count(pipe, calls, wanted)
     others = to_fit_on(prompts, pipeline_kwargs, count, tuning_prompts) if tune else None
     with TemporaryDirectory() as nowhere, _not_kept(output is None):
-        folder = Path(nowhere) if output is None else Path(output).expanduser()
+        folder = Path(nowhere) if output is None else path_of(output, "`output`", ComparisonError)
         given = None if stats is None else _loaded(stats)
         keeper = Keeper(folder, _asked(pipe, calls, count, seed, given, others), force)
         before = Preparation(pipe, folder, output is not None, progress)

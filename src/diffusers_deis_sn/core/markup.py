@@ -6,12 +6,12 @@ Colours are those of the page around it, but for the curves, which are seen on l
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import NamedTuple
 
 import numpy as np
 
 from diffusers_deis_sn.core.process import Array
+from diffusers_deis_sn.foreign import html
 
 COLOURS = ("#2a7ab9", "#d1603d", "#3d9970", "#8e6bbf", "#b8860b", "#c2507d")
 WIDTH, HEIGHT = 380, 190
@@ -44,7 +44,7 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[object] = ()) -> str:
 
 
 def _cell(value: object, tag: str) -> str:
-    return f'<{tag} style="{CELL}">{escape(str(value))}</{tag}>'
+    return f'<{tag} style="{CELL}">{html(value, None)}</{tag}>'
 
 
 def chart(curves: Sequence[Curve], along: str, title: str) -> str:
@@ -60,13 +60,13 @@ def chart(curves: Sequence[Curve], along: str, title: str) -> str:
     drawn = "".join(_curve(one, x, high, COLOURS[n % len(COLOURS)]) for n, one in enumerate(curves))
     legend = "".join(
         f'<text x="{WIDTH - RIGHT - 4}" y="{HEIGHT - BOTTOM - 6 - 13 * n}" text-anchor="end" '
-        f'fill="{COLOURS[n % len(COLOURS)]}">{escape(one.name)}</text>'
+        f'fill="{COLOURS[n % len(COLOURS)]}">{html(one.name)}</text>'
         for n, one in enumerate(curves)
         if one.name
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'role="img" font-family="sans-serif" font-size="11"><title>{escape(title)}</title>'
+        f'role="img" font-family="sans-serif" font-size="11"><title>{html(title)}</title>'
         f"{_axes(x, high, along, title)}{drawn}{legend}</svg>"
     )
 
@@ -82,7 +82,7 @@ def _axes(x: Sequence[float], high: float, along: str, title: str) -> str:
         (left, TOP - 9, "start", title),
     )
     said = "".join(
-        f'<text x="{x}" y="{y}" text-anchor="{end}" fill="currentColor">{escape(text)}</text>'
+        f'<text x="{x}" y="{y}" text-anchor="{end}" fill="currentColor">{html(text)}</text>'
         for x, y, end, text in texts
     )
     lines = f'<path d="M{left} {TOP}V{low}H{right}" fill="none" stroke="currentColor" stroke-opacity="0.5"/>'

@@ -11,6 +11,7 @@ from typing import Any
 from diffusers_deis_sn.errors import StatisticsError, StatisticsNotFoundError, StatisticsUnreachableError
 from diffusers_deis_sn.hub.download import HubName, HubOptions, commit_of, first_file
 from diffusers_deis_sn.hub.errors import MissingFileError
+from diffusers_deis_sn.hub.local import path_of
 from diffusers_deis_sn.hub.names import FILE_NAME, PLACES, SIDE_FILE, SIDE_FOLDER
 
 logger = logging.getLogger("diffusers_deis_sn")
@@ -66,7 +67,7 @@ def find(
         StatisticsUnreachableError: Not cached, and the Hub was not asked, did not answer or failed.
     """
     options = HubOptions.of(hub_options)
-    path = Path(source).expanduser()
+    path = path_of(source, "The place of statistics", StatisticsNotFoundError)
     if path.is_file():
         return Located(path, str(path.resolve()))
     if path.is_dir():
@@ -121,7 +122,7 @@ def side_file(
         StatisticsAccessError: The Hub refuses to say.
         StatisticsUnreachableError: The Hub did not answer or failed, and the cache does not know.
     """
-    path = Path(pretrained).expanduser()
+    path = path_of(pretrained, "`pretrained_model_name_or_path`", StatisticsNotFoundError)
     if path.exists() or not isinstance(pretrained, str):
         beside = (path.parent if path.is_file() else path / (subfolder or "")) / SIDE_FILE
         return Located(beside, str(beside.resolve())) if beside.is_file() else None
@@ -156,9 +157,9 @@ def destination(target: str | PathLike[str]) -> Path:
             scheduler_config.json gets the file one folder deeper, as the format demands.
 
     Raises:
-        StatisticsError: The folder is a file.
+        StatisticsError: The folder is a file, or the name is none that a file can have.
     """
-    path = Path(target).expanduser()
+    path = path_of(target, "The place to save to")
     if path.suffix == ".safetensors" and not path.is_dir():
         folder = path.parent
     else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffusers_deis_sn.foreign import drawn
 from diffusers_deis_sn.plots.style import BLUE, ORANGE, house_style, panels
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -68,7 +69,7 @@ def _draw(axes: Axes, x: NDArray[np.float64], statistics: ScoreStatistics, **loo
 
 def title(statistics: ScoreStatistics, samples: int | None) -> str:
     """What a figure is of: model, number of samples and guidance, as far as they are known."""
-    parts = [statistics.origin.base_model or "unknown model"]
+    parts = [drawn(statistics.origin.base_model or "unknown model")]
     if samples is not None:
         parts.append(f"{samples} samples")
     if statistics.guidances:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from diffusers_deis_sn.foreign import drawn
 from diffusers_deis_sn.plots.style import BLUE, GREEN, INK, MUTED, house_style, panels
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def tuning_figure(tuning: Tuning) -> Figure:
             if len(groups) > 1 or guidance != 1.0:
                 errors.set_title(f"guidance {guidance:g}")
         model = tuning.statistics.origin.base_model or "unknown model"
-        heading = f"{model}, tuned: {len(tuning.plans)} of {len(tuning.outcomes)} plans accepted"
+        heading = f"{drawn(model)}, tuned: {len(tuning.plans)} of {len(tuning.outcomes)} plans accepted"
         figure.suptitle(heading, x=0.01, horizontalalignment="left", fontsize=10.0, wrap=True)
     return figure
 

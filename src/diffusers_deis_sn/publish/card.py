@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from diffusers_deis_sn.foreign import code_span, fenced, literal, markdown, plain
+from diffusers_deis_sn.foreign import notes as quiet
 from diffusers_deis_sn.hub.download import HubName
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -18,13 +20,11 @@ CAPTIONS = {
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _EXAMPLE = """\
-```python
 from diffusers import DiffusionPipeline
 from diffusers_deis_sn import DEISSNScheduler
 
-pipe = DiffusionPipeline.from_pretrained("{model}")
-pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats="{name}")
-```"""
+pipe = DiffusionPipeline.from_pretrained({model})
+pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats={name})"""
 
 
 def card(
@@ -42,24 +42,25 @@ def card(
         name: What `stats=` will be, such as "user/repo".
         model: What `DiffusionPipeline.from_pretrained` is called with; by default the record's base model.
         figures: Names of the pictures beside it, with captions from `CAPTIONS`.
-        notes: Markdown for the end: how it was measured, and what else there is to say.
+        notes: Markdown for the end: how it was measured, and what else there is to say; raw HTML in it is
+            shown as text, and links that run programs lead nowhere.
     """
     from huggingface_hub import ModelCard
 
     origin = statistics.origin
     measured = origin.base_model or "an unnamed model"
     parts = [
-        f"# Score statistics of {measured}",
+        f"# Score statistics of {markdown(measured)}",
         _summary(statistics, measured),
         *(f"![{CAPTIONS.get(figure, figure)}]({figure})" for figure in figures),
         "## How to use them",
-        "```bash\npip install diffusers-deis-sn\n```",
-        _EXAMPLE.format(model=model or origin.base_model or "the-model", name=name),
+        fenced("pip install diffusers-deis-sn", "bash"),
+        fenced(_EXAMPLE.format(model=literal(model or origin.base_model or "the-model"), name=literal(name)), "python"),
         *_remarks(statistics),
         "## What was measured",
-        f"As `deis-sn inspect {name}` prints it:",
-        f"```\n{statistics.inspect()}\n```",
-        *([notes.strip()] if notes else ()),
+        f"As {code_span(f'deis-sn inspect {name}')} prints it:",
+        fenced(statistics.inspect()),
+        *([quiet(notes.strip())] if notes else ()),
     ]
     text = "\n\n".join(parts)
     return str(ModelCard(f"---\n{_metadata(statistics)}\n---\n{text}\n"))
@@ -87,13 +88,14 @@ def _licence(licence: str | None) -> tuple[str | None, str | None]:
     if licence is None:
         return None, None
     identifier = licence.strip().lower()
-    return (identifier, None) if _LICENCE.fullmatch(identifier) else ("other", licence.strip())
+    return (identifier, None) if _LICENCE.fullmatch(identifier) else ("other", plain(licence.strip()))
 
 
 def _summary(statistics: ScoreStatistics, measured: str) -> str:
     costs = list(statistics.costs)
     at = f" at guidance {_listed(statistics.guidances)}" if statistics.guidances else ""
-    text = f"r(t), the mean absolute output of `{measured}`{at}, which DEIS-SN, a few-step sampler, is normalised by"
+    of = f"{code_span(measured)}{at}"
+    text = f"r(t), the mean absolute output of {of}, which DEIS-SN, a few-step sampler, is normalised by"
     if costs:
         text += f"; and the {' and '.join(costs)} cost of its steps, from which time grids are learned"
     return f"{text}. It is not a model: the file holds curves over training time, some kilobytes of numbers."

@@ -22,6 +22,7 @@ from diffusers_deis_sn.core.codec import PRIVATE
 from diffusers_deis_sn.errors import PublishError
 from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.hub.download import HubName
+from diffusers_deis_sn.hub.local import path_of
 
 OUR_SCHEDULERS = ("DEISSNScheduler", "ScoreOptimalScheduler")
 STAND_IN = "DEISMultistepScheduler"
@@ -73,7 +74,7 @@ def package(folder: str | PathLike[str], *, remote_code: bool = False, stats: st
             sample wrongly. The message says what to do.
         OSError: It cannot be written.
     """
-    root = Path(folder).expanduser()
+    root = path_of(folder, "`folder`", PublishError)
     index, config = _read(root / _MODEL_INDEX, root), _read(root / _FOLDER / _CONFIG, root)
     ours = _our_scheduler(index, config, root)
     _refuse_weights(root / _FOLDER)

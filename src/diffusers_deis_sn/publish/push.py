@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from diffusers_deis_sn.errors import PublishError
 from diffusers_deis_sn.hub.download import HubName
 from diffusers_deis_sn.hub.errors import client_errors, harmless, is_secret, page_of, root_of, status_of
+from diffusers_deis_sn.hub.local import path_of
 from diffusers_deis_sn.hub.source import locate
 from diffusers_deis_sn.publish.folder import CARD, NO_NAME, content, own_files
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -126,7 +127,7 @@ def push_folder(folder: str | PathLike[str], repo_id: str, *, new_card: bool = F
         StatisticsError: They are damaged.
         PublishError: As for `push`.
     """
-    path = Path(folder).expanduser()
+    path = path_of(folder, "`folder`", PublishError)
     file = locate(path)
     statistics = ScoreStatistics.load(file)
     own = {} if new_card or not path.is_dir() else own_files(file.parent)

@@ -62,8 +62,8 @@ def facts(statistics: Told) -> dict[str, Any]:
 
 
 def as_json(statistics: Told) -> str:
-    """`facts` as a text of one line."""
-    return json.dumps(facts(statistics), ensure_ascii=False, allow_nan=False)
+    """`facts` as a text of one line, in ASCII."""
+    return json.dumps(facts(statistics), allow_nan=False)
 
 
 def _member(one: Told) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from diffusers_deis_sn.errors import (
     StatisticsNotFoundError,
 )
 from diffusers_deis_sn.hub.download import HubName, HubOptions, commit_of, first_file, is_folder
+from diffusers_deis_sn.hub.local import path_of
 from diffusers_deis_sn.hub.source import Located, find, find_on_hub
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -116,7 +117,10 @@ def model_name(base_model: str | None) -> str | None:
     """
     if not base_model:
         return None
-    path = Path(base_model)
+    try:
+        path = path_of(base_model, "`base_model`")
+    except StatisticsError:
+        return base_model
     for part in path.parts:
         if (cached := _CACHED_MODEL.fullmatch(part)) is not None:
             return f"{cached['user']}/{cached['repo']}"
@@ -159,7 +163,7 @@ def _index(source: str | PathLike[str] | None, warnings: list[str], hub_options:
 
 def _locate_index(source: str | PathLike[str], hub_options: dict[str, Any]) -> tuple[Path, Path | HubName]:
     """The file, and what its entries are relative to."""
-    path = Path(source).expanduser()
+    path = path_of(source, "An index", StatisticsNotFoundError)
     if path.is_dir():
         path = path / INDEX_NAME
     if path.is_file():

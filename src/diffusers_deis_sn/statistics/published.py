@@ -33,6 +33,7 @@ from diffusers_deis_sn.errors import (
     StatisticsMismatchError,
     StatisticsNotFoundError,
 )
+from diffusers_deis_sn.hub.local import path_of
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -100,7 +101,7 @@ def read_published(path: str | PathLike[str], base_model: str | None = None) -> 
             without the two vectors, or with numbers that are not finite and positive, or jump.
         StatisticsMismatchError: `Ls` is not sigma of the linear schedule of DDPM.
     """
-    path = Path(path).expanduser()
+    path = path_of(path, "The file", StatisticsNotFoundError)
     data = _bytes(path)
     digest = hashlib.sha256(data).hexdigest()
     content = _opened(data, str(path), known=digest in _PUBLISHED)

@@ -34,6 +34,7 @@ from diffusers_deis_sn.errors import (
     StatisticsFormatError,
     StatisticsMismatchError,
 )
+from diffusers_deis_sn.foreign import plain
 from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.hub.source import destination, locate
 from diffusers_deis_sn.statistics import format as layout
@@ -202,7 +203,9 @@ class ScoreStatistics:
         times = f"{len(self)} times from {self.timesteps[0]:g} to {self.timesteps[-1]:g}"
         samples = "unknown number of" if self.most_samples is None else self.most_samples
         several = f"guidance {', '.join(f'{one:g}' for one in self.guidances)}, " if self.others else ""
-        return f"ScoreStatistics({times}, {samples} samples, {several}{self.origin.base_model or 'unknown model'})"
+        return (
+            f"ScoreStatistics({times}, {samples} samples, {several}{plain(self.origin.base_model or 'unknown model')})"
+        )
 
     @property
     def most_samples(self) -> int | None:

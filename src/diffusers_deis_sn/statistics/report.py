@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from diffusers_deis_sn.foreign import plain
 from diffusers_deis_sn.statistics.guidances import Guided
 from diffusers_deis_sn.statistics.plans import Plans
 
@@ -111,10 +112,10 @@ def count_told(statistics: Reported) -> str:
 
 def _fact(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {version}" for name, version in value.items()) or "unknown"
+        return plain(", ".join(f"{name} {version}" for name, version in value.items())) or "unknown"
     if isinstance(value, list):
         return " x ".join(map(str, value))
-    return "unknown" if value is None else str(value)
+    return "unknown" if value is None else plain(value)
 
 
 def _curves(statistics: Reported) -> list[str]:

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from diffusers_deis_sn.errors import StatisticsError
 
 SMALLEST, LARGEST = 1e-12, 1e12  # of positive curves
-# How much more than the noise level a curve may change between neighbouring times. Of the first two no network of the
-# suite has more than 1.05, of lengths 3.1.
-MOST_JUMP = 10.0
-MOST_LENGTH_JUMP = 1000.0
+MOST_JUMP = 10.0  # of a curve between neighbouring times, beyond the square of the noise level; the suite has 1.05
+MOST_LENGTH_JUMP = 1000.0  # likewise of the lengths of steps; the suite has 3.1
 NOISE_ALONE = 1000.0  # rho from which on the network sees nothing but noise, and r has stopped to rise
 
 
@@ -58,18 +56,19 @@ def demand_range(name: str, values: NDArray[Any]) -> None:
 def demand_smooth(name: str, values: NDArray[Any], log_rho: NDArray[np.float64], power: float = 1.0) -> None:
     """Raise StatisticsError for a positive curve that jumps, as one damaged number among sound ones makes it do.
 
-    E|eps| and E|x_0| go from one level to the next at most as fast as rho = sigma / alpha, and their squares twice as
-    fast: |d log v / d log rho| <= p. So a larger change is an error, by a factor of `MOST_JUMP`^p at the latest.
+    E|eps| and E|x_0| of a network go from one level to the next about as fast as rho = sigma / alpha at most, of guided
+    ones that nearly cancel as fast as its square, and means of squares twice as fast. So an error is what changes by
+    more than a factor of (`MOST_JUMP` (rho_{k+1} / rho_k)^2)^p.
 
     Args:
         name: Of the curve.
         values: Positive; (K,).
         log_rho: log(sigma / alpha) at its times, rising; (K,).
-        power: p.
+        power: p, of the mean of eps^p or x_0^p.
     """
-    jumps = np.abs(np.diff(np.log(values))) - power * (np.diff(log_rho) + np.log(MOST_JUMP))
+    jumps = np.abs(np.diff(np.log(values))) - power * (2.0 * np.diff(log_rho) + np.log(MOST_JUMP))
     rule = f"must not jump by orders of magnitude between neighbouring times, beyond {MOST_JUMP**power:g} times what "
-    demand_each(jumps <= 0.0, name, f"{rule}the noise level does", values)
+    demand_each(jumps <= 0.0, name, f"{rule}the square of the noise level does", values)
 
 
 def demand_even(name: str, lengths: NDArray[Any], log_rho: NDArray[np.float64]) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any, Protocol
 
 import numpy as np
 
+from diffusers_deis_sn import foreign
 from diffusers_deis_sn.core.markup import Curve, chart, table
 
 FOLDER = "my-statistics"
+LINE = "\n"
 COLUMNS = ("calls", "best of Diffusers", "without a plan", "with it", "")
 
 
@@ -43,13 +44,13 @@ def html(tuning: Shown) -> str:
     parts = [f"<strong>{len(tuning.plans)} of {len(tuning.outcomes)} plans accepted</strong>"]
     for guidance, outcomes in groups.items():
         if len(groups) > 1:
-            parts.append(f"<div>{escape(f'guidance {guidance:g}')}</div>")
+            parts.append(f"<div>guidance {guidance:g}</div>")
         drawn = _errors(outcomes) if len(outcomes) > 1 else ""
         listed = table([one.cells() for one in outcomes], COLUMNS)
         parts.append(f'<div style="display:flex;flex-wrap:wrap;gap:16px"><div>{listed}</div><div>{drawn}</div></div>')
     if tuning.plans:
-        lines = f'tuning.statistics.save("{FOLDER}")\n{tuning.code()}'
-        parts.append(f"<pre>{escape(lines)}</pre>")
+        lines = (f'tuning.statistics.save("{FOLDER}")', *tuning.code().split("\n"))
+        parts.append(f"<pre>{LINE.join(foreign.html(one, None) for one in lines)}</pre>")
     return f"<div>{''.join(parts)}</div>"
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.foreign import literal
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.tuning.judging import Judged
@@ -100,7 +100,7 @@ class Tuning:
 
     def code(self, place: str = FOLDER) -> str:
         """The line that has a pipeline use the plans, once the statistics are saved at a place."""
-        return f"pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats={json.dumps(place)})"
+        return f"pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats={literal(place)})"
 
     def __str__(self) -> str:
         """A table: geometric mean and RMS of the distances to the fine run, on samples that were held out."""

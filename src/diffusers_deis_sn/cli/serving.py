@@ -11,6 +11,7 @@ import typer
 from diffusers_deis_sn.cli import models
 from diffusers_deis_sn.cli.choices import Precision
 from diffusers_deis_sn.cli.passing import naming_flags, opened
+from diffusers_deis_sn.cli.speaking import echo
 from diffusers_deis_sn.errors import CalibrationError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ def serve(
             for name, place, (record, where) in zip(model, places, records, strict=True)
         ]
         blocks = show(Studio(offers), host, port, browse)
-    typer.echo(f"http://{host}:{port}  Ctrl-C ends it.")
+    echo(f"http://{host}:{port}  Ctrl-C ends it.")
     if host not in HERE:
-        typer.echo("Whoever reaches this address can draw on this machine: there is no password.")
+        echo("Whoever reaches this address can draw on this machine: there is no password.")
     blocks.block_thread()
 
 

@@ -34,6 +34,11 @@ KEPT = (
 NOISY = ("Ancestral", "SDE", "DDPM", "LCM", "TCD", "Repaint", "Cosine", "SASolver")
 
 
+def to_paste(code: Sequence[str], place: str) -> tuple[str, ...]:
+    """Lines of code with the place of the statistics in them."""
+    return tuple(line.replace(f'"{STATISTICS}"', literal(place)) for line in code)
+
+
 @dataclass(frozen=True)
 class Contender:
     """One scheduler that takes part. Further ones, such as a tuned one, are values of this class as well.

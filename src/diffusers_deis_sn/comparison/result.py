@@ -40,11 +40,11 @@ from pathlib import Path
 from typing import Any
 
 from diffusers_deis_sn.comparison.advice import Advice
-from diffusers_deis_sn.comparison.contenders import STATISTICS, WITH_PLANS, Contender, Skipped
+from diffusers_deis_sn.comparison.contenders import WITH_PLANS, Contender, Skipped, to_paste
 from diffusers_deis_sn.comparison.preparing import Fitting
 from diffusers_deis_sn.comparison.reference import Reference
 from diffusers_deis_sn.comparison.rows import Ratio, Row, at, columns, nearest
-from diffusers_deis_sn.foreign import literal, plain, utf8
+from diffusers_deis_sn.foreign import plain, utf8
 from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -287,7 +287,7 @@ class Comparison:
         return summary(self.document())
 
     def _code(self, lines: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(line.replace(f'"{STATISTICS}"', literal(self.place)) for line in lines)
+        return to_paste(lines, self.place)
 
     def _row(self, row: Row) -> dict[str, Any]:
         rival = nearest(at(self.rows, row.calls), ours=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 from PIL import Image
@@ -13,6 +12,7 @@ from diffusers_deis_sn.comparison.grids import sized
 from diffusers_deis_sn.comparison.keeping import encoded
 from diffusers_deis_sn.comparison.numbers import number
 from diffusers_deis_sn.errors import ConfigurationError, DeisSnError
+from diffusers_deis_sn.foreign import html
 from diffusers_deis_sn.web.extra import needed
 from diffusers_deis_sn.web.studio import Choices, Shown, Studio
 
@@ -125,9 +125,9 @@ def serve(studio: Studio, host: str, port: int, opened: bool = False) -> Any:
 def told(shown: Shown) -> str:
     """Time and lines to paste, as HTML."""
     each = number(1000.0 * shown.seconds / max(shown.calls, 1))
-    code = escape("\n".join(shown.code))
+    code = "\n".join(html(line, None) for line in shown.code)
     return (
-        f"<p><strong>{escape(shown.scheduler)}</strong>: {shown.calls} network calls in {number(shown.seconds)} s, "
+        f"<p><strong>{html(shown.scheduler)}</strong>: {shown.calls} network calls in {number(shown.seconds)} s, "
         f"{each} ms each</p><pre>{code}</pre>"
     )
 
@@ -139,7 +139,7 @@ def chart(found: Sequence[Shown]) -> str:
         for place, one in enumerate(found)
     ]
     lists = "".join(
-        f"<dt>{escape(one.scheduler)}</dt><dd>{', '.join(f'{time:g}' for time in one.timesteps)}</dd>" for one in found
+        f"<dt>{html(one.scheduler)}</dt><dd>{', '.join(f'{time:g}' for time in one.timesteps)}</dd>" for one in found
     )
     title = "Where they call the network"
     return (
@@ -191,6 +191,6 @@ def _or_said(gr: Any, work: Any) -> Any:
     try:
         return work()
     except DeisSnError as error:
-        raise gr.Error(str(error)) from error
+        raise gr.Error(html(error, None)) from error
     except Exception as error:  # whatever a pipeline raises with a scheduler that does not suit it
-        raise gr.Error(f"{type(error).__name__}: {error}") from error
+        raise gr.Error(html(f"{type(error).__name__}: {error}", None)) from error

@@ -23,6 +23,7 @@ from diffusers_deis_sn.comparison.contenders import (
     Contender,
     contenders,
     steps_for,
+    to_paste,
 )
 from diffusers_deis_sn.comparison.drawing import Easel, lent
 from diffusers_deis_sn.errors import ComparisonError
@@ -199,7 +200,7 @@ def _shown(easel: Easel, one: Contender, steps: int, place: str) -> Shown:
     if not drawn.pictures:
         name = type(easel.pipe).__name__
         raise ComparisonError(f"{name} makes no pictures, so there is nothing to show. `deis-sn compare` needs none.")
-    code = tuple(line.replace(STATISTICS, place) for line in one.code)
+    code = to_paste(one.code, place)
     return Shown(one.name, drawn.pictures[0], drawn.calls, drawn.seconds, drawn.timesteps, code)
 
 

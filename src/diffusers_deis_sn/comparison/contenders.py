@@ -8,12 +8,13 @@ and the lines say so too.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from diffusers_deis_sn.collect.hush import hushed
+from diffusers_deis_sn.foreign import literal
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler

@@ -204,7 +204,7 @@ def wrapped(paragraph: str) -> str:
 
 
 def text() -> str:
-    titles = [f"with {size} GB" for size in CARDS]
+    titles = [f"estimate, {size} GB, {speed:g} TFLOP/s" for size, speed in CARDS.items()]
     header = ["model", "parameters, 10^9", "TFLOP", "evaluations", *titles, "weights"]
     speeds = " and ".join(f"{speed:g} TFLOP/s on a card with {size} GB" for size, speed in CARDS.items())
     parts = [
@@ -220,7 +220,8 @@ def text() -> str:
             operations of one evaluation. Both are counted by PyTorch on networks without weights, of the shapes that
             their authors published. Evaluations are those of the measurement, {SAMPLES} samples of {STEPS} steps if
             they are enough, and of the recipes that are tried on {TRIALS} of them (`--trials 0` for none); with
-            guidance a call is two. The times are assumptions: that the network keeps up {speeds}, and that the rest
+            guidance a call is two. **The times are estimates, not measurements**: they assume that the network keeps
+            up {speeds}, and that the rest
             takes none. Weights are the memory that all of the pipeline takes in half precision, while it is loaded as
             well; a few GB for intermediate results come on top, fewer with a smaller `--batch-size`."""
         ),

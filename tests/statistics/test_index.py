@@ -249,6 +249,7 @@ def test_the_bundled_index_is_sound_and_names_no_model_yet():
     assert bundled.models == {}
 
 
+@pytest.mark.shipped
 def test_every_entry_of_the_published_index_leads_to_its_statistics(warnings):
     published = read_index(ROOT / "stats")
     assert "tiny-sd-digits" in published.models

@@ -19,6 +19,7 @@ CAPTIONS = {
 }
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+_INSTALL = "pip install diffusers-deis-sn  # if the index has no such package yet, in a checkout of its repository: pip install ."
 _EXAMPLE = """\
 from diffusers import DiffusionPipeline
 from diffusers_deis_sn import DEISSNScheduler
@@ -54,7 +55,7 @@ def card(
         _summary(statistics, measured),
         *(f"![{CAPTIONS.get(figure, figure)}]({figure})" for figure in figures),
         "## How to use them",
-        fenced("pip install diffusers-deis-sn", "bash"),
+        fenced(_INSTALL, "bash"),
         fenced(_EXAMPLE.format(model=literal(model or origin.base_model or "the-model"), name=literal(name)), "python"),
         *_remarks(statistics),
         "## What was measured",

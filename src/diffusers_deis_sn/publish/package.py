@@ -33,7 +33,7 @@ WEIGHTS = (".safetensors", ".bin", ".onnx", ".pb", ".flashpack")  # by which Dif
 
 _MODEL_INDEX, _FOLDER, _CONFIG = "model_index.json", "scheduler", "scheduler_config.json"
 _SHIM_TEXT = '''\
-"""The scheduler of this pipeline, from its package: pip install diffusers-deis-sn
+"""The scheduler of this pipeline, from the package diffusers-deis-sn, which has to be installed.
 
 Diffusers loads it where a pipeline is loaded with trust_remote_code=True.
 """

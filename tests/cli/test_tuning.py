@@ -58,6 +58,7 @@ def test_plans_are_added_to_statistics_that_are_measured_if_need_be(run, folder,
     line = next(line for line in text.splitlines() if line.startswith("pipe.scheduler"))
     assert f'stats="{tmp_path / "out"}"' in line
     assert (tmp_path / "out" / "score_statistics.tuning.png").read_bytes().startswith(b"\x89PNG")
+    assert {one.name for one in (tmp_path / "out").iterdir()} == {FILE, "score_statistics.tuning.png"}
     pipe, _ = BUILDERS["sd"]()
     scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats=tmp_path / "out", guidance_scale=2.0)
     scheduler.set_timesteps(2)
@@ -93,6 +94,9 @@ def test_help(run):
         (("--check",), ["--check", "is not"]),
         (("--num-held-out", "1"), ["--num-held-out", "at least 4"]),
         (("--guidance-scale", "-1"), ["--guidance-scale"]),
+        (("--guidance-scale", "3,x"), ["--guidance-scale", "several"]),
+        (("--guidance-scale", "3,3"), ["--guidance-scale", "different"]),
+        (("--num-processes", "0"), ["--num-processes"]),
         (("--json", "--quiet"), ["--json", "--quiet"]),
         (("--guidance-scale", "2", "--arg", "guidance_scale=3"), ["--guidance-scale", "twice"]),
     ],
@@ -102,6 +106,14 @@ def test_bad_input_is_one_line(run, folder, tmp_path, arguments, words):
     assert (code, text) == (2, "") and error.count("\n") == 1 and error.startswith("deis-sn: ")
     assert all(word in error for word in words), error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("scale", "part"), [("3", ""), ("3,7.5", ".g7.5")])
+def test_what_was_left_unfinished_is_not_thrown_away(run, folder, tmp_path, scale, part):
+    state = tmp_path / f".score_statistics.tuning{part}.safetensors"
+    state.write_bytes(b"something")
+    code, _, error = run("tune", folder / "sd", "-o", tmp_path, "--guidance-scale", scale)
+    assert code == 2 and "--resume" in error and "--force" in error and state.exists()
 
 
 def test_too_few_prompts_are_refused(run, folder, tmp_path, monkeypatch):

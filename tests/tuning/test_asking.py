@@ -147,7 +147,7 @@ def test_an_error_within_the_block_stops_all_batches():
     pipe = ToyPipeline()
     with pytest.raises(KeyboardInterrupt), Asker(pipe, arguments(pipe)) as asker:
         raise KeyboardInterrupt
-    assert not any(batch._thread.is_alive() for batch in asker._batches)
+    assert not any(batch._thread.is_alive() for batch in asker._batches.values())
 
 
 class Mixed(ToyPipeline):

@@ -69,15 +69,15 @@ def test_nothing_finite_is_nothing():
 def test_a_blend_goes_from_the_one_to_the_other(name):
     plan = dict(found(name))["times"]
     default = Tuned.of_recipe(recipes(name)[0], recipes(name)[0].levels(4))
-    whole = blended(plan, default, 1.0)
+    whole = blended(plan.run, plan.recipe, default, 1.0)
     np.testing.assert_allclose(whole.rho, plan.run.rho, rtol=1e-6)
     np.testing.assert_allclose(whole.weights, plan.run.weights, rtol=1e-5, atol=1e-8)
     np.testing.assert_allclose(whole.low, plan.run.low, rtol=1e-5, atol=1e-8)
-    nothing = blended(plan, default, 0.0)
+    nothing = blended(plan.run, plan.recipe, default, 0.0)
     np.testing.assert_allclose(nothing.rho, default.rho, rtol=1e-6)
     exact = Tuned.of_recipe(plan.recipe, nothing.rho)
     np.testing.assert_allclose(nothing.weights, exact.weights)
     assert not np.any(nothing.low)
-    half, process = blended(plan, default, 0.5), PROCESSES[name][0]
+    half, process = blended(plan.run, plan.recipe, default, 0.5), PROCESSES[name][0]
     first = [process.progress(each.rho[0]) for each in (default, half, plan.run)]
     assert first == sorted(first, reverse=True) and np.all(np.diff(half.rho) < 0.0)

@@ -10,9 +10,16 @@ from typing import Any
 import pytest
 
 from diffusers_deis_sn import DEISSNScheduler, calibrate
-from diffusers_deis_sn.errors import CalibrationError, StatisticsError, StatisticsMismatchError
+from diffusers_deis_sn.errors import (
+    CalibrationError,
+    CalibrationInterruptedError,
+    CheckpointError,
+    StatisticsError,
+    StatisticsMismatchError,
+)
 from diffusers_deis_sn.tuning import run as running
 from diffusers_deis_sn.tuning import tuner as course
+from diffusers_deis_sn.tuning.keeping import Fits
 from diffusers_deis_sn.tuning.meter import Meter
 from diffusers_deis_sn.tuning.run import check_plans, tune
 from refusals import refused
@@ -126,6 +133,44 @@ class Interrupted(ToyPipeline):
         if self.calls == self.at:
             os.kill(os.getpid(), signal.SIGINT)
         return super().stepped(x, t)
+
+
+def test_a_finished_number_of_steps_is_not_fitted_again(stats, tmp_path, monkeypatch):
+    keep, through = Fits.keep, []
+    whole = ToyPipeline()
+    with monkeypatch.context() as patched:
+        patched.setattr(Fits, "keep", lambda self, *found: through.append(whole.calls) or keep(self, *found))
+        expected = tune(whole, None, (3, 4), statistics=stats, **FEW)
+    state = tmp_path / "state.safetensors"
+    pipe = Interrupted(through[0] + 20)
+    with pytest.raises(CalibrationInterruptedError, match="for 3 steps is kept"):
+        tune(pipe, None, (3, 4), statistics=stats, checkpoint=state, **FEW)
+    refused(CheckpointError, ["--resume"], tune, pipe, None, (3, 4), statistics=stats, checkpoint=state, **FEW)
+    pipe.calls, pipe.at = 0, -1
+    tuning = tune(pipe, None, (3, 4), statistics=stats, checkpoint=state, resume=True, **FEW)
+    assert tuning.statistics == expected.statistics and str(tuning) == str(expected)
+    assert pipe.calls < whole.calls - 50  # those of the search for 3 steps
+    pipe.calls = 0
+    again = tune(pipe, None, (3, 4), statistics=stats, checkpoint=state, resume=True, **FEW)
+    assert again.statistics == expected.statistics and pipe.calls < through[0]  # nothing but what decides
+    refused(CalibrationError, ["`checkpoint`"], tune, pipe, None, 4, statistics=stats, resume=True, **FEW)
+
+
+def test_several_guidances_are_tuned_one_after_another(stats, tmp_path, caplog):
+    pipe, prompts = TextPipeline(), list("abcdefgh")
+    state = tmp_path / "state.safetensors"
+    options: dict[str, Any] = {"statistics": stats, "checkpoint": state, **FEW}
+    with caplog.at_level("WARNING", "diffusers_deis_sn"):
+        both = tune(pipe, prompts, 3, guidance_scale=[7.5, 3.0], **options)
+    assert sum("guidance_scale=7.5" in one for one in caplog.messages) == 1  # for this pipeline does not tell it
+    assert list(both.by_guidance) == [3.0, 7.5] and len(both.statistics.plans) == 2
+    assert {one.name for one in tmp_path.iterdir()} == {"state.g3.safetensors", "state.g7.5.safetensors"}
+    one = tune(pipe, prompts, 3, guidance_scale=7.5, statistics=stats, **FEW)
+    assert one.plans == (both.by_guidance[7.5][0].plan,)
+    calls = pipe.calls
+    kept = tune(pipe, prompts, 3, guidance_scale=[3.0, 7.5], statistics=both.statistics, anew=False, **FEW)
+    assert kept.outcomes == () and kept.statistics is both.statistics and pipe.calls == calls
+    refused(CalibrationError, ["guidance_scale"], tune, pipe, prompts, 3, guidance_scale=[3.0, 3.0], **options)
 
 
 @pytest.mark.parametrize("at", [2, 30, 80, 130, 200])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +13,8 @@ import typer
 
 from diffusers_deis_sn.cli import models
 from diffusers_deis_sn.cli.choices import Precision
-from diffusers_deis_sn.cli.passing import naming_flags, opened
+from diffusers_deis_sn.cli.launching import check_number, launch, world
+from diffusers_deis_sn.cli.passing import guidance_numbers, naming_flags, opened
 from diffusers_deis_sn.cli.speaking import Speech
 from diffusers_deis_sn.errors import CalibrationError
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 
 def tune(
+    ctx: typer.Context,
     model: models.Model,
     output: Annotated[
         Path,
@@ -32,7 +37,11 @@ def tune(
     prompts: models.Prompts = None,
     steps: Annotated[str | None, typer.Option(help="Numbers of steps to tune, up to 20. [default: 5,6,8,10]")] = None,
     guidance_scale: Annotated[
-        float | None, typer.Option(help="Guidance that the model is used with; the pipeline's default otherwise.")
+        str | None,
+        typer.Option(
+            help="Guidance that the model is used with, the pipeline's default otherwise; or several, 3,7.5, in one "
+            "file that serves all in between."
+        ),
     ] = None,
     budget: Annotated[
         str | None, typer.Option(help="Time that all may take, such as 90s, 5m or 1h; as long as it takes otherwise.")
@@ -55,15 +64,25 @@ def tune(
     check: Annotated[
         bool, typer.Option("--check", help="Only say whether the plans that are there are better on this model.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Tune anew what has a plan already.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from where an interrupted command stopped.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Tune anew what has a plan already, or was left unfinished.")
+    ] = False,
+    num_processes: Annotated[
+        int, typer.Option(help="Processes on this machine that share the samples, such as one for each GPU.")
+    ] = 1,
     json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout for a program, instead of a bar.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
     """Fit times and weights of few-step runs to a model, and keep them beside its statistics where they are better.
 
-    Numbers of steps that have a plan at this guidance are left out, so that an interrupted command goes on.
+    Numbers of steps that have a plan at this guidance are left out. What is fitted is kept in a hidden file beside the
+    output after each number of steps. Ctrl-C finishes the fit at hand first.
     """
     from diffusers_deis_sn.collect.arguments import check_guidance
+    from diffusers_deis_sn.collect.checkpoint import remove, unfinished
+    from diffusers_deis_sn.collect.guidances import parts
+    from diffusers_deis_sn.collect.places import check_writable, tuning_beside
     from diffusers_deis_sn.collect.prompts import prompts_given
     from diffusers_deis_sn.hub.source import destination
     from diffusers_deis_sn.tuning.arguments import check_budget, check_samples, seconds_of, steps_of
@@ -72,61 +91,84 @@ def tune(
         wanted, seconds = steps_of(steps), seconds_of(budget)
         check_budget(seconds)
         check_samples(num_samples, num_held_out, batch_size)
-        check_guidance(guidance_scale)
+        scale = guidance_numbers(guidance_scale)
+        check_guidance(scale)
+        check_number(num_processes)
         speech = Speech(json, quiet)
-        named = {"guidance_scale": guidance_scale, "height": height, "width": width}
-        options = models.call_options(arg, named)
+        options = models.call_options(arg, {"guidance_scale": scale, "height": height, "width": width})
         texts, options = prompts_given(prompts, options)
         loading = models.loading(model, device, dtype, offload, variant, lora, vae, config, revision)
         path = destination(output)
+        state = tuning_beside(path)
+        states = parts(state, options)
         if check and not path.exists():
             raise CalibrationError(f"`check` looks at plans that are there, and {str(path)!r} is not. Leave it out.")
+        for one in () if resume or force or check else states:
+            unfinished(one)
+        check_writable(path.parent)
+        if num_processes > 1:
+            launch(num_processes, ctx.obj or [])
+            return
+
+        from diffusers_deis_sn.collect.sharing import join, leave
+
         with speech.alone():
-            pipe = loading.load()
-
-            from diffusers_deis_sn.collect.calls import guidance_in_use
-            from diffusers_deis_sn.tuning.run import check_plans
-            from diffusers_deis_sn.tuning.run import tune as fit
-
-            held_out: dict[str, Any] = {
+            writes, own = join(device)
+            pipe = replace(loading, device=own).load()
+            drawn: dict[str, Any] = {
                 "num_held_out": num_held_out,
                 "batch_size": batch_size,
                 "seed": seed,
                 "progress": speech.progress,
-                **opened(options),
             }
             if check:
-                found = check_plans(pipe, texts, statistics=path, **held_out)
-                speech.say(
-                    f"{found}\n{len(found.plans)} of {len(found.outcomes)} plans are better: keep them, refit others."
-                )
+                _check(pipe, texts, path, [drawn | opened(one) for one in states.values()], speech if writes else None)
+                leave()
                 return
+
+            from diffusers_deis_sn.tuning.run import tune as fit
+
+            for one in states if writes and force and not resume else ():
+                remove(one)
             measure = {"batch_size": batch_size, "seed": seed, "base_model": loading.name, "revision": revision}
-            record = _statistics(path, pipe, texts, measure, speech, opened(options))
-            guidance = guidance_in_use(pipe, options)
-            left = [one for one in wanted if force or record.plans is None or not record.plans.find(one, guidance)]
-            if not left:
-                speech.say(f"{path} has plans of all these numbers of steps. Use --force to tune them anew.")
-                return
+            measure |= {"resume": resume, "progress": speech.progress}
+            record = _statistics(path, pipe, texts, measure | opened(options), writes)
             tuning = fit(
                 pipe,
                 texts,
-                left,
+                wanted,
                 statistics=record,
                 num_samples=num_samples,
                 budget=seconds,
-                **held_out,
+                anew=force,
+                checkpoint=state,
+                resume=resume,
+                **drawn,
+                **opened(options),
             )
+        leave()
+    if not writes:
+        return
+    if not tuning.outcomes:
+        speech.say(f"{path} has plans of all these numbers of steps. Use --force to tune them anew.")
+    else:
+        _written(tuning, path, str(output), speech)
+    for one in states:
+        remove(one)
+
+
+def _written(tuning: Tuning, path: Path, output: str, speech: Speech) -> None:
+    """The table, the statistics with the plans, the line to paste and the picture."""
     speech.say(str(tuning))
     speech.say("Geometric mean / RMS of the distances to the fine run, on samples that were held out.")
     if not tuning.plans:
         speech.say(f"No plan is better, so nothing was added to {path}.")
         return
     tuning.statistics.save(path)
-    speech.say(
-        f"{len(tuning.plans)} of {len(left)} plans accepted in {tuning.seconds:.0f} s. Written to {path}. Use them:"
-    )
-    speech.say(tuning.code(str(output)))
+    by = f", by {world()} processes" if world() > 1 else ""
+    accepted = f"{len(tuning.plans)} of {len(tuning.outcomes)} plans accepted in {tuning.seconds:.0f} s{by}"
+    speech.say(f"{accepted}. Written to {path}. Use them:")
+    speech.say(tuning.code(output))
     picture = _drawn(tuning, path, speech)
     speech.tell("written", path=str(path), picture=picture, plans=[one.calls for one in tuning.plans])
 
@@ -147,15 +189,30 @@ def _drawn(tuning: Tuning, path: Path, speech: Speech) -> str | None:
     return str(picture)
 
 
-def _statistics(
-    path: Path, pipe: Any, texts: Any, measure: dict[str, Any], speech: Speech, options: dict[str, Any]
-) -> ScoreStatistics:
+def _check(pipe: Any, texts: Any, path: Path, calls: Sequence[dict[str, Any]], speech: Speech | None) -> None:
+    """Say which plans are still better, at each guidance."""
+    from diffusers_deis_sn.tuning.run import check_plans
+
+    found = [check_plans(pipe, texts, statistics=path, **options) for options in calls]
+    told = reduce(lambda one, later: one.and_then(later), found)
+    if speech is not None:
+        speech.say(f"{told}\n{len(told.plans)} of {len(told.outcomes)} plans are better: keep them, refit others.")
+
+
+def _statistics(path: Path, pipe: Any, texts: Any, options: dict[str, Any], writes: bool) -> ScoreStatistics:
     """The statistics that are there, or new ones, written at once: what comes after may be interrupted."""
+    from diffusers_deis_sn.collect.checkpoint import remove
+    from diffusers_deis_sn.collect.guidances import parts
+    from diffusers_deis_sn.collect.places import checkpoint_beside
     from diffusers_deis_sn.collect.run import calibrate
     from diffusers_deis_sn.statistics.record import ScoreStatistics
 
     if path.exists():
         return ScoreStatistics.load(path)
-    record = calibrate(pipe, texts, progress=speech.progress, **measure, **options)
-    record.save(path)
+    state = checkpoint_beside(path)
+    record = calibrate(pipe, texts, checkpoint=state, **options)
+    if writes:
+        record.save(path)
+        for one in parts(state, options):
+            remove(one)
     return record

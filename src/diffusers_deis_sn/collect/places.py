@@ -22,6 +22,11 @@ def checkpoint_beside(output: Path) -> Path:
     return output.with_name(f".{output.stem}.checkpoint.safetensors")
 
 
+def tuning_beside(output: Path) -> Path:
+    """The same of what is being fitted to a model whose statistics are this file."""
+    return output.with_name(f".{output.stem}.tuning.safetensors")
+
+
 @dataclass(frozen=True)
 class Places:
     """Files that go together.
@@ -65,12 +70,12 @@ def choose_places(
         raise CalibrationError(
             f"{str(path)!r} holds a measurement already. Choose another folder, or replace it with --force."
         )
-    _check_writable(path.parent)
+    check_writable(path.parent)
     anew = force and not resume
     return Places(path, beside, {one: None if anew else Keeper(one, resume).found for one in states})
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     """Write something, and leave nothing behind: permissions tell little of a full disk, and nothing to root."""
     there = next(one for one in (folder, *folder.parents) if one.exists())
     try:

@@ -158,7 +158,7 @@ def calibrate(
     # From the inside outwards: signals act only where the pipeline is lent, not while it is being lent or given back.
     with (
         sharing(None if checkpoint is None else str(checkpoint)) as shards,
-        _heard(shards),
+        heard(shards),
         Interruptions(checkpoint is not None) as stop,
         telling(progress if shards.leads else False) as tell,
         record as recorder,
@@ -166,7 +166,7 @@ def calibrate(
         stop.acting(),
     ):
         progress = progress if shards.leads else False
-        keeper = _keeper(checkpoint, resume, shards)
+        keeper = keeper_of(checkpoint, resume, shards)
         run = {} if keeper is None else asked(*facts, pipeline_kwargs) | of_model(pipe, recorder, data, (MENU, CALLS))
         keeping = Keeping(keeper, run, recorder, stop, shards)
         samples = min(size.trials, size.marks[0]) if "generator" in calls.takes else 0
@@ -293,7 +293,7 @@ def _agreed(statistics: ScoreStatistics, shards: Shards) -> ScoreStatistics:
 
 
 @contextmanager
-def _heard(shards: Shards) -> Iterator[None]:
+def heard(shards: Shards) -> Iterator[None]:
     """The log of the first process alone: the others have the same to say."""
     before = logger.disabled
     logger.disabled = before or not shards.leads
@@ -303,7 +303,7 @@ def _heard(shards: Shards) -> Iterator[None]:
         logger.disabled = before
 
 
-def _keeper(checkpoint: str | PathLike[str] | None, resume: bool, shards: Shards) -> Keeper | None:
+def keeper_of(checkpoint: str | PathLike[str] | None, resume: bool, shards: Shards) -> Keeper | None:
     """The checkpoint's file, read. Raises CheckpointError where it is not to be gone on from, or cannot be."""
     if checkpoint is None:
         return None

@@ -5,7 +5,8 @@ calls it on is what `step` returned, and when is the next entry of a list that t
 waits in `step` for the next question and writes its time into the list makes a function of the pipeline. Prompts are
 encoded once, and nothing is decoded.
 
-Several batches are asked in turns: the call of each waits in a thread of its own, of which one runs at a time.
+Several batches are asked in turns: the call of each waits in a thread of its own, of which one runs at a time. Where
+several processes share the work each has batches of its own; the first one asks, and the others serve it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -22,15 +23,19 @@ from typing import Any
 
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
+from safetensors.torch import load, save
 from torch import Tensor
 
+from diffusers_deis_sn.collect.sharing import ALONE, Shards
 from diffusers_deis_sn.core.process import NoiseSchedule
-from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, ProcessLostError
 from diffusers_deis_sn.schedulers._planner import shift_of
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
+from diffusers_deis_sn.tuning.dealing import gathered, own
 from diffusers_deis_sn.tuning.samples import Arguments
 
 QUESTIONS = 100_000  # that a pipeline can be asked in one call
+_STOPPED = b"stopped: "  # in the place of a question, which begins with a length
 TOLERANCE = 1e-3  # of a time, which some pipelines copy in another precision
 
 
@@ -242,6 +247,10 @@ def _mixed_with(device: str) -> torch.dtype:
     return torch.get_autocast_gpu_dtype() if device == "cuda" else torch.get_autocast_cpu_dtype()
 
 
+def _plain(x: Tensor) -> Tensor:
+    return x.to("cpu", torch.float32)
+
+
 class Asker:
     """The network of a pipeline, asked about all samples at once, batch by batch.
 
@@ -254,12 +263,28 @@ class Asker:
         pipe: The pipeline.
         calls: Arguments of a call for each batch.
         report: Told the number of samples that the network was called on, after each call.
+        shards: The processes that share it; each has at least one of the batches.
+
+    Attributes:
+        start: The unit noise that the pipeline starts all samples from; (S, *event), float32 on the CPU.
+        first: What the network said of it at the noisiest level.
     """
 
-    def __init__(self, pipe: Any, calls: Sequence[Arguments], report: Callable[[int], None] = lambda _: None) -> None:
-        self._pipe, self._calls, self._report = pipe, calls, report
-        self._batches: list[_Batch] = []
+    start: Tensor
+    first: Tensor
+
+    def __init__(
+        self,
+        pipe: Any,
+        calls: Sequence[Arguments],
+        report: Callable[[int], None] = lambda _: None,
+        shards: Shards = ALONE,
+    ) -> None:
+        self._pipe, self._calls, self._report, self._shards = pipe, calls, report, shards
+        self._batches: dict[int, _Batch] = {}
+        self._sizes: list[int] = []
         self._before = pipe.scheduler
+        self._serves = False
         self.asked = 0
 
     def __enter__(self) -> Asker:
@@ -267,17 +292,27 @@ class Asker:
         shared = _PerThread(DEISSNScheduler.from_config(dict(self._before.config), stats=False).config)
         try:
             self._pipe.scheduler = shared
-            for arguments in self._calls:
-                self._batches.append(_Batch(self._calling(arguments), shared, self._before.config))
-                self._count(len(self._batches[-1].start))
+            starts = gathered(self._shards, lambda: self._begun(shared))
+            firsts = gathered(self._shards, lambda: {n: _plain(one.first) for n, one in self._batches.items()})
         except BaseException:
             self.__exit__(None, None, None)
             raise
+        self.start = torch.cat(starts) / self.noise.start_scale(self.noise.top)
+        self.first, self._sizes, self._serves = torch.cat(firsts), list(map(len, starts)), self._shards.world > 1
         return self
+
+    def _begun(self, shared: _PerThread) -> dict[int, Tensor]:
+        """The samples that this process's own batches start from."""
+        for number in own(self._shards, len(self._calls)):
+            self._batches[number] = batch = _Batch(self._calling(self._calls[number]), shared, self._before.config)
+            self._count(len(batch.start))
+        return {number: _plain(batch.start) for number, batch in self._batches.items()}
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         try:
-            for batch in self._batches:
+            if self._serves and self._shards.leads and not isinstance(error, ProcessLostError):
+                self._dismiss(error)
+            for batch in self._batches.values():
                 batch.stop()
         finally:
             self._pipe.scheduler = self._before
@@ -285,41 +320,66 @@ class Asker:
                 self._pipe.maybe_free_model_hooks()  # which a pipeline that is left early has not done
 
     @property
+    def _one(self) -> AskedScheduler:
+        scheduler: AskedScheduler = next(iter(self._batches.values())).scheduler
+        return scheduler
+
+    @property
     def noise(self) -> NoiseSchedule:
         """The process of the model."""
-        process: NoiseSchedule = self._batches[0].scheduler.noise
+        process: NoiseSchedule = self._one.noise
         return process
 
     @property
     def prediction(self) -> str:
         """What the network predicts."""
-        return str(self._batches[0].scheduler.config["prediction_type"])
+        return str(self._one.config["prediction_type"])
 
     @property
     def shift(self) -> float:
         """By which the pipeline has its levels shifted."""
-        return float(self._batches[0].scheduler.shift)
-
-    @property
-    def start(self) -> Tensor:
-        """The unit noise that the pipeline starts all samples from; (S, *event), float32 on the CPU."""
-        scale = self.noise.start_scale(self.noise.top)
-        return torch.cat([batch.start.to("cpu", torch.float32) for batch in self._batches]) / scale
-
-    @property
-    def first(self) -> Tensor:
-        """What the network said of it at the noisiest level."""
-        return torch.cat([batch.first.to("cpu", torch.float32) for batch in self._batches])
+        return float(self._one.shift)
 
     def __call__(self, samples: Tensor, level: float) -> Tensor:
-        """The outputs for samples at a level rho; (S, *event), float32 on the CPU."""
-        answers, place = [], 0
-        for batch in self._batches:
-            part = samples[place : place + len(batch.start)]
-            answers.append(batch.ask(part, level).to("cpu", torch.float32))
-            place += len(part)
-            self._count(len(part))
-        return torch.cat(answers)
+        """The outputs for samples at a level rho; (S, *event), float32 on the CPU.
+
+        For the first process alone, where there are several.
+        """
+        if self._serves:
+            question = {"samples": samples.contiguous(), "level": torch.tensor(level, dtype=torch.float64)}
+            self._shards.led(lambda: save(question))
+        return self._answers(samples, level)
+
+    def serve(self) -> None:
+        """Answer the first process until it has no further question. Raises what it was stopped by."""
+        while asked := self._shards.led(bytes):
+            if asked.startswith(_STOPPED):
+                raise CalibrationInterruptedError(asked[len(_STOPPED) :].decode())
+            question = load(asked)
+            self._answers(question["samples"], float(question["level"]))
+
+    def _answers(self, samples: Tensor, level: float) -> Tensor:
+        return torch.cat(gathered(self._shards, lambda: self._own_answers(torch.split(samples, self._sizes), level)))
+
+    def _own_answers(self, parts: Sequence[Tensor], level: float) -> dict[int, Tensor]:
+        found = {}
+        for number, batch in self._batches.items():
+            found[number] = _plain(batch.ask(parts[number], level))
+            self._count(len(parts[number]))
+        return found
+
+    def _dismiss(self, error: BaseException | None) -> None:
+        """Tell the processes that serve that there is no further question, or why."""
+
+        def last() -> bytes:
+            if isinstance(error, CalibrationInterruptedError):
+                return _STOPPED + str(error).encode()
+            if error is not None:
+                raise CalibrationError(str(error) or type(error).__name__)
+            return b""
+
+        with suppress(CalibrationError):
+            self._shards.led(last)
 
     def _count(self, samples: int) -> None:
         self.asked += samples

@@ -60,21 +60,22 @@ def _all(search: Search, recipes: Sequence[Recipe], calls: int, bands: int) -> I
         yield ONE_BAND, search.at(found.recipe, found.run.rho)
 
 
-def blended(found: Found, default: Tuned, share: float) -> Tuned:
+def blended(run: Tuned, recipe: Recipe, default: Tuned, share: float) -> Tuned:
     """A plan between the default, share 0, and what was found, share 1: gaps by their logarithms, weights linearly.
 
     Args:
-        found: The plan.
+        run: What was found.
+        recipe: That its weights were shrunk to.
         default: The run that is made without one.
         share: How much of what was found.
     """
-    process, run = found.recipe.process, found.run
+    process = recipe.process
     one, two = (_gaps(process.progress(each.rho[:-1])) for each in (default, run))
     gaps = np.exp((1.0 - share) * np.log(one) + share * np.log(two))
     tau = np.cumsum(gaps[::-1])[::-1]
     tau *= ((1.0 - share) * one.sum() + share * two.sum()) / tau[0]
     levels = process.whole(np.append(process.level(tau), run.rho[-1]))
-    exact, there = Tuned.of_recipe(found.recipe, levels), Tuned.of_recipe(found.recipe, run.rho)
+    exact, there = Tuned.of_recipe(recipe, levels), Tuned.of_recipe(recipe, run.rho)
     return replace(
         exact,
         transfer=exact.transfer + share * (run.transfer - there.transfer),

@@ -22,10 +22,10 @@ from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.tuning.candidates import FREEDOMS, blended
 from diffusers_deis_sn.tuning.judging import Judged, score
+from diffusers_deis_sn.tuning.keeping import Fit
 from diffusers_deis_sn.tuning.meter import FINE_CALLS, Meter
 from diffusers_deis_sn.tuning.outcome import Candidate, Outcome
 from diffusers_deis_sn.tuning.running import Make, Running
-from diffusers_deis_sn.tuning.search import Found
 from diffusers_deis_sn.tuning.teacher import FINE, GRID
 
 logger = logging.getLogger("diffusers_deis_sn")
@@ -48,6 +48,7 @@ class Without:
         end: Where it ends, of samples held out.
         rivals: Where others end.
         menu: Recipes whose grids a search may start on.
+        seen: Whether the scheduler sees that guidance by itself.
     """
 
     recipe: Recipe
@@ -57,6 +58,7 @@ class Without:
     end: Tensor
     rivals: Mapping[str, Tensor]
     menu: tuple[Recipe, ...]
+    seen: bool = True
 
 
 @dataclass
@@ -100,7 +102,7 @@ class Jury:
         """The run that is made without a plan, and those of others."""
         scheduler = WithoutPlan.from_config(dict(self.config), stats=self.statistics, tuned=False)
         end = self.running.ends(lambda: scheduler, calls)
-        self.meter.check()
+        self.running.shards.led(self._affordable)
         if scheduler.given or scheduler.config["thresholding"] or not scheduler._planner.follows:
             raise CalibrationError(NO_PLANS)
         self.shape = tuple(end.shape[1:])
@@ -128,7 +130,13 @@ class Jury:
             if (ended := _tried(self.running, name, make, calls)) is not None
         }
         tuned = Tuned.of_plan(run.plan, run.shift)
-        return Without(run.recipe, tuned, run.shift, float(guidance), end, ends, tuple(menu))
+        known = seen is None or run.options.guidance_scale is not None
+        return Without(run.recipe, tuned, run.shift, float(guidance), end, ends, tuple(menu), known)
+
+    def _affordable(self) -> bytes:
+        """Time passes differently in other processes, so that one decides."""
+        self.meter.check()
+        return b""
 
     def _check_size(self) -> None:
         """Raise StatisticsMismatchError where plans could not be kept beside the statistics, before any is fitted."""
@@ -139,7 +147,7 @@ class Jury:
                 "at that size (`height`, `width`): its plans serve others too; or measure statistics at this one."
             )
 
-    def outcome(self, before: Without, found: Mapping[str, Found], fine: Tensor, far: float) -> Outcome:
+    def outcome(self, before: Without, found: Mapping[str, Fit], fine: Tensor, far: float) -> Outcome:
         """A plan that is better, or none.
 
         Args:
@@ -153,7 +161,8 @@ class Jury:
         best = next((one for one in ranked if not one.objections), None)
         if best is None and ranked:
             name = ranked[0].freedom
-            half = self._try(blended(found[name], before.run, BLEND), f"{name}, half", before, fine, far)
+            whole, recipe = found[name].run, before.menu[found[name].place]
+            half = self._try(blended(whole, recipe, before.run, BLEND), f"{name}, half", before, fine, far)
             best = half if not half.objections else ranked[0]
         told = self._told(before, fine, best)
         return replace(told, tries={one.freedom: one.judged for one in ranked})
@@ -184,14 +193,18 @@ class Jury:
         rival = min((one.geometric for one in others.values()), default=default.geometric)
         errors = (best.judged.geometric, default.geometric, rival)
         plan = TunedPlan(replace(best.run, shift=before.shift), before.guidance, len(fine), *errors)
+        there = self.with_plans(plan).plans
+        if not before.seen and there is not None and there.find(plan.calls, None) is None:
+            logger.warning(UNSEEN, plan.calls, plan.guidance)
         self.meter.say(str(plan), steps=plan.calls, accepted=True)
         return replace(told, plan=plan)
 
     def _planned(self, run: Tuned, before: Without) -> Tensor:
         """Where the pipeline's own runs end with a plan, through the scheduler that everybody uses."""
         run = replace(run, shift=before.shift)
+        said: dict[str, Any] = {} if before.seen else {"guidance_scale": before.guidance}
         scheduler = DEISSNScheduler.from_config(
-            dict(self.config), stats=self.with_plans(TunedPlan(run, before.guidance))
+            dict(self.config), stats=self.with_plans(TunedPlan(run, before.guidance)), **said
         )
         end = self.running.ends(lambda: scheduler, len(run))
         if scheduler.plan is None:
@@ -202,6 +215,12 @@ class Jury:
 NO_PLANS = (
     "The pipeline's runs do not take plans: it gives its own times, or its scheduler's config says thresholding=True "
     "or has chosen an option of a recipe (solver, order, grid, ends). Leave these out, or do without a plan."
+)
+
+
+UNSEEN = (
+    "There are plans of %d steps for several guidances, and this pipeline does not tell its scheduler which it runs "
+    "with. Say it there: DEISSNScheduler.from_config(..., guidance_scale=%g)."
 )
 
 

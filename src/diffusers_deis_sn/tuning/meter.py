@@ -27,6 +27,7 @@ class Meter:
         steps: Numbers of calls to be tuned.
         others: Number of runs besides plans that are made on samples held out.
         budget: Seconds for everything; None for as long as it takes.
+        left: Those of them that are still to be fitted; None for all.
     """
 
     def __init__(
@@ -37,12 +38,12 @@ class Meter:
         steps: tuple[int, ...],
         others: int,
         budget: float | None = None,
+        left: tuple[int, ...] | None = None,
     ) -> None:
         self.samples, self.held_out, self.steps, self.others, self.budget = samples, held_out, steps, others, budget
-        self.total = round(
-            held_out * (FINE_CALLS + sum(steps) * (others + HELD_OUT))
-            + samples * (FINE_CALLS + CHECK_CALLS + sum(map(search_calls, steps)))
-        )
+        self.left = steps if left is None else left
+        fits = FINE_CALLS + CHECK_CALLS + sum(map(search_calls, self.left)) if self.left else 0.0
+        self.total = round(held_out * (FINE_CALLS + sum(steps) * (others + HELD_OUT)) + samples * fits)
         self.done, self._started = 0, time.monotonic()
         self._progress = progress
         self._bar: Any = None
@@ -80,7 +81,8 @@ class Meter:
     def least(self) -> int:
         """Calls of the network without which nothing can be said: fine runs, weights on one grid, samples held out."""
         held_out = self.held_out * (FINE_CALLS + sum(self.steps) * (self.others + 1))
-        return held_out + self.samples * (FINE_CALLS + CHECK_CALLS + sum(self.steps))
+        fits = FINE_CALLS + CHECK_CALLS + sum(self.left) if self.left else 0
+        return held_out + self.samples * fits
 
     def check(self) -> None:
         """Raise CalibrationError where the budget is too small for anything, by the time that calls took so far."""
@@ -95,11 +97,11 @@ class Meter:
             )
 
     def deadline(self, place: int) -> float:
-        """When, in `seconds`, the search for the plan number `place` has to end; infinite without a budget."""
+        """When, in `seconds`, search number `place` of those that are left has to end; infinite without a budget."""
         if self.budget is None:
             return float("inf")
         each = self.seconds / max(self.done, 1)
         reserved = each * self.held_out * sum(self.steps) * HELD_OUT
         left = max(self.budget - self.seconds - reserved, 0.0)
-        costs = list(map(search_calls, self.steps[place:]))
+        costs = list(map(search_calls, self.left[place:]))
         return self.seconds + left * costs[0] / sum(costs)

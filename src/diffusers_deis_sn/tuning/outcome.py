@@ -90,6 +90,11 @@ class Tuning:
         """The plans that were accepted."""
         return tuple(one.plan for one in self.outcomes if one.plan is not None)
 
+    def and_then(self, later: Tuning) -> Tuning:
+        """This and what was done after it, with the statistics of then."""
+        outcomes = (*self.outcomes, *later.outcomes)
+        return Tuning(later.statistics, outcomes, self.asked + later.asked, self.seconds + later.seconds)
+
     @property
     def by_guidance(self) -> dict[float, tuple[Outcome, ...]]:
         """The outcomes of each guidance, rising, by their numbers of calls."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed
 
 from diffusers_deis_sn.collect.calls import PipelineCalls, guidance_in_use, plan_calls
+from diffusers_deis_sn.collect.guidances import parts
 from diffusers_deis_sn.collect.progress import Progress, check_progress, silenced
 from diffusers_deis_sn.collect.prompts import prompts_given
-from diffusers_deis_sn.collect.run import calibrate
+from diffusers_deis_sn.collect.run import calibrate, heard, keeper_of
+from diffusers_deis_sn.collect.sharing import Shards, sharing
 from diffusers_deis_sn.collect.signals import Interruptions
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.statistics.plans import Plans
@@ -29,6 +32,7 @@ from diffusers_deis_sn.tuning.arguments import (
     check_samples,
     wanted_steps,
 )
+from diffusers_deis_sn.tuning.keeping import Fits, run_facts
 from diffusers_deis_sn.tuning.outcome import Tuning
 from diffusers_deis_sn.tuning.samples import numbers
 from diffusers_deis_sn.tuning.tuner import Tuner
@@ -45,6 +49,9 @@ def tune(
     batch_size: int = 8,
     seed: int = 0,
     budget: float | None = None,
+    anew: bool = True,
+    checkpoint: str | PathLike[str] | None = None,
+    resume: bool = False,
     progress: bool | str | Progress = True,
     **pipeline_kwargs: Any,
 ) -> Tuning:
@@ -63,6 +70,16 @@ def tune(
 
     The pipeline is asked through its scheduler alone and has its own again afterwards.
 
+    With a list for `guidance_scale` (or `true_cfg_scale`) all of this is done at one guidance after another, and the
+    statistics hold the plans of all.
+
+    With `checkpoint` what was found is kept after each number of steps, and the same call with `resume=True` goes on
+    from there and gives the same plans, bit for bit. Ctrl-C and SIGTERM then finish the fit at hand first; a second one
+    stops at once. The file (with several guidances one for each, as of `calibrate`) stays: delete it when the
+    statistics are saved. Processes of accelerate or torch.distributed share the samples: call this in all of them, with
+    the same arguments and each with the pipeline on its own device. Batches are those of one process, or smaller where
+    there would not be one for each, so plans are the same but for rounding.
+
     Args:
         pipe: Any pipeline of a variance-preserving, EDM or flow-matching model that starts from noise.
         prompts: What users of the model ask for, at least four where it takes any; a list or a file.
@@ -74,6 +91,9 @@ def tune(
         batch_size: Number of samples drawn at once.
         seed: Seed of the first sample.
         budget: Seconds that all may take, roughly: searches end early; None for no limit.
+        anew: Whether to tune what the statistics hold a plan for at this guidance; else only the rest.
+        checkpoint: File that the state is kept in, such as "model.tuning.safetensors".
+        resume: Go on from the checkpoint; from the beginning where there is none yet.
         progress: True for a bar, False for none, "json" for lines that a program reads, or a function of calls made and
             calls in all.
         **pipeline_kwargs: Further arguments of the pipeline's call, such as `guidance_scale`; see `calibrate`.
@@ -88,13 +108,34 @@ def tune(
     """
     wanted = wanted_steps(steps)
     check_budget(budget)
-    asked = _Asked.of(pipe, prompts, wanted[0], seed, progress, pipeline_kwargs, inspect.signature(tune).parameters)
-    check_samples(num_samples, num_held_out, batch_size, asked.prompts)
+    ours = inspect.signature(tune).parameters
+    if resume and checkpoint is None:
+        raise CalibrationError("`resume` goes on from a checkpoint, and none is named. Give `checkpoint`.")
+    several = parts(Path("none" if checkpoint is None else checkpoint).expanduser(), pipeline_kwargs)
+    asked = [_Asked.of(pipe, prompts, wanted[0], seed, progress, options, ours) for options in several.values()]
+    check_samples(num_samples, num_held_out, batch_size, asked[0].prompts)
     measure = {"batch_size": batch_size, "seed": seed, "progress": progress if isinstance(progress, bool) else False}
-    record = _statistics(pipe, statistics, asked, measure)
-    fitted, held_out = numbers(num_samples, num_held_out, asked.prompts_in_turn)
-    tuner = Tuner(pipe, asked.calls, record, wanted, fitted, held_out, batch_size, asked.guidance, budget, progress)
-    return _lent(pipe, tuner.tuned)
+    options = prompts_given(prompts, pipeline_kwargs)[1]
+    found = Tuning(_statistics(pipe, statistics, asked[0].texts, measure | options), ())
+    fitted, held_out = numbers(num_samples, num_held_out, asked[0].prompts_in_turn)
+    started = time.monotonic()
+    for place, (path, one) in enumerate(zip(several, asked, strict=True)):
+        plans = None if anew else found.statistics.plans
+        left = tuple(calls for calls in wanted if plans is None or plans.find(calls, one.guidance) is None)
+        if not left:
+            continue
+        share = None if budget is None else (budget - time.monotonic() + started) / (len(asked) - place)
+        tuner = Tuner(
+            pipe, one.calls, found.statistics, left, fitted, held_out, batch_size, one.guidance, share, progress
+        )
+        keeps = None if checkpoint is None else path
+        with _lent(pipe, keeps) as (shards, stop):
+            keeper = keeper_of(keeps, resume, shards)
+            size = (fitted, held_out, batch_size, seed)
+            facts = {} if keeper is None else run_facts(pipe, one.texts, one.options, found.statistics, size)
+            tuner.fits = Fits(keeper, facts, shards, stop)
+            found = found.and_then(tuner.tuned())
+    return found
 
 
 def check_plans(
@@ -131,7 +172,8 @@ def check_plans(
         )
     samples = numbers(SAMPLES, num_held_out, asked.prompts_in_turn)[1]
     tuner = Tuner(pipe, asked.calls, record, tuple(there), [], samples, batch_size, asked.guidance, progress=progress)
-    found = _lent(pipe, lambda: tuner.checked(there))
+    with _lent(pipe) as (tuner.fits.shards, _):
+        found = tuner.checked(there)
     worse = [there[one.calls] for one in found.outcomes if one.plan is None]
     kept = [one for one in plans.entries if one not in worse]
     left = record.with_plans(Plans(tuple(kept), plans.sample_shape) if kept else None)
@@ -176,8 +218,6 @@ class _Asked:
             )
         if not hasattr(getattr(pipe, "scheduler", None), "config"):
             raise CalibrationError(f"{name} has no attribute `scheduler` with a config to be tuned through.")
-        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-            raise CalibrationError("`tune` runs in one process, got several. Call it in one; `calibrate` is shared.")
         return cls(calls, guidance_in_use(pipe, options), texts, options)
 
     @property
@@ -191,10 +231,19 @@ class _Asked:
         return None if self.calls.prompts is None else len(self.calls.prompts)
 
 
-def _lent(pipe: Any, work: Callable[[], Tuning]) -> Tuning:
-    """What the work gives. Signals act only within it: not while the scheduler is being put back."""
-    with Interruptions(False) as stop, _given_back(pipe), silenced(pipe), stop.acting(), torch.no_grad():
-        return work()
+@contextmanager
+def _lent(pipe: Any, checkpoint: Path | None = None) -> Iterator[tuple[Shards, Interruptions]]:
+    """The pipeline, to be called. Signals act only within: not while the scheduler is being put back."""
+    with (
+        sharing(None if checkpoint is None else str(checkpoint)) as shards,
+        heard(shards),
+        Interruptions(checkpoint is not None) as stop,
+        _given_back(pipe),
+        silenced(pipe),
+        stop.acting(),
+        torch.no_grad(),
+    ):
+        yield shards, stop
 
 
 @contextmanager
@@ -208,10 +257,13 @@ def _given_back(pipe: Any) -> Iterator[None]:
 
 
 def _statistics(
-    pipe: Any, statistics: ScoreStatistics | str | PathLike[str] | None, asked: _Asked, measure: dict[str, Any]
+    pipe: Any,
+    statistics: ScoreStatistics | str | PathLike[str] | None,
+    texts: str | Sequence[str] | None,
+    options: dict[str, Any],
 ) -> ScoreStatistics:
     """Those that are given, those of the pipeline's scheduler, or new ones."""
     if statistics is not None:
         return ScoreStatistics.load(statistics)
     own = getattr(pipe.scheduler, "statistics", None)
-    return own if isinstance(own, ScoreStatistics) else calibrate(pipe, asked.texts, **measure, **asked.options)
+    return own if isinstance(own, ScoreStatistics) else calibrate(pipe, texts, **options)

@@ -13,7 +13,9 @@ import diffusers
 import torch
 from torch import Tensor
 
+from diffusers_deis_sn.collect.sharing import ALONE, Shards
 from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.tuning.dealing import gathered, own
 from diffusers_deis_sn.tuning.samples import Arguments
 
 Make = Callable[[], Any]
@@ -27,12 +29,15 @@ class Running:
         pipe: The pipeline; it has its own scheduler again after each run.
         calls: Arguments of a call for each batch.
         report: Told the number of samples that the network was called on, after each step.
+        asked: That number, so far, in this process.
+        shards: The processes that share it; each draws batches of its own, and all know where all end.
     """
 
     pipe: Any
     calls: Sequence[Arguments]
     report: Callable[[int], None] = lambda _: None
     asked: int = 0
+    shards: Shards = ALONE
 
     def ends(self, make: Make, steps: int) -> Tensor:
         """Where all samples end with a new scheduler in so many steps; (S, *event), float32 on the CPU.
@@ -40,18 +45,22 @@ class Running:
         Raises:
             CalibrationError: The pipeline never calls its scheduler.
         """
-        before, ends = self.pipe.scheduler, list[Tensor]()
+        before = self.pipe.scheduler
         try:
-            for arguments in self.calls:
-                self.pipe.scheduler = scheduler = make()
-                with self._watched(scheduler) as last:
-                    self.pipe(**{**arguments(), "num_inference_steps": steps})
-                if not last:
-                    raise CalibrationError(f"{type(self.pipe).__name__} never called `step` of its scheduler.")
-                ends.append(last[0].to("cpu", torch.float32))
+            return torch.cat(gathered(self.shards, lambda: self._own_ends(make, steps)))
         finally:
             self.pipe.scheduler = before
-        return torch.cat(ends)
+
+    def _own_ends(self, make: Make, steps: int) -> dict[int, Tensor]:
+        ends = {}
+        for number in own(self.shards, len(self.calls)):
+            self.pipe.scheduler = scheduler = make()
+            with self._watched(scheduler) as last:
+                self.pipe(**{**self.calls[number](), "num_inference_steps": steps})
+            if not last:
+                raise CalibrationError(f"{type(self.pipe).__name__} never called `step` of its scheduler.")
+            ends[number] = last[0].to("cpu", torch.float32)
+        return ends
 
     @contextmanager
     def _watched(self, scheduler: Any) -> Iterator[list[Tensor]]:

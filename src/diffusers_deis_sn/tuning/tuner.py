@@ -6,30 +6,33 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from diffusers_deis_sn.collect.calls import PipelineCalls
 from diffusers_deis_sn.collect.progress import Progress
 from diffusers_deis_sn.core.update import has_bands
-from diffusers_deis_sn.errors import DeisSnError
+from diffusers_deis_sn.errors import CalibrationInterruptedError, DeisSnError
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.tuning.asking import Asker
 from diffusers_deis_sn.tuning.candidates import OutOfTimeError, candidates
+from diffusers_deis_sn.tuning.dealing import largest
 from diffusers_deis_sn.tuning.deciding import Jury, Without
 from diffusers_deis_sn.tuning.judging import Judged
+from diffusers_deis_sn.tuning.keeping import Fit, Fits
 from diffusers_deis_sn.tuning.meter import CHECK_CALLS, FINE_CALLS, Meter
 from diffusers_deis_sn.tuning.model import Model
 from diffusers_deis_sn.tuning.outcome import Outcome, Tuning
 from diffusers_deis_sn.tuning.running import Running, rivals
-from diffusers_deis_sn.tuning.samples import batches
+from diffusers_deis_sn.tuning.samples import Arguments, batches
 from diffusers_deis_sn.tuning.search import Found, Search
 from diffusers_deis_sn.tuning.teacher import Teacher
 
 logger = logging.getLogger("diffusers_deis_sn")
+T = TypeVar("T")
 
 FIRST_ORDER = 3.0  # how many times nearer to the truth than to the coarser run the fine one is, of order two
 
@@ -49,6 +52,7 @@ class Tuner:
         guidance: What the pipeline's arguments say of it.
         budget: Seconds, or None.
         progress: As in `tune`.
+        fits: What was fitted before, what keeps it, and the processes that share the work.
     """
 
     pipe: Any
@@ -61,15 +65,25 @@ class Tuner:
     guidance: float | None
     budget: float | None = None
     progress: bool | str | Progress = False
+    fits: Fits = field(default_factory=Fits)
     meter: Meter = field(init=False)
 
     def tuned(self) -> Tuning:
         """All of it; raises as `tune`."""
+        self.fits.resume()
         with self._jury() as jury:
-            before = {calls: jury.without(calls) for calls in self.steps}
+            before = dict(self._each(jury.without))
             fine = jury.fine()
-            found, far = self._found(before)
-            return self._tuning(jury, [jury.outcome(before[calls], found[calls], fine, far) for calls in self.steps])
+            self._fit(before)
+            found, far = self.fits.found, self.fits.far
+            outcomes = dict(self._each(lambda calls: jury.outcome(before[calls], found[calls], fine, far)))
+            return self._tuning(jury, list(outcomes.values()))
+
+    def _each(self, work: Callable[[int], T]) -> Iterator[tuple[int, T]]:
+        """What is done for each number of steps; between two of them it may be stopped."""
+        for calls in self.steps:
+            yield calls, work(calls)
+            self.fits.pause()
 
     def checked(self, plans: Mapping[int, TunedPlan]) -> Tuning:
         """Whether plans from before, by their numbers of steps, are still better than runs without."""
@@ -82,36 +96,67 @@ class Tuner:
     def _jury(self, checks: bool = False) -> Iterator[Jury]:
         config = dict(self.pipe.scheduler.config)
         others = rivals(config, DEISSNScheduler.from_config(config, stats=self.statistics).noise.kind)
+        shards = self.fits.shards
+        left = tuple(calls for calls in self.steps if calls not in self.fits.found)
         self.meter = Meter(
-            self.progress, len(self.fitted), len(self.held_out), self.steps, 1 + len(others), self.budget
+            self.progress if shards.leads else False,
+            len(self.fitted),
+            len(self.held_out),
+            self.steps,
+            1 + len(others),
+            self.budget,
+            left,
         )
-        running = Running(self.pipe, batches(self.calls, self.held_out, self.batch_size), self.meter)
+        running = Running(self.pipe, self._batches(self.held_out), self._report, shards=shards)
         try:
             yield Jury(running, config, self.statistics, others, self.guidance, self.meter, checks)
         finally:
             self.meter.close()
+
+    def _batches(self, samples: list[int]) -> list[Arguments]:
+        return batches(self.calls, samples, largest(self.batch_size, len(samples), self.fits.shards))
+
+    def _report(self, samples: int) -> None:
+        if self.fits.signals is not None:
+            self.fits.signals.tell()
+        self.meter(samples * self.fits.shards.world)  # the others make about as many calls meanwhile
 
     def _tuning(self, jury: Jury, outcomes: list[Outcome]) -> Tuning:
         accepted = [one.plan for one in outcomes if one.plan is not None]
         record = jury.with_plans(*accepted) if accepted else self.statistics
         return Tuning(record, tuple(outcomes), self.meter.done, self.meter.seconds)
 
-    def _found(self, before: Mapping[int, Without]) -> tuple[dict[int, dict[str, Found]], float]:
-        """What was found for each number of steps by what was left free, and how far off the fine run is."""
-        with Asker(self.pipe, batches(self.calls, self.fitted, self.batch_size), self.meter) as asker:
-            model = Model(asker.noise, asker.prediction, asker, asker.start)
-            teacher, coarser = Teacher.of(model, FINE_CALLS), Teacher.of(model, CHECK_CALLS)
-            far = Judged.of(coarser.end, teacher.end).geometric / FIRST_ORDER
-            bands = 2 if has_bands(teacher.end.shape) else 1
-            found: dict[int, dict[str, Found]] = {}
-            for place, calls in enumerate(self.steps):
-                search = Search(model, teacher, self._clock(place, calls))
-                try:
-                    found[calls] = dict(candidates(search, before[calls].menu, calls, bands))
-                except DeisSnError as error:
-                    logger.warning("No plan of %d steps: %s", calls, error)
-                    found[calls] = {}
-            return found, far
+    def _fit(self, before: Mapping[int, Without]) -> None:
+        """Fit what is not fitted yet: in the first process, which all others serve with their part of the network."""
+        if not self.meter.left:
+            return
+        shards = self.fits.shards
+        with Asker(self.pipe, self._batches(self.fitted), self._report, shards) as asker:
+            if shards.leads:
+                self._search(asker, before)
+            else:
+                asker.serve()
+        self.fits.share()
+
+    def _search(self, asker: Asker, before: Mapping[int, Without]) -> None:
+        """What is found for each number of steps by what was left free, and how far off the fine run is."""
+        model = Model(asker.noise, asker.prediction, asker, asker.start)
+        teacher, coarser = Teacher.of(model, FINE_CALLS), Teacher.of(model, CHECK_CALLS)
+        far = Judged.of(coarser.end, teacher.end).geometric / FIRST_ORDER
+        bands = 2 if has_bands(teacher.end.shape) else 1
+        for place, calls in enumerate(self.meter.left):
+            search, menu = Search(model, teacher, self._clock(place, calls)), before[calls].menu
+            found: dict[str, Fit] = {}
+            try:
+                for name, one in candidates(search, menu, calls, bands):
+                    recipe = next(n for n, recipe in enumerate(menu) if recipe is one.recipe)
+                    found[name] = Fit(one.run, recipe)
+            except CalibrationInterruptedError:
+                raise
+            except DeisSnError as error:
+                logger.warning("No plan of %d steps: %s", calls, error)
+                found = {}
+            self.fits.keep(calls, found, far)
 
     def _clock(self, place: int, calls: int) -> Callable[[Found], None]:
         """Told of every fit; ends the search in time, and shows the least error so far."""
@@ -123,6 +168,7 @@ class Tuner:
                 least = found.score
                 error = float(torch.tensor(found.score).exp())
                 self.meter.say(f"{calls} steps: {error:.3g}", steps=calls, error=error)
+            self.fits.stop()
             if self.meter.seconds > deadline:
                 raise OutOfTimeError
 

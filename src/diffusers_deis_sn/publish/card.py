@@ -19,7 +19,7 @@ CAPTIONS = {
 }
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
-_INSTALL = "pip install diffusers-deis-sn  # if the index has no such package yet, in a checkout of its repository: pip install ."
+_INSTALL = "pip install diffusers-deis-sn  # while no index has it, in a checkout of its repository: pip install ."
 _EXAMPLE = """\
 from diffusers import DiffusionPipeline
 from diffusers_deis_sn import DEISSNScheduler

@@ -7,14 +7,16 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin, SchedulerOutput
 from torch import Tensor
 
 from diffusers_deis_sn.core.plan import OFF_GRID, Plan, Raw, Thresholding, nearest, off_grid
-from diffusers_deis_sn.core.process import NoiseSchedule
-from diffusers_deis_sn.errors import StepError, TimestepsError
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
+from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
+from diffusers_deis_sn.schedulers._arrays import NoiseTable, Watched, lasting
 from diffusers_deis_sn.schedulers._cursor import Cursor, first_of
 
 logger = logging.getLogger("diffusers_deis_sn")
@@ -28,7 +30,10 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             are whole numbers, else float32; (C,). A solver of several calls a step has all of them here, so that a
             time may occur twice.
         sigmas: Noise levels of the calls and of the end, sigma / alpha, or sigma of flow-matching models, as in
-            Diffusers; on the CPU, float32; (C + 1,).
+            Diffusers; on the CPU, float32; (C + 1,). Before a run both are those of all training times, noisiest first,
+            so that `sigmas[i]` is the level of `timesteps[i]`.
+        alphas_cumprod, betas: Of models of betas; what is written into the first counts from the next `set_timesteps`
+            on; (T,).
         init_noise_sigma: Standard deviation of the noise that a run starts from.
         order: Network calls per step, as pipelines count them.
         num_inference_steps: Number of steps N, or None before `set_timesteps`.
@@ -38,23 +43,32 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     order = 1
     init_noise_sigma = 1.0
 
-    def _start(self, noise: NoiseSchedule) -> None:
-        """State before the first plan: the training times, as training code wants them for `add_noise`."""
-        levels = noise.training_levels()
-        sigmas = torch.from_numpy(noise.as_sigma(levels))
+    def _start(self, noise: NoiseSchedule, levels: Array) -> None:
+        """State before the first plan: all training levels, noisiest first, as training code looks them up.
+
+        Args:
+            noise: The process.
+            levels: rho of the T training times, falling; (T,).
+        """
+        self.timesteps = lasting(noise.time(levels), torch.float32)
         if noise.numbered:
-            alphas_cumprod = 1.0 / (1.0 + sigmas**2)
-            previous = torch.cat([torch.ones(1, dtype=torch.float64), alphas_cumprod[:-1]])
-            self.alphas_cumprod = alphas_cumprod.float()
-            self.betas = (1.0 - alphas_cumprod / previous).float()
             self.timesteps = torch.arange(len(noise) - 1, -1, -1)
-        else:
-            self.timesteps = torch.from_numpy(noise.time(levels[::-1].copy())).float()
-        self.sigmas = sigmas.float()
+        sigmas = noise.as_sigma(levels)
+        # Of flows without the end, as in Diffusers.
+        self.sigmas = lasting(sigmas if noise.path == "flow" else np.append(sigmas, 0.0), torch.float32)
+        self._hand_out(noise)
         self.num_inference_steps: int | None = None
         self._cursor = Cursor(self.timesteps)
         self._warned: set[str] = set()
         self._forget()
+
+    def _hand_out(self, noise: NoiseSchedule) -> None:
+        """The arrays of a noise table, which other processes do not have."""
+        self._table = NoiseTable(noise) if noise.numbered else None
+        for name in ("alphas_cumprod", "betas"):
+            self.__dict__.pop(name, None)
+            if self._table is not None:
+                setattr(self, name, getattr(self._table, name))
 
     def _forget(self) -> None:
         """No output is at hand."""
@@ -67,12 +81,17 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         """Make `plan` the current run; `numbered` times are integers where all are whole."""
         numbered = numbered and plan.whole
         # First of all: where there is no such device, nothing has changed.
-        timesteps = torch.tensor(plan.times, dtype=torch.int64 if numbered else torch.float32, device=device)
+        timesteps = lasting(plan.times, torch.int64 if numbered else torch.float32, device)
         self._cursor.start(plan, timesteps)
         self.num_inference_steps = plan.steps
         self.timesteps = timesteps  # pipelines may put others in their place
-        self.sigmas = torch.tensor(plan.sigmas, dtype=torch.float32)
+        self.sigmas = lasting(plan.sigmas, torch.float32)
+        self._watch_lists()
         self._forget()
+
+    def _watch_lists(self) -> None:
+        """From here on see what is written into the lists of the run."""
+        self._lists = Watched(self.sigmas), Watched(self.timesteps)
 
     def _adopt_in_place(self, plan: Plan) -> None:
         """Make `plan` that of the current run, in the tensors that the pipeline holds views of."""
@@ -80,6 +99,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         self.num_inference_steps = plan.steps
         self.timesteps.copy_(torch.tensor(plan.times, dtype=torch.float64))
         self.sigmas.copy_(torch.tensor(plan.sigmas, dtype=torch.float64))
+        self._watch_lists()
         self._forget()
 
     @property
@@ -165,17 +185,43 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         if plan is not None and cursor.begin is not None:
             n = cursor.begin if cursor.step is None else cursor.step
             return original_samples * plan.alpha[n] + noise.to(original_samples.dtype) * plan.sigma[n]
-        alpha, sigma = self._scales(torch.as_tensor(timesteps).flatten().tolist())
-        shape = (-1, *[1] * (original_samples.ndim - 1))
-        a, s = (torch.tensor(v, device=original_samples.device).reshape(shape) for v in (alpha, sigma))
-        dtype = original_samples.dtype
-        return original_samples * a.to(dtype) + noise.to(dtype) * s.to(dtype)
+        a, s = self._factors(timesteps, original_samples)
+        return original_samples * a + noise.to(original_samples.dtype) * s
+
+    def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What networks of "v_prediction" are trained to say, alpha_t eps - sigma_t x_0; of flows eps - x_0.
+
+        Args:
+            sample: x_0; (B, *event).
+            noise: eps, of the same shape.
+            timesteps: t, fractional or whole, one or B of them.
+
+        Raises:
+            ConfigurationError: A process that has no such target.
+        """
+        path = self.noise.path
+        if path == "flow":
+            return noise.to(sample.dtype) - sample
+        if path != "vp":
+            raise ConfigurationError(
+                f"Velocity is alpha eps - sigma x_0 of variance-preserving models and eps - x_0 of flows, and this is "
+                f"process={self.noise.kind!r}. Train such networks on predicted data or noise."
+            )
+        alpha, sigma = self._factors(timesteps, sample)
+        return noise.to(sample.dtype) * alpha - sample * sigma
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor | None = None) -> Tensor:
         """`add_noise` under the name and argument order of the flow-matching pipelines."""
         if noise is None:
             raise StepError("`scale_noise` needs `noise`, a tensor like the sample.")
         return self.add_noise(sample, noise, timestep)
+
+    def _factors(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha and sigma at given times, to multiply samples by; (B, 1, ...) each."""
+        shape = (-1, *[1] * (like.ndim - 1))
+        scales = self._scales(torch.as_tensor(timesteps).flatten().tolist())
+        alpha, sigma = (torch.tensor(one, device=like.device).reshape(shape).to(like.dtype) for one in scales)
+        return alpha, sigma
 
     def _scales(self, times: Sequence[float]) -> tuple[list[float], list[float]]:
         """alpha and sigma at given times, exact levels for those of the plan."""

@@ -29,6 +29,7 @@ from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.hub.names import SIDE_FILE
 from diffusers_deis_sn.hub.source import side_file
 from diffusers_deis_sn.learn.path import SchedulePath
+from diffusers_deis_sn.schedulers._arrays import NoiseTable, Watched, edited_plan
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, only_time
 from diffusers_deis_sn.schedulers._edits import Glance, carried, refuse_other_table, rewrite
 from diffusers_deis_sn.schedulers._factors import contradictions, followed, scale_of
@@ -58,6 +59,7 @@ class ExponentialIntegrator(PlannedScheduler):
     _last_planner: Planner | None = None
     _planned: Glance | None = None  # the config that it plans for
     _glance: Glance | None = None
+    _table: NoiseTable | None = None
     _run: Run | None = None
     _guidance: PipelineGuidance | None = None  # of the present run
     _made_for: PipelineGuidance | None = None
@@ -109,7 +111,7 @@ class ExponentialIntegrator(PlannedScheduler):
         self.statistics = None
         options = self._planner.options
         options.check()
-        self._start(self.noise)
+        self._start(self.noise, self._all_planner.training_levels())
         self._scale_start(self.noise.top)
         self.order = self.recipe.solver.calls_per_step
         self.model_outputs = [None] * options.solver_order
@@ -128,10 +130,16 @@ class ExponentialIntegrator(PlannedScheduler):
     def _all_planner(self) -> Planner:
         """That of the config as it is, for pipelines and users may edit it: a config that was edited is another."""
         self._take_edits()
-        last = self._last_planner
-        if last is None or self._planned is not self._glance or last.statistics is not self.statistics:
-            self._last_planner = last = self._planning(self.config, type(self), self.statistics, last)
-            self._planned = self._glance
+        table, last = self._table, self._last_planner
+        edited = None if table is None else table.edited(self.alphas_cumprod, self.betas)
+        same = last is not None and last.statistics is self.statistics and last.edited is edited
+        if last is None or not same or self._planned is not self._glance:
+            new = self._planning(self.config, type(self), self.statistics, last, edited)
+            if last is not None and not new.of_same_process(last) and "_cursor" in vars(self):
+                new = self._planning(self.config, type(self), self.statistics, last)
+                self._hand_out(new.process)
+            self._last_planner, self._planned = new, self._glance
+            return new
         return last
 
     @property
@@ -287,6 +295,7 @@ class ExponentialIntegrator(PlannedScheduler):
         `strength` is a share of the process, and the times of a tried method, or learned ones, are not spaced like
         shares. The times are changed in place, for the pipeline holds a view of them.
         """
+        self._take_lists()
         run = self._run
         if run is not None and self._cursor.step is None:
             begin = self._later_begin(run, timesteps)
@@ -312,6 +321,8 @@ class ExponentialIntegrator(PlannedScheduler):
 
     def _begin_step(self, timestep: float | Tensor) -> tuple[Plan, int]:
         """As ever; of a run planned anew the first time is read, once, for the pipeline may hold a copy of the old."""
+        if not torch.compiler.is_compiling():
+            self._take_lists()
         first, run = self._cursor.step is None, self._run
         plan, n = super()._begin_step(timestep)
         if self._guidance is not None and run is not None and self.order == 1:
@@ -329,6 +340,28 @@ class ExponentialIntegrator(PlannedScheduler):
                     "Walk through the scheduler's own tensor or a slice of it, or use recipe='fixed' (DEISSNScheduler)."
                 )
         return plan, n
+
+    def _take_lists(self) -> None:
+        """Have the run go through what somebody has written into `sigmas` and `timesteps`, as in Diffusers.
+
+        Raises:
+            StepError: Lists of other lengths in mid-run, or levels between which a solver calls the network.
+            TimestepsError: Levels or times that do not fall.
+        """
+        run, cursor = self._run, self._cursor
+        if (
+            run is None
+            or cursor.plan is None
+            or not any(map(Watched.touched, self._lists, (self.sigmas, self.timesteps)))
+        ):
+            return
+        plan = edited_plan(run.recipe, cursor.plan, self.sigmas, self.timesteps, cursor.step is not None)
+        if plan is not cursor.plan:
+            cursor.replace(plan)
+            self._run = replace(run, plan=plan, own_grid=False)
+        if len(plan) == len(self.timesteps):
+            cursor.grid = self.timesteps
+        self._watch_lists()
 
     def _convert(self, plan: Plan, n: int, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Raw | None]:
         """As ever; only here is the size of samples known, when the times of a plan are those of the run already."""
@@ -497,6 +530,7 @@ class ExponentialIntegrator(PlannedScheduler):
         """A copy or pickle, whose statistics are from now on at hand in this process."""
         self.__dict__.update(state)
         self._cursor, self.timesteps = copy(self._cursor), self.timesteps.clone()  # a copy goes on alone
+        self._watch_lists()
         name = self._private.get("stats")
         if self.statistics is not None and name is not None:
             SHELF.put(self.statistics, name)

@@ -10,6 +10,7 @@ import numpy as np
 
 from diffusers_deis_sn.core.between import Exact
 from diffusers_deis_sn.core.flow import shift_factor
+from diffusers_deis_sn.core.grids import Ends, Power
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
@@ -25,6 +26,8 @@ from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured,
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Method
+
+EDM_EXPONENT = 7.0  # of the levels of EDM's schedulers in Diffusers
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +73,7 @@ class Planner:
         kind: Its class.
         statistics: Of the model, or None.
         before: The planner of the config before, whose process and grids are kept where they are the same.
+        edited: The process that somebody has made of the config's, by writing into `alphas_cumprod`.
     """
 
     def __init__(
@@ -78,7 +82,9 @@ class Planner:
         kind: type[Any],
         statistics: ScoreStatistics | None = None,
         before: Planner | None = None,
+        edited: NoiseSchedule | None = None,
     ) -> None:
+        self.edited = edited
         self.config, self.kind, self.statistics = config, kind, statistics
         self.by_name = configured(config, kind)
         grid = kind.default_grid if self.by_name["grid"] is None else self.by_name["grid"]
@@ -89,7 +95,7 @@ class Planner:
         self._key = self.options.process_key()
         same = before is not None and before._key == self._key
         self._process: NoiseSchedule | None = before._process if before is not None and same else None
-        keeps = before is not None and same and before.statistics is statistics
+        keeps = before is not None and same and before.statistics is statistics and before.edited is edited
         self._grids: dict[EqualCost, Learned] = before._grids if before and keeps else {}
         self._last_at: tuple[float | None, Planner] | None = None
 
@@ -102,15 +108,34 @@ class Planner:
             return self
         wanted = guidance if self.options.guidance_scale is None else self.options.guidance_scale
         if self._last_at is None or self._last_at[0] != wanted:
-            self._last_at = wanted, type(self)(self.config, self.kind, self.statistics.at(wanted), self)
+            self._last_at = wanted, type(self)(self.config, self.kind, self.statistics.at(wanted), self, self.edited)
         return self._last_at[1]
 
     @property
     def process(self) -> NoiseSchedule:
-        """The noise schedule of the config. Raises NoiseScheduleError where there is none."""
+        """The noise schedule of the config, or what was made of it. Raises NoiseScheduleError where there is none."""
+        if self.edited is not None:
+            return self.edited
         if self._process is None:
             self._process = self.options.noise()
         return self._process
+
+    def of_same_process(self, other: Planner) -> bool:
+        """Whether two configs are of one process."""
+        return self._key == other._key
+
+    def training_levels(self) -> Array:
+        """Levels of all training times, noisiest first, shifted as those of Diffusers' schedulers; (T,)."""
+        process, options = self.process, self.options
+        levels = process.training_levels()[::-1]
+        if process.path == "flow":  # by resolution no run is known yet
+            shift = 1.0 if options.use_dynamic_shifting else float(options.flow_shift)
+            return process.shifted(np.append(levels, 0.0), shift)[:-1]
+        if process.kind != "edm":
+            return levels
+        own = options.grid if isinstance(options.grid, Power) else Power("sigma", EDM_EXPONENT)
+        grid = Power("sigma", np.inf) if options.use_exponential_sigmas else own
+        return grid.levels(process, len(process), Ends())[:-1]
 
     @property
     def follows(self) -> bool:

@@ -27,6 +27,7 @@ PROGRAMS = (
     ["suite.run", "--workers", "2", "--no-report"],
     ["suite.report", "--output", "benchmarks/suite-results"],
     ["tuning.run"],
+    ["suite.settings"],
     ["recipes"],
     ["readme"],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.suite.samplers import LEARNED, PLAIN
+from benchmarks.suite.samplers import LEARNED, PLAIN, TUNED
 from benchmarks.suite.samplers import OURS as DEIS_SN
 from diffusers_deis_sn.plots.style import LIGHT, Palette, house_style
 
@@ -20,6 +20,7 @@ def error_figure(lines: Mapping[str, Mapping[int, float]], palette: Palette = LI
         PLAIN: ("DEISSNScheduler,\nwithout statistics", palette.green, "^", "-"),
         LEARNED: ("ScoreOptimalScheduler", palette.orange, "D", "-"),
         DEIS_SN: ("DEISSNScheduler", palette.blue, "o", "-"),
+        TUNED: ("DEISSNScheduler, tuned", palette.purple, "v", "-"),
     }
     with house_style(palette):
         figure = Figure(figsize=(6.6, 3.7), dpi=160, layout="constrained")

@@ -48,6 +48,7 @@ EXPONENTIAL = {"use_exponential_sigmas": True, "final_sigmas_type": "zero"}
 BETA = {"use_beta_sigmas": True, "final_sigmas_type": "zero"}
 
 OURS, PLAIN, LEARNED, FIXED = "DEIS-SN", "DEIS", "ScoreOptimal", "DEIS-SN, trailing"
+TUNED = "DEIS-SN, tuned"  # run by `benchmarks.tuning`
 
 Recipe = tuple[str, type, dict[str, Any]]
 

@@ -1,5 +1,7 @@
 """What to set, by guidance and number of calls; where we lose; and error against calls. From results.csv of a suite.
 
+Plans that were fitted to the networks (`benchmarks.tuning.run`) are beside the rest where their rows are known.
+
 python -m benchmarks.suite.settings                                       # of benchmarks/suite-results, beside it
 python -m benchmarks.suite.settings --folder runs/suite
 
@@ -20,11 +22,12 @@ import numpy as np
 from benchmarks.suite.measures import geometric_mean
 from benchmarks.suite.report import markdown
 from benchmarks.suite.rows import OURS, RIVAL
-from benchmarks.suite.samplers import LEARNED, PLAIN
+from benchmarks.suite.samplers import LEARNED, PLAIN, TUNED
 from benchmarks.suite.samplers import OURS as DEIS_SN
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "benchmarks/suite-results"
+PLANS = ROOT / "benchmarks/tuning/results.csv"  # of the same networks, noise and prompts
 GUIDANCES = (("1 (none)", 0.0, 1.5), ("2 to 3", 1.5, 4.5), ("6 to 7.5", 4.5, 10.0))
 SHOWN = (5, 6, 8, 10, 15, 20)
 TOLD = (6, 8, 10)
@@ -32,6 +35,7 @@ NAMES = {
     DEIS_SN: "`DEISSNScheduler`",
     LEARNED: "`ScoreOptimalScheduler`",
     PLAIN: "`DEISSNScheduler` without statistics",
+    TUNED: "tuned",
 }
 
 
@@ -60,13 +64,14 @@ class Setting:
         return self.ours[name] / self.rivals[self.best]
 
 
-def settings_of(results: Path) -> list[Setting]:
-    """All settings of a results.csv in which every seed was run by both ours and rivals."""
+def settings_of(*results: Path) -> list[Setting]:
+    """All settings of one or several results.csv in which every seed was run by both ours and rivals."""
     found: dict[tuple[str, int], dict[str, list[dict[str, str]]]] = defaultdict(lambda: defaultdict(list))
-    with results.open(newline="") as file:
-        for row in csv.DictReader(file):
-            if not row["failure"]:
-                found[row["problem"], int(row["asked"])][row["sampler"]].append(row)
+    for path in results:
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if not row["failure"]:
+                    found[row["problem"], int(row["asked"])][row["sampler"]].append(row)
     made = (_setting(problem, calls, samplers) for (problem, calls), samplers in found.items())
     return sorted((one for one in made if one is not None), key=lambda one: (one.role, one.problem, one.calls))
 
@@ -95,6 +100,9 @@ def settings_table(settings: Iterable[Setting]) -> str:
     for title, least, most in GUIDANCES:
         own = [one for one in some if least <= one.guidance < most]
         lines.append([title, "yes", *(_nearest([s for s in own if s.calls == n], (DEIS_SN, LEARNED)) for n in SHOWN)])
+        tuned = [[s for s in own if s.calls == n and TUNED in s.ours] for n in SHOWN]
+        if any(tuned):
+            lines.append(["", "and plans of `tune`", *(_nearest(some, (TUNED,)) for some in tuned)])
         lines.append(["", "no", *(_nearest([s for s in own if s.calls == n], (PLAIN,)) for n in SHOWN)])
     words = (
         "Error over that of the best of some 25 samplers of Diffusers, each on its own best time grid and chosen "
@@ -130,7 +138,7 @@ def _numbers(settings: Sequence[Setting]) -> str:
 def losses(settings: Sequence[Setting]) -> str:
     """Every setting in which the best rival is nearer than DEIS-SN with statistics."""
     lost = sorted((one for one in settings if one.ratio(DEIS_SN) > 1.0), key=lambda one: -one.ratio(DEIS_SN))
-    head = ["network @ guidance", "role", "calls", "best rival", "its error", "ours", "ours / its"]
+    head = ["network @ guidance", "role", "calls", "best rival", "its error", "ours", "ours / its", "tuned / its"]
     lines = [
         [
             one.problem,
@@ -140,6 +148,7 @@ def losses(settings: Sequence[Setting]) -> str:
             f"{one.rivals[one.best]:.4f}",
             f"{one.ours[DEIS_SN]:.4f}",
             f"{one.ratio(DEIS_SN):.2f}",
+            f"{one.ratio(TUNED):.2f}" if TUNED in one.ours else "–",
         ]
         for one in lost
     ]
@@ -161,9 +170,10 @@ def mean_errors(settings: Iterable[Setting], role: str = "reporting") -> dict[st
     most = max(map(len, by_calls.values()))
     whole = {n: some for n, some in sorted(by_calls.items()) if len(some) == most}
     lines = {"best rival": {n: _mean([s.rivals[s.best] for s in some]) for n, some in whole.items()}}
-    for name in (PLAIN, LEARNED, DEIS_SN):
-        lines[name] = {n: _mean([s.ours[name] for s in some]) for n, some in whole.items()}
-    return lines
+    for name in (PLAIN, LEARNED, DEIS_SN, TUNED):
+        run = {n: [s.ours[name] for s in some if name in s.ours] for n, some in whole.items()}
+        lines[name] = {n: _mean(errors) for n, errors in run.items() if len(errors) == most}
+    return {name: line for name, line in lines.items() if line}
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -195,12 +205,12 @@ def figure_words(settings: Sequence[Setting]) -> str:
     )
 
 
-def write_settings(folder: Path) -> None:
-    """Write all of it beside results.csv."""
+def write_settings(folder: Path, *plans: Path) -> None:
+    """Write all of it beside results.csv; `plans` are more such files, of runs with plans."""
     from benchmarks.suite.error_figure import error_figure
     from diffusers_deis_sn.plots.style import DARK, LIGHT, png
 
-    settings = settings_of(folder / "results.csv")
+    settings = settings_of(folder / "results.csv", *plans)
     (folder / "settings.md").write_text(settings_table(settings))
     (folder / "losses.md").write_text(losses(settings))
     (folder / "error-figure.md").write_text(figure_words(settings))
@@ -212,7 +222,9 @@ def write_settings(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=FOLDER)
-    write_settings(parser.parse_args().folder)
+    parser.add_argument("--plans", type=Path, default=PLANS, help="rows of tuned runs; left out where there are none")
+    given = parser.parse_args()
+    write_settings(given.folder, *(path for path in (given.plans,) if path.is_file()))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 Plans are fitted and accepted by `tune` alone, on seeds from 20 000 on; compared are the seeds of the suite.
 References, statistics and the rivals' rows are those of the suite (--output of benchmarks.suite.run, measured where
-they are missing). Rows of plans go to OUTPUT/tuned, tables to OUTPUT/tuned/table.md.
+they are missing). Rows of plans go to OUTPUT/tuned, tables to OUTPUT/tuned/table.md. `benchmarks.suite.settings` then
+draws error against calls, with plans and without.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from benchmarks.suite import rows
 from benchmarks.suite.problems import Problem, Text, load, names, slug
 from benchmarks.suite.reference import kept
 from benchmarks.suite.runner import Order, measured, run_problem, settle
-from benchmarks.suite.samplers import OURS, Sampler
-from benchmarks.tuning.table import TUNED, write_tables
+from benchmarks.suite.samplers import OURS, TUNED, Sampler
+from benchmarks.tuning.table import write_tables
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
 from diffusers_deis_sn.tuning.outcome import Tuning
 from diffusers_deis_sn.tuning.run import tune
@@ -46,6 +47,8 @@ def main() -> None:
     text = write_tables(folder, arguments.output / "rows", arguments.calls, arguments.seeds)
     if text:
         results("tuning", "table.md").write_text(HEADING + text)
+        found = [row for row in rows.read_all(folder / "rows") if row.sampler == TUNED]
+        rows.write(results("tuning", "results.csv"), found, without=("errors", "stamp"))
 
 
 HEADING = """# What plans are worth

@@ -11,9 +11,8 @@ import numpy as np
 
 from benchmarks.suite import rows
 from benchmarks.suite.measures import geometric_mean, rms, trimmed_rms
-from benchmarks.suite.samplers import OURS
+from benchmarks.suite.samplers import OURS, TUNED
 
-TUNED = "DEIS-SN, tuned"
 BARS = {"each": {5: 0.75, 8: 0.75, 10: 0.75}, "mean": {5: 0.65, 8: 0.50, 10: 0.55}, "rms": 0.90, "rms mean": 0.70}
 MEASURES: dict[str, Callable[[np.ndarray], float]] = {"geometric": geometric_mean, "rms": rms, "trimmed": trimmed_rms}
 

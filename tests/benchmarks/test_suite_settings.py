@@ -13,7 +13,7 @@ from benchmarks.suite import rows
 from benchmarks.suite.cells import cells_of
 from benchmarks.suite.error_figure import error_figure
 from benchmarks.suite.report import write_report
-from benchmarks.suite.samplers import LEARNED, OURS, PLAIN
+from benchmarks.suite.samplers import LEARNED, OURS, PLAIN, TUNED
 from benchmarks.suite.settings import (
     FOLDER,
     calls_for,
@@ -79,6 +79,21 @@ def test_who_is_nearest_is_named_and_a_rival_where_it_wins(results: Path) -> Non
     assert unguided.count("`DEISSNScheduler` 0.50") == 2  # 5 and 8 calls; nobody ran the others
     strong = next(line for line in table if line.startswith("| 6 to 7.5 | yes"))
     assert strong.count("UniPC (ours 1.50)") == 2
+
+
+def test_plans_are_beside_the_rest_where_all_networks_have_them(results: Path, tmp_path: Path) -> None:
+    tuned = [
+        row(problem, TUNED, 0.25 * factor * 5.0 / calls, calls, rows.OURS, seed)
+        for seed, factor in ((1, 1.0), (2, 4.0))
+        for problem, calls in (("net@1", 5), ("net@7.5", 5), ("net@1", 8))
+    ]
+    rows.write(tmp_path / "plans.csv", tuned, without=("errors", "stamp"))
+    settings = settings_of(results, tmp_path / "plans.csv")
+    assert mean_errors(settings)[TUNED] == {5: pytest.approx(0.25 * 4.0)}  # of 8 calls one network has none
+    assert mean_errors(settings)["best rival"] == mean_errors(settings_of(results))["best rival"]
+    table = [line for line in settings_table(settings).splitlines() if "plans" in line]
+    assert [line.count("tuned 0.25") for line in table] == [2, 1]
+    assert "| 1.50 | 0.25 |" in losses(settings)
 
 
 def test_losses_are_all_that_are_lost(results: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.suite import rows
-from benchmarks.suite.samplers import OURS
-from benchmarks.tuning.table import TUNED, write_tables
+from benchmarks.suite.samplers import OURS, TUNED
+from benchmarks.tuning.table import write_tables
 
 
 def row(sampler: str, seed: int, errors: list[float], kind: str = rows.OURS) -> rows.Row:

@@ -6,20 +6,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from diffusers_deis_sn.plots.style import house_style
+from benchmarks.places import write_figure
+from diffusers_deis_sn.plots.style import LIGHT, Palette, house_style
 
 Curves = dict[tuple[str, bool], dict[int, float]]
-FAMILIES = {
-    "multistep": "multistep, full order to the end",
-    "corrected": "multistep + corrector of order",
-    "data": "multistep on predicted data",
-    "Runge-Kutta": "Runge-Kutta in rho",
-    "Diffusers": "Diffusers' own",
-}
 TITLES = {"mixture": "exact mixture of 1797 digits"}
 TABLE_CALLS = (5, 8, 10, 15, 20, 50)
 OVERVIEW_CALLS = (5, 10, 20)
-TICKS = (4, 5, 6, 8, 10, 15, 20, 30, 50)
+TICKS = (4, 6, 10, 15, 20, 30, 50)
 OVERVIEW = (  # what README shows: name, normalised
     *((name, False) for name in ("DDIM", "DPM++ 2M", "UniPC", "DEIS (Diffusers)", "Heun (Diffusers)")),
     *((name, on) for name in ("tAB 2", "tAB 4", "iPNDM 3", "kutta3", "tAB 2 + 4") for on in (False, True)),
@@ -39,57 +33,57 @@ def curves(rows: list[dict[str, Any]], problem: str, family: str | None = None) 
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """A row of panels for each family, a column for each problem; broken lines are without normalisation."""
-    from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    """Write the figure, on light paper and on dark."""
+    write_figure(path, lambda palette: figure(rows, palette))
+
+
+def figure(rows: list[dict[str, Any]], palette: Palette = LIGHT) -> Any:
+    """A panel for each problem: five members in colour, the default marked, and all others in grey."""
     from matplotlib.figure import Figure
 
     problems = list(dict.fromkeys(row["problem"] for row in rows))
-    with house_style():
-        figure = Figure(figsize=(4.4 * len(problems) + 1.8, 3.3 * len(FAMILIES)), dpi=110, layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(len(FAMILIES), len(problems), squeeze=False, sharex=True, sharey="col")
-        for j, problem in enumerate(problems):
-            rivals = _best(curves(rows, problem, "Diffusers"))
-            errors = [row["error"] for row in rows if row["problem"] == problem]
-            for i, (family, title) in enumerate(FAMILIES.items()):
-                panel = axes[i, j]
-                if family != "Diffusers":
-                    panel.plot(*zip(*sorted(rivals.items()), strict=True), color="#c4c9cf", linewidth=6, zorder=1)
-                found = curves(rows, problem, family)
-                names = list(dict.fromkeys(name for name, _ in found))
-                for (name, normalised), curve in found.items():
-                    colour = colormaps["tab20" if len(names) > 10 else "tab10"](names.index(name))
-                    line = "-" if normalised or family in ("data", "Diffusers") else "--"
-                    label = name if normalised or family in ("data", "Diffusers") else None
-                    panel.plot(*zip(*sorted(curve.items()), strict=True), line, color=colour, label=label, zorder=2)
-                panel.set(xscale="log", yscale="log")
-                panel.set_ylim(max(1e-4, 0.7 * min(errors)), min(3.0, 1.2 * max(errors)))
-                panel.set_xticks(
-                    [4, 5, 6, 8, 10, 15, 20, 30, 50], labels=["4", "5", "6", "8", "10", "15", "20", "30", "50"]
-                )
-                panel.minorticks_off()
-                panel.set_title(f"{title}\n{_title(problem)}" if i == 0 else title)
-                if j == len(problems) - 1:
-                    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-                if j == 0:
-                    panel.set_ylabel("RMS error")
-                if i == len(FAMILIES) - 1:
-                    panel.set_xlabel("network calls")
-        figure.suptitle(
-            "Full lines: with score normalisation, broken lines: without. Grey: the best of Diffusers' own."
-        )
-        figure.savefig(path)
+    looks = shown(palette)
+    with house_style(palette):
+        drawn = Figure(figsize=(4.0 * len(problems), 4.5), dpi=110, layout="constrained")
+        axes = drawn.subplots(1, len(problems), squeeze=False)[0]
+        for panel, problem in zip(axes, problems, strict=True):
+            found = curves(rows, problem)
+            for curve in (curve for key, curve in found.items() if key not in looks):
+                panel.plot(*zip(*sorted(curve.items()), strict=True), color=palette.grey, linewidth=0.8, zorder=1)
+            for key, (label, look) in looks.items():
+                panel.plot(*zip(*sorted(found[key].items()), strict=True), label=label, **look)
+            errors = [error for curve in found.values() for error in curve.values()]
+            panel.set(xscale="log", yscale="log", ylim=(max(1e-4, 0.7 * min(errors)), min(3.0, 1.2 * max(errors))))
+            panel.set_xticks(TICKS, labels=[str(n) for n in TICKS])
+            panel.minorticks_off()
+            panel.tick_params(labelsize=10.5)
+            panel.set_title(_title(problem), fontsize=12)
+            panel.set_xlabel("network calls", fontsize=11)
+        axes[0].set_ylabel("RMS error: lower is better", fontsize=11)
+        handles, labels = axes[0].get_legend_handles_labels()
+        grey = axes[0].plot([], [], color=palette.grey, linewidth=0.8)
+        others = f"{len(curves(rows, problems[0])) - len(looks)} others"
+        drawn.legend([*handles, *grey], [*labels, others], loc="outside lower center", ncols=3, fontsize=11)
+    return drawn
+
+
+def shown(palette: Palette) -> dict[tuple[str, bool], tuple[str, dict[str, Any]]]:
+    """The members in colour, by name and normalisation: what they are called, and how they are drawn."""
+    looks = (
+        ("DPM++ 2M", False, "DPM++ 2M", palette.orange, "s", 1.8),
+        ("UniPC", False, "UniPC", palette.purple, "^", 1.8),
+        ("kutta3", True, "Runge-Kutta of order 3, normalised", palette.green, "D", 1.8),
+        ("tAB 2", True, "DEIS-SN without corrector", palette.sky, "v", 1.8),
+        ("tAB 2 + 4", True, "DEIS-SN, default options", palette.blue, "o", 3.4),
+    )
+    return {
+        (name, on): (label, {"color": colour, "marker": marker, "markersize": 4.5, "linewidth": width, "zorder": 2 + i})
+        for i, (name, on, label, colour, marker, width) in enumerate(looks)
+    }
 
 
 def _title(problem: str) -> str:
     return TITLES.get(problem, f"shipped pipeline, {problem}")
-
-
-def _best(found: Curves) -> dict[int, float]:
-    """The least error that so many calls buy."""
-    calls = sorted({n for curve in found.values() for n in curve})
-    return {n: min(error for curve in found.values() for m, error in curve.items() if m <= n) for n in calls}
 
 
 def _at(curve: dict[int, float], calls: int) -> float | None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.places import write_figure
 from benchmarks.suite.measures import geometric_mean
 from benchmarks.suite.report import markdown
 from benchmarks.suite.rows import OURS, RIVAL
@@ -208,15 +209,13 @@ def figure_words(settings: Sequence[Setting]) -> str:
 def write_settings(folder: Path, *plans: Path) -> None:
     """Write all of it beside results.csv; `plans` are more such files, of runs with plans."""
     from benchmarks.suite.error_figure import error_figure
-    from diffusers_deis_sn.plots.style import DARK, LIGHT, png
 
     settings = settings_of(folder / "results.csv", *plans)
     (folder / "settings.md").write_text(settings_table(settings))
     (folder / "losses.md").write_text(losses(settings))
     (folder / "error-figure.md").write_text(figure_words(settings))
     lines = mean_errors(settings)
-    for palette, name in ((LIGHT, "error-against-calls.png"), (DARK, "error-against-calls-dark.png")):
-        (folder / name).write_bytes(png(error_figure(lines, palette)))
+    write_figure(folder / "error-against-calls.png", lambda palette: error_figure(lines, palette))
 
 
 def main() -> None:

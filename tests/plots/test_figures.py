@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from diffusers_deis_sn.plots.figures import PLATEAU, normaliser_figure
+from diffusers_deis_sn.plots.figures import HEALTHY, PLATEAU, normaliser_figure
 from records import gaussian_record
 
 
@@ -89,3 +89,8 @@ def test_without_matplotlib_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"diffusers-deis-sn\[plot\]"):
         normaliser_figure(gaussian_record())
+
+
+def test_the_figure_says_what_a_healthy_curve_looks_like():
+    figure = normaliser_figure(gaussian_record())
+    assert HEALTHY in [text.get_text() for text in figure.texts] or figure.get_supxlabel() == HEALTHY

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffusers_deis_sn.foreign import drawn
-from diffusers_deis_sn.plots.style import BLUE, ORANGE, house_style, panels
+from diffusers_deis_sn.plots.style import BLUE, MUTED, ORANGE, house_style, panels
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 if TYPE_CHECKING:
@@ -20,13 +20,18 @@ PLATEAU = math.sqrt(2.0 / math.pi)
 """Mean absolute value of N(0, 1), which r(t) tends to where there is nothing but noise."""
 
 BAND = 2.0  # standard errors either side
+HEALTHY = (
+    "healthy: smooth, about 0.8 where there is only noise, falling towards clean data, "
+    "with a band that is narrower than the fall"
+)
 
 
 def normaliser_figure(statistics: ScoreStatistics) -> Figure:
     """r(t) = E|eps| over training time, and over log SNR, which spreads out the clean end where r falls.
 
     Bands are two standard errors either side, where they are known; the broken line is the plateau sqrt(2 / pi) of pure
-    noise. Of statistics of several guidances each has a thin line, and that nearest to 7.5 the band.
+    noise. A line below says what a healthy curve looks like. Of statistics of several guidances each has a thin line,
+    and that nearest to 7.5 the band.
 
     Args:
         statistics: The measurement.
@@ -48,6 +53,7 @@ def normaliser_figure(statistics: ScoreStatistics) -> Figure:
         by_noise.invert_xaxis()
         heading = title(statistics, statistics.most_samples)
         figure.suptitle(heading, x=0.01, horizontalalignment="left", fontsize=10.0, wrap=True)
+        figure.supxlabel(HEALTHY, x=0.01, horizontalalignment="left", fontsize=8.0, color=MUTED)
     return figure
 
 

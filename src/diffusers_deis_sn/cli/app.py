@@ -20,7 +20,7 @@ from diffusers_deis_sn.cli.launching import check_number, launch, leads, world
 from diffusers_deis_sn.cli.passing import guidance_numbers, naming_flags, opened
 from diffusers_deis_sn.cli.serving import serve
 from diffusers_deis_sn.cli.speaking import Speech, echo
-from diffusers_deis_sn.errors import CalibrationInterruptedError, DeisSnError
+from diffusers_deis_sn.errors import CalibrationInterruptedError, DeisSnError, StatisticsError
 
 app = typer.Typer(
     name="deis-sn",
@@ -243,8 +243,11 @@ def import_published(
     ] = None,
 ) -> None:
     """Turn statistics published with DEIS-SN (.pt) into score_statistics.safetensors."""
+    from diffusers_deis_sn.hub.atomic_write import check_writable
+    from diffusers_deis_sn.hub.source import destination
     from diffusers_deis_sn.statistics.published import read_published
 
+    check_writable(destination(output), StatisticsError)
     statistics = read_published(file, model)
     path = statistics.save(output)
     t, r = statistics.timesteps, statistics.mean_abs

@@ -70,8 +70,10 @@ def compare(
     """
     from diffusers_deis_sn.collect.arguments import check_guidance
     from diffusers_deis_sn.collect.prompts import prompts_given
-    from diffusers_deis_sn.comparison.keeping import asked_of
+    from diffusers_deis_sn.comparison.keeping import FILES, asked_of
     from diffusers_deis_sn.errors import ComparisonError
+    from diffusers_deis_sn.hub.atomic_write import check_writable
+    from diffusers_deis_sn.hub.local import path_of
     from diffusers_deis_sn.tuning.arguments import check_budget, seconds_of
 
     # What is bad is better known now than after the model is loaded.
@@ -87,7 +89,8 @@ def compare(
             raise ComparisonError("`tuning_prompts` and `budget` are for fitting plans. Say `tune` too, or neither.")
         options = models.call_options(arg, {"guidance_scale": guidance_scale, "height": height, "width": width})
         texts, options = prompts_given(prompts, options)
-        asked_of(output)
+        asked_of(path_of(output, "`output`", ComparisonError))
+        check_writable(path_of(output, "`output`") / FILES[0], ComparisonError)
         if stats is not None:
             from diffusers_deis_sn.statistics.record import ScoreStatistics
 

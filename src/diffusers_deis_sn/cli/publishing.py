@@ -55,11 +55,14 @@ def card(
     notes: Annotated[Path | None, typer.Option(help="Text in Markdown for the end of the card.")] = None,
 ) -> None:
     """Write README.md, normaliser.png and, where there are costs, schedule.png beside the statistics of a folder."""
+    from diffusers_deis_sn.errors import PublishError
+    from diffusers_deis_sn.hub.atomic_write import check_writable
     from diffusers_deis_sn.hub.source import locate
-    from diffusers_deis_sn.publish.folder import write_folder
+    from diffusers_deis_sn.publish.folder import CARD, write_folder
     from diffusers_deis_sn.statistics.record import ScoreStatistics
 
     file = locate(folder)
+    check_writable(file.parent / CARD, PublishError)
     text = notes.read_text(encoding="utf-8") if notes is not None else None
     changed = write_folder(ScoreStatistics.load(file), file.parent, name, notes=text)
     echo(f"Written: {', '.join(map(str, changed))}" if changed else "Nothing has changed")

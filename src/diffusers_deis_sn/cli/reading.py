@@ -11,6 +11,7 @@ from diffusers_deis_sn.cli.choices import Cost, Form, Picture, Velocity
 from diffusers_deis_sn.cli.passing import end_of_run, naming_flags
 from diffusers_deis_sn.cli.speaking import echo
 from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, TimestepsError
+from diffusers_deis_sn.foreign import utf8
 
 
 def inspect(
@@ -52,13 +53,19 @@ def schedule(
         float | None,
         typer.Option(help="Of statistics of several guidances: that of the runs; 7.5 or near it if not said."),
     ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the lists; else stdout.")] = None,
 ) -> None:
     """Print the time grid of equal cost, as plain lists for Diffusers, ComfyUI, AUTOMATIC1111 or Forge."""
+    from diffusers_deis_sn.hub.atomic_write import check_writable, write_together
+    from diffusers_deis_sn.hub.local import path_of
     from diffusers_deis_sn.learn.export import schedule_summary, schedule_text
     from diffusers_deis_sn.learn.part import Part
     from diffusers_deis_sn.statistics.cost import preferred_cost
     from diffusers_deis_sn.statistics.record import ScoreStatistics
 
+    path = None if output is None else path_of(output, "`output`")
+    if path is not None:
+        check_writable(path, DeisSnError)
     with naming_flags(("steps", "denoise", "start", "end"), (ConfigurationError, TimestepsError)):
         final, share = end_of_run(end)
         part = Part(start, share, denoise)
@@ -68,7 +75,10 @@ def schedule(
         summary = schedule_summary(statistics, steps, chosen, velocity.value, spread, part)
     # On stderr, so that stdout is the lists alone and can be piped.
     echo(summary, err=True)
-    echo(text)
+    if path is None:
+        echo(text)
+    else:
+        write_together({path: utf8(f"{text}\n")})
 
 
 def plot(
@@ -88,19 +98,23 @@ def plot(
     ] = None,
 ) -> None:
     """Draw the normaliser r(t), or local costs, the path they add up to and the schedule learned from it."""
+    from diffusers_deis_sn.hub.atomic_write import check_writable, write_together
+    from diffusers_deis_sn.hub.local import path_of
     from diffusers_deis_sn.plots.figures import normaliser_figure
     from diffusers_deis_sn.plots.schedule import schedule_figure
+    from diffusers_deis_sn.plots.style import is_picture, picture
     from diffusers_deis_sn.statistics.record import ScoreStatistics
 
-    path, statistics = output or Path(f"{figure.value}.png"), ScoreStatistics.load(file)
+    path = path_of(output or f"{figure.value}.png", "`output`")
+    if not is_picture(path):
+        raise DeisSnError(f"{str(path)!r} is not the name of a picture. Use one that ends in .png, .svg or .pdf.")
+    check_writable(path, DeisSnError)
+    statistics = ScoreStatistics.load(file)
     if figure is not Picture.normaliser or guidance_scale is not None:
         statistics = statistics.at(guidance_scale)
     if figure is Picture.normaliser:
         drawn = normaliser_figure(statistics)
     else:
         drawn = schedule_figure(statistics, steps, cost.value if cost else None, velocity.value)
-    if path.suffix.removeprefix(".").lower() not in drawn.canvas.get_supported_filetypes():
-        raise DeisSnError(f"{str(path)!r} is not the name of a picture. Use one that ends in .png, .svg or .pdf.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn.savefig(path)
+    write_together({path: picture(drawn, path.suffix)})
     echo(f"Written to {path}")

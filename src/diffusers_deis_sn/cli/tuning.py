@@ -82,8 +82,9 @@ def tune(
     from diffusers_deis_sn.collect.arguments import check_guidance
     from diffusers_deis_sn.collect.checkpoint import remove, unfinished
     from diffusers_deis_sn.collect.guidances import parts
-    from diffusers_deis_sn.collect.places import check_writable, tuning_beside
+    from diffusers_deis_sn.collect.places import tuning_beside
     from diffusers_deis_sn.collect.prompts import prompts_given
+    from diffusers_deis_sn.hub.atomic_write import check_writable
     from diffusers_deis_sn.hub.source import destination
     from diffusers_deis_sn.tuning.arguments import check_budget, check_samples, seconds_of, steps_of
 
@@ -105,7 +106,8 @@ def tune(
             raise CalibrationError(f"`check` looks at plans that are there, and {str(path)!r} is not. Leave it out.")
         for one in () if resume or force or check else states:
             unfinished(one)
-        check_writable(path.parent)
+        if not check:
+            check_writable(path, CalibrationError)
         if num_processes > 1:
             launch(num_processes, ctx.obj or [])
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -12,9 +11,8 @@ from typing import Any
 from diffusers_deis_sn.collect.checkpoint import Checkpoint, Keeper, remove
 from diffusers_deis_sn.collect.guidances import parts
 from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.hub.atomic_write import check_writable
 from diffusers_deis_sn.hub.source import destination
-
-PROBE = b"\0" * 2**18  # as much as a large checkpoint: a disk without that much room will not do
 
 
 def checkpoint_beside(output: Path) -> Path:
@@ -70,19 +68,6 @@ def choose_places(
         raise CalibrationError(
             f"{str(path)!r} holds a measurement already. Choose another folder, or replace it with --force."
         )
-    check_writable(path.parent)
+    check_writable(path, CalibrationError)
     anew = force and not resume
     return Places(path, beside, {one: None if anew else Keeper(one, resume).found for one in states})
-
-
-def check_writable(folder: Path) -> None:
-    """Write something, and leave nothing behind: permissions tell little of a full disk, and nothing to root."""
-    there = next(one for one in (folder, *folder.parents) if one.exists())
-    try:
-        with tempfile.TemporaryFile(dir=there) as file:
-            file.write(PROBE)
-            file.flush()
-    except OSError as error:
-        raise CalibrationError(
-            f"Nothing can be written to {str(folder)!r}: {error.strerror or error}. Choose another folder."
-        ) from error

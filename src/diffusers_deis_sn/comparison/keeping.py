@@ -27,7 +27,7 @@ from PIL import Image
 
 from diffusers_deis_sn.errors import ComparisonError
 from diffusers_deis_sn.foreign import utf8
-from diffusers_deis_sn.hub.atomic_write import write_together
+from diffusers_deis_sn.hub.atomic_write import check_writable, write_together
 from diffusers_deis_sn.hub.sealed import SEAL, SealError, seal, unseal
 
 RUNS, ASKED, CONVERGED = "runs", "asked.json", "converged"
@@ -74,13 +74,13 @@ class Keeper:
         force: Throw away another comparison that is there.
 
     Raises:
-        ComparisonError: The folder holds another comparison, or is a file.
-        OSError: It cannot be written.
+        ComparisonError: The folder holds another comparison, is a file, or cannot be written to.
     """
 
     def __init__(self, folder: Path, asked: Mapping[str, Any], force: bool = False) -> None:
         self.folder, self._runs = folder, folder / RUNS
         before = asked_of(folder)
+        check_writable(folder / FILES[0], ComparisonError)
         if before is not None and before != dict(asked):
             if not force:
                 raise other(folder, before, asked)

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusers_deis_sn.errors import MissingExtraError
@@ -121,9 +122,24 @@ def panels(number: int, width: float = 3.9, height: float = 3.1, rows: int = 1) 
 
 def png(figure: Figure, dpi: int = 110) -> bytes:
     """A picture of a figure; equal figures give equal bytes, as neither date nor version are written into it."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": None})
-    return picture.getvalue()
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=dpi, metadata={"Software": None})
+    return data.getvalue()
+
+
+def picture(figure: Figure, ending: str) -> bytes:
+    """A figure as a file with this ending, one of those that `is_picture` takes."""
+    data = io.BytesIO()
+    figure.savefig(data, format=ending.removeprefix(".").lower())
+    return data.getvalue()
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a name is that of a picture that matplotlib can write. Raises MissingExtraError where it is missing."""
+    _require()
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    return path.suffix.removeprefix(".").lower() in FigureCanvasBase.get_supported_filetypes()
 
 
 def _require() -> None:

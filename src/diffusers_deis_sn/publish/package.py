@@ -20,7 +20,7 @@ from typing import Any
 
 from diffusers_deis_sn.core.codec import PRIVATE
 from diffusers_deis_sn.errors import PublishError
-from diffusers_deis_sn.hub.atomic_write import write_together
+from diffusers_deis_sn.hub.atomic_write import check_writable, write_together
 from diffusers_deis_sn.hub.download import HubName
 from diffusers_deis_sn.hub.local import path_of
 
@@ -75,6 +75,8 @@ def package(folder: str | PathLike[str], *, remote_code: bool = False, stats: st
         OSError: It cannot be written.
     """
     root = path_of(folder, "`folder`", PublishError)
+    if root.is_dir():
+        check_writable(root / _MODEL_INDEX, PublishError)
     index, config = _read(root / _MODEL_INDEX, root), _read(root / _FOLDER / _CONFIG, root)
     ours = _our_scheduler(index, config, root)
     _refuse_weights(root / _FOLDER)

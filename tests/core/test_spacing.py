@@ -228,12 +228,16 @@ def test_a_run_starts_from_pure_noise(spacing, final, steps):
 
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("final", FINAL_SIGMAS)
-def test_as_many_steps_as_training_times_call_nearly_all_of_them(spacing, final):
-    noise, most = SCHEDULES["short"], 37 - (final == "sigma_min")
-    levels = spaced_levels(noise, most, spacing, final)
+@pytest.mark.parametrize("steps", [36, 37])
+def test_as_many_steps_as_training_times_or_one_less_call_nearly_all_of_them(spacing, final, steps):
+    """Down to the level of the first training time, which is no call then, as many fall between whole times."""
+    noise = SCHEDULES["short"]
+    levels = spaced_levels(noise, steps, spacing, final)
     if spacing in INTEGER_SPACINGS:
-        assert called_times(levels, noise) == pytest.approx(np.arange(36, 36 - most, -1), abs=1e-9)
-    assert len(np.unique(levels)) == most + 1
+        between = final == "sigma_min" and steps == 37
+        times = np.linspace(36.0, 0.0, 38)[:-1] if between else np.arange(36, 36 - steps, -1)
+        assert called_times(levels, noise) == pytest.approx(times, abs=1e-5 if between else 1e-9)
+    assert np.all(np.diff(levels) < 0.0) and len(levels) == steps + 1
 
 
 # ---------------------------------------------------------------------------------------------- hand-written grids
@@ -271,8 +275,8 @@ def test_a_number_of_steps_out_of_range_is_refused(steps):
     refused(TimestepsError, words, spaced_levels, SD, steps, "trailing", "zero")
 
 
-def test_the_last_training_time_is_no_call_where_the_run_ends_there():
-    refused(TimestepsError, ["1 to 999", "1000"], spaced_levels, SD, 1000, "trailing", "sigma_min")
+def test_more_steps_than_training_times_are_refused_wherever_the_run_ends():
+    refused(TimestepsError, ["1 to 1000", "1001"], spaced_levels, SD, 1001, "trailing", "sigma_min")
 
 
 def test_unknown_names_are_refused():

@@ -58,7 +58,7 @@ BAD_OPTIONS = [
     ({"clip_normalizer_steps": -1}, ["`clip_normalizer_steps`", "zero or more", "got -1"]),
     ({"clip_normalizer_steps": float("nan")}, ["got nan"]),
     ({"dynamic_thresholding_ratio": 1.5}, ["`dynamic_thresholding_ratio`", "got 1.5"]),
-    ({"dynamic_thresholding_ratio": 0.0}, ["got 0.0"]),
+    ({"dynamic_thresholding_ratio": -0.1}, ["got -0.1"]),
     (
         {"use_karras_sigmas": True, "use_beta_sigmas": True},
         ["At most one", "use_karras_sigmas and use_beta_sigmas", "Set the others to False"],

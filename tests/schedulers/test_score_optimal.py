@@ -228,7 +228,9 @@ def test_other_numbers_of_steps_are_refused(steps):
 
 def test_the_cleanest_level_is_an_end_and_no_call():
     scheduler = learned(final_sigmas_type="sigma_min")
-    refused(TimestepsError, ["from 1 to 999", "1000"], scheduler.set_timesteps, 1000)
+    scheduler.set_timesteps(1000)
+    assert scheduler.timesteps[-1] > 0.0 and scheduler.sigmas[-1] == pytest.approx(scheduler.noise.bottom)
+    refused(TimestepsError, ["from 1 to 1000", "1001"], scheduler.set_timesteps, 1001)
 
 
 @pytest.mark.parametrize("start", [1.0, 0.7])

@@ -208,15 +208,18 @@ def test_a_run_starts_from_noise_of_its_first_level(process):
     assert scheduler.init_noise_sigma == pytest.approx(50.0**0.5, rel=1e-12)
 
 
-def test_scaling_needs_a_plan_and_a_level():
-    scheduler = DEISSNScheduler(process="edm", use_karras_sigmas=True)
-    with pytest.raises(StepError, match="`set_timesteps` before it"):
-        scheduler.scale_model_input(start_noise(1), 0.5)
-    scheduler.set_timesteps(3)
-    with pytest.raises(StepError, match="needs `timestep`"):
-        scheduler.scale_model_input(start_noise(1))
+def test_scaling_needs_a_level_and_before_a_run_takes_that_of_the_time():
+    scheduler, x = DEISSNScheduler(process="edm", use_karras_sigmas=True), start_noise(1)
+    theirs = EDMEulerScheduler()
+    for time in theirs.timesteps[[0, 300, -1]]:
+        torch.testing.assert_close(scheduler.scale_model_input(x, time), theirs.scale_model_input(x, time))
+        theirs = EDMEulerScheduler()  # whose index would stay where it was
+    for _ in range(2):
+        with pytest.raises(StepError, match="needs `timestep`"):
+            scheduler.scale_model_input(x)
+        scheduler.set_timesteps(3)
     raw = DEISSNScheduler(process="ve", use_karras_sigmas=True)
-    assert torch.equal(raw.scale_model_input(start_noise(1), 0.5), start_noise(1))
+    assert torch.equal(raw.scale_model_input(x, 0.5), x)
 
 
 # --------------------------------------------------------------------------------- raw networks, and score statistics

@@ -82,7 +82,7 @@ class Ends:
             ConfigurationError: A start at or below the end.
         """
         last = self.last(process)
-        number, first = check_steps(process, steps, last), self.first(process)
+        number, first = check_steps(process, steps), self.first(process)
         if first <= max(last, process.bottom):
             raise ConfigurationError(
                 "`start_time` must lie above the cleanest training level, tau = "
@@ -256,14 +256,14 @@ Ramp = Callable[[float, float, Array], Array]
 """From the first level to the second as a share goes from zero to one."""
 
 
-def check_steps(process: NoiseSchedule, steps: int, last: float) -> int:
-    """`steps` as an int. Raises TimestepsError if it is no number of steps that can end at the level `last`."""
-    most = len(process) - (last >= process.bottom)
+def check_steps(process: NoiseSchedule, steps: int) -> int:
+    """`steps` as an int. Raises TimestepsError if it is no number of steps, or more than there are training times."""
+    most = len(process)
     number = steps if is_number(steps) else 0
     if not 1 <= number <= most or number != int(number):
         raise TimestepsError(
-            f"`num_inference_steps` must be a whole number from 1 to {most}, the number of training times that can be "
-            f"called, got {steps!r}."
+            f"`num_inference_steps` must be a whole number from 1 to {most}, the number of training times, got "
+            f"{steps!r}."
         )
     return int(number)
 
@@ -294,8 +294,12 @@ def _table(grid: Grid, process: NoiseSchedule) -> int:
 
 
 def _at_whole_times(process: NoiseSchedule, times: Array, last: float, ends: Ends) -> Array:
-    lowest = 0 if ends.final == "zero" else 1
-    return np.append(process.rho(distinct_times(np.round(times), lowest, highest=len(process) - 1)), last)
+    lowest, highest = (0 if ends.final == "zero" else 1), len(process) - 1
+    if (
+        len(times) > highest - lowest + 1
+    ):  # as many as training times, down to the first, which is no call: between them
+        return np.append(process.rho(np.linspace(highest, 0.0, len(times) + 1)[:-1]), last)
+    return np.append(process.rho(distinct_times(np.round(times), lowest, highest)), last)
 
 
 def _to_the_cleanest(process: NoiseSchedule, steps: int, first: float, last: float, ramp: Ramp) -> Array:

@@ -14,7 +14,7 @@ PREDICTION_TYPES = {
     "ve": ("epsilon", "sample"),
     "flow": ("epsilon", "sample", "flow_prediction"),
 }
-EDM_PREDICTION_TYPES = ("epsilon", "v_prediction")
+EDM_PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 _KNOWN = {name for names in PREDICTION_TYPES.values() for name in names}
 
 
@@ -30,7 +30,7 @@ def output_map(
     With `sigma_data`, and alpha = 1, the output F is preconditioned as in EDM (arXiv 2206.00364, table 1):
     x_0 = c_skip x + c_out F, c_skip = sigma_data^2 / (sigma^2 + sigma_data^2),
     c_out = sigma sigma_data / (sigma^2 + sigma_data^2)^(1/2). Diffusers calls this "epsilon", and the same with -F
-    "v_prediction".
+    "v_prediction"; "sample" is x_0, where the pipeline applies this itself.
 
     Args:
         integrand: "noise" for eps, "data" for x_0.
@@ -46,7 +46,7 @@ def output_map(
     if sigma_data is not None or prediction_type not in _KNOWN:
         check_prediction_type(prediction_type, sigma_data)
     one, none = np.ones_like(alpha), np.zeros_like(alpha)
-    if sigma_data is not None:
+    if sigma_data is not None and prediction_type != "sample":
         # `float_power` rounds as Python's own power does, which `**` of arrays does not.
         total = np.float_power(sigma, 2.0) + sigma_data**2
         c_skip, c_out = sigma_data**2 / total, sigma * sigma_data / np.float_power(total, 0.5)

@@ -60,7 +60,7 @@ class Recipe:
             TimestepsError: N out of range; or levels that are not N + 1 finite falling numbers, the last zero or more.
             ConfigurationError: A grid, or ends, that the process does not have.
         """
-        number = check_steps(self.process, steps, self.ends.last(self.process))
+        number = check_steps(self.process, steps)
         name = f"`{type(_innermost(self.grid)).__name__}.levels`"
         try:
             levels = np.array(self.grid.levels(self.process, number, self.ends), dtype=np.float64)

@@ -84,7 +84,7 @@ class Learned:
     def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
         """See `core.grids.Grid`. Raises ScheduleError for a start above the path."""
         last = ends.last(process)
-        levels = self.path.run(check_steps(process, steps, last), self.start(process, ends), last)
+        levels = self.path.run(check_steps(process, steps), self.start(process, ends), last)
         return np.append(ends.first(process), levels[1:])
 
     def later(self, process: NoiseSchedule, steps: int, ends: Ends, before: int, whole: bool = False) -> Array | None:

@@ -18,11 +18,12 @@ from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
 from diffusers_deis_sn.schedulers._arrays import NoiseTable, Watched, lasting
 from diffusers_deis_sn.schedulers._cursor import Cursor, first_of
+from diffusers_deis_sn.schedulers._neighbours import DERIVED, Neighbours
 
 logger = logging.getLogger("diffusers_deis_sn")
 
 
-class PlannedScheduler(SchedulerMixin, ConfigMixin):
+class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
     """A scheduler whose runs are planned in `set_timesteps`; subclasses make the plan and take the steps.
 
     Attributes:
@@ -65,10 +66,10 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     def _hand_out(self, noise: NoiseSchedule) -> None:
         """The arrays of a noise table, which other processes do not have."""
         self._table = NoiseTable(noise) if noise.numbered else None
-        for name in ("alphas_cumprod", "betas"):
+        for name in ("alphas_cumprod", "betas", *DERIVED):
             self.__dict__.pop(name, None)
-            if self._table is not None:
-                setattr(self, name, getattr(self._table, name))
+        if self._table is not None:
+            self.alphas_cumprod, self.betas = self._table.alphas_cumprod, self._table.betas
 
     def _forget(self) -> None:
         """No output is at hand."""
@@ -159,12 +160,18 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     # -------------------------------------------------------------------------------------------------- samples
 
     def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
-        """What the network is to be given: the sample, times c_in of the level where the network is preconditioned."""
+        """What the network is to be given: the sample, times c_in of the level where the network is preconditioned.
+
+        Before a run the level is that of `timestep` itself, as training code asks for it.
+        """
         cursor, plan = self._cursor, self._cursor.plan
         if self.noise.kind != "edm" if plan is None else not plan.scales_input:
             return sample
-        if plan is None or timestep is None:
-            raise StepError("`scale_model_input` needs `timestep`, and `set_timesteps` before it: it scales by level.")
+        if timestep is None:
+            raise StepError("`scale_model_input` needs `timestep`: it scales by level.")
+        if plan is None:
+            level = self.noise.sigma(self.noise.rho([first_of(timestep)]))
+            return sample * float(self.noise.input_scale(level)[0])
         n = cursor.first(timestep, self.index_for_timestep) if cursor.step is None else cursor.step
         plan.check(n, None)
         return sample * plan.input_scale[n]
@@ -175,16 +182,19 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         Args:
             original_samples: x_0; (B, *event).
             noise: eps, of the same shape.
-            timesteps: t, fractional or whole, one or B of them. In a run of an image-to-image pipeline the level of
-                its first (or, within the loop, its next) step is used, as in Diffusers.
+            timesteps: t, fractional or whole, one or B of them; or N of them for one sample. In a run of an
+                image-to-image pipeline the level of its first (or, within the loop, its next) step is used for all, as
+                in Diffusers.
 
         Returns:
-            Noised samples with the dtype of `original_samples`.
+            Noised samples with the dtype of `original_samples`; of one sample at N times N of them.
         """
         cursor, plan = self._cursor, self._cursor.plan
         if plan is not None and cursor.begin is not None:
             n = cursor.begin if cursor.step is None else cursor.step
-            return original_samples * plan.alpha[n] + noise.to(original_samples.dtype) * plan.sigma[n]
+            noised = original_samples * plan.alpha[n] + noise.to(original_samples.dtype) * plan.sigma[n]
+            several = torch.as_tensor(timesteps).numel()
+            return noised.repeat_interleave(several, 0) if several > len(noised) == 1 else noised
         a, s = self._factors(timesteps, original_samples)
         return original_samples * a + noise.to(original_samples.dtype) * s
 

@@ -306,7 +306,8 @@ class ExponentialIntegrator(PlannedScheduler):
                 self._adopt_in_place(again.plan)
                 self._run = run = again
             if run.begin is not None and only_time(timesteps) == run.begun_at:
-                timesteps = torch.as_tensor(run.plan.times[run.begin])
+                asked = torch.as_tensor(timesteps)
+                timesteps = torch.full(asked.shape, run.plan.times[run.begin], dtype=torch.float64)
         return super().add_noise(original_samples, noise, timesteps)
 
     def _later_begin(self, run: Run, timesteps: Tensor) -> int | None:

@@ -156,9 +156,9 @@ class Options:
         guidance = self.guidance_scale
         if guidance is not None and not (is_number(guidance) and 0 <= guidance < float("inf")):
             raise ConfigurationError(f"`guidance_scale` must be a finite number, zero or more, got {guidance!r}.")
-        if not 0.0 < self.dynamic_thresholding_ratio <= 1.0:
+        if not 0.0 <= self.dynamic_thresholding_ratio <= 1.0:
             raise ConfigurationError(
-                f"`dynamic_thresholding_ratio` is a quantile between 0 and 1, got {self.dynamic_thresholding_ratio!r}."
+                f"`dynamic_thresholding_ratio` is a quantile from 0 to 1, got {self.dynamic_thresholding_ratio!r}."
             )
         self._check_grid()
         self._check_whole()

@@ -1,0 +1,221 @@
+"""What public code asks of a scheduler, found in the installed Diffusers by a program: each name is had, or refused."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import pickle
+import re
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+import diffusers
+import pytest
+import torch
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
+
+from benchmarks.exact.flows import SD_BETAS
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from diffusers_deis_sn.schedulers._neighbours import DERIVED, ELSEWHERE
+
+BOTH = pytest.mark.parametrize("cls", [DEISSNScheduler, ScoreOptimalScheduler])
+PYTHONS_OWN = {"__class__", "__dict__"}
+HAD = {
+    "_begin_index",
+    "_internal_dict",
+    "_step_index",
+    "add_noise",
+    "alphas_cumprod",
+    "begin_index",
+    "betas",
+    "config",
+    "from_config",
+    "from_pretrained",
+    "init_noise_sigma",
+    "last_sample",
+    "model_outputs",
+    "num_inference_steps",
+    "order",
+    "previous_timestep",
+    "register_to_config",
+    "save_pretrained",
+    "scale_model_input",
+    "scale_noise",
+    "set_begin_index",
+    "set_timesteps",
+    "sigmas",
+    "step",
+    "step_index",
+    "timesteps",
+}
+"""Names that both classes have."""
+
+
+def is_scheduler(node: ast.expr) -> bool:
+    """Whether an expression is one of `scheduler`, `noise_scheduler`, `self.scheduler`, `pipe.prior_scheduler`, ..."""
+    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    return name == "scheduler" or name.endswith("_scheduler")
+
+
+def asked_of_schedulers(tree: ast.AST) -> set[str]:
+    """Names of attributes that a module reads, sets, or looks for on a scheduler."""
+    found = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and is_scheduler(node.value)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) > 1:
+            looks = node.func.id in ("getattr", "hasattr", "setattr") and is_scheduler(node.args[0])
+            if looks and isinstance(node.args[1], ast.Constant):
+                found.add(node.args[1].value)
+    return found
+
+
+MENTION = re.compile(r"""scheduler(?:,\s*["']|\.)(\w+)""")
+
+
+@cache
+def mentioned() -> dict[str, list[Path]]:
+    """Name -> files of the installed Diffusers where it stands behind a scheduler's, but those of schedulers.
+
+    Their text is searched, comments and all, for to parse them takes ten times as long.
+    """
+    root, files = Path(diffusers.__file__).parent, defaultdict(list)
+    for file in sorted(root.rglob("*.py")):
+        if file.relative_to(root).parts[0] != "schedulers":
+            for name in set(MENTION.findall(file.read_text())):
+                files[name].append(file)
+    return files
+
+
+def asked_in(name: str, files: list[Path]) -> list[str]:
+    """Those of the files whose code asks a scheduler for it."""
+    return [file.name for file in files if name in asked_of_schedulers(ast.parse(file.read_text()))]
+
+
+def scheduler_of(cls, flow: bool = False):
+    return cls(use_flow_sigmas=True, prediction_type="flow_prediction") if flow else cls(**SD_BETAS)
+
+
+def test_the_program_sees_every_way_of_asking():
+    tree = ast.parse(
+        "self.scheduler.a; pipe.prior_scheduler.b = 1; getattr(scheduler, 'c', 0); hasattr(x.noise_scheduler, 'd')\n"
+        "scheduler_class.e; self.scheduler.config.f; rescheduler.g; getattr(model, 'h')"
+    )
+    assert asked_of_schedulers(tree) == {"a", "b", "c", "d", "config"}
+    assert len(mentioned()) > 30 and len(mentioned()["step"]) > 200
+
+
+def test_every_name_that_diffusers_asks_for_is_judged():
+    judged = HAD | DERIVED.keys() | ELSEWHERE.keys() | PYTHONS_OWN
+    doubtful = {name: files for name, files in mentioned().items() if name not in judged}
+    unjudged = {name: where for name, files in doubtful.items() if (where := asked_in(name, files))}
+    assert not unjudged
+
+
+@pytest.mark.slow
+def test_no_name_is_overlooked_by_searching_the_text():
+    """A whole parse of every fourth file finds none that the text does not show."""
+    files = sorted(set().union(*map(set, mentioned().values())))[::4]
+    asked = set().union(*(asked_of_schedulers(ast.parse(file.read_text())) for file in files))
+    assert len(files) > 50 and asked <= mentioned().keys()
+
+
+@BOTH
+def test_what_is_said_to_be_had_is_had_before_and_in_a_run(cls):
+    scheduler = scheduler_of(cls)
+    for _ in range(2):
+        assert not [name for name in [*HAD, *DERIVED] if not hasattr(scheduler, name)]
+        scheduler.set_timesteps(4)
+
+
+@BOTH
+@pytest.mark.parametrize("flow", [False, True])
+def test_what_only_other_methods_have_is_refused_with_the_way(cls, flow):
+    scheduler = scheduler_of(cls, flow)
+    for name, way in ELSEWHERE.items():
+        assert not hasattr(scheduler, name)
+        with pytest.raises(AttributeError, match=f"^'{cls.__name__}' object has no attribute '{name}': .") as caught:
+            getattr(scheduler, name)
+        assert str(caught.value).endswith(way)
+
+
+@pytest.mark.parametrize("name", ["betas", "alphas_cumprod", *DERIVED])
+def test_arrays_over_the_training_times_are_those_of_diffusers(name):
+    ours = getattr(scheduler_of(DEISSNScheduler), name)
+    other = DPMSolverMultistepScheduler if name in ("alpha_t", "sigma_t", "lambda_t") else DDPMScheduler
+    theirs = getattr(other(**SD_BETAS), name, torch.tensor(1.0))
+    torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_flows_have_no_arrays_of_betas_and_say_so(name):
+    with pytest.raises(AttributeError, match="levels"):
+        getattr(scheduler_of(DEISSNScheduler, flow=True), name)
+
+
+def test_such_an_array_can_be_moved_and_survives_copies():
+    scheduler = scheduler_of(DEISSNScheduler)
+    scheduler.lambda_t = scheduler.lambda_t.to("cpu", torch.float64)
+    for other in (copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler))):
+        assert other.lambda_t.dtype == torch.float64
+        assert torch.equal(other.alphas, scheduler.alphas)
+
+
+@pytest.mark.parametrize("steps", [None, 7])
+def test_the_time_before_is_that_of_ddpm(steps):
+    ours, theirs = scheduler_of(DEISSNScheduler), DDPMScheduler(**SD_BETAS)
+    times = [999, 500, 0]
+    if steps is not None:
+        ours.set_timesteps(steps)
+        theirs.set_timesteps(timesteps=ours.timesteps.tolist())
+        times = ours.timesteps
+    assert [int(ours.previous_timestep(t)) for t in times] == [int(theirs.previous_timestep(t)) for t in times]
+
+
+# ------------------------------------------------------------------------------------------------- private indices
+
+
+def walk(scheduler, x: torch.Tensor, times) -> torch.Tensor:
+    for t in times:
+        x = scheduler.step(0.1 * x, t, x).prev_sample
+    return x
+
+
+def test_a_run_is_reset_by_the_private_index_as_it_is_for_diffusers():
+    scheduler, x = scheduler_of(DEISSNScheduler), torch.randn(2, 3)
+    scheduler.set_timesteps(5)
+    first = walk(scheduler, x, scheduler.timesteps)
+    assert scheduler._step_index == scheduler.step_index == 5
+    scheduler._step_index = None
+    assert scheduler.step_index is None
+    assert torch.equal(walk(scheduler, x, scheduler.timesteps), first)
+    scheduler._begin_index = 2
+    assert scheduler.begin_index == 2
+    walk(scheduler, x, scheduler.timesteps[2:])
+    scheduler._begin_index = None
+    assert scheduler.begin_index is None and scheduler.step_index is None
+
+
+def test_a_run_is_not_moved_to_another_step():
+    scheduler, x = scheduler_of(DEISSNScheduler), torch.randn(2, 3)
+    scheduler.set_timesteps(5)
+    walk(scheduler, x, scheduler.timesteps[:2])
+    scheduler._step_index = 2  # where it is
+    with pytest.raises(AttributeError, match="step 1"):
+        scheduler._step_index -= 1
+    assert scheduler.step_index == 2
+
+
+def test_all_that_is_kept_may_be_cut_in_mid_run_as_chronoedit_does():
+    """Frames between the first and the last are dropped from the latents, and from what the scheduler keeps."""
+    whole, cut = (scheduler_of(DEISSNScheduler, flow=True) for _ in range(2))
+    x = torch.randn(1, 2, 5, 3)
+    for scheduler in (whole, cut):
+        scheduler.set_timesteps(6)
+    middle = walk(whole, x, whole.timesteps[:3])
+    assert torch.equal(walk(cut, x, cut.timesteps[:3]), middle)
+    for n, kept in enumerate(cut.model_outputs):
+        if kept is not None:
+            cut.model_outputs[n] = kept[:, :, [0, -1]]
+    assert cut.last_sample is None
+    ends = walk(cut, middle[:, :, [0, -1]], cut.timesteps[3:])
+    torch.testing.assert_close(ends, walk(whole, middle, whole.timesteps[3:])[:, :, [0, -1]])

@@ -5,7 +5,7 @@ Plans that were fitted to the networks (`benchmarks.tuning.run`) are beside the 
 python -m benchmarks.suite.settings                                       # of benchmarks/suite-results, beside it
 python -m benchmarks.suite.settings --folder runs/suite
 
-Writes settings.md, losses.md, error-figure.md, error-against-calls.png and its variant for dark pages.
+Writes settings.md, losses.md, error-words.md, error-against-calls.png and its variant for dark pages.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def calls_for(errors: Mapping[int, float], error: float) -> float | None:
 
 
 def figure_words(settings: Sequence[Setting]) -> str:
-    """The figure with what it says, for README and the site."""
+    """What the figure says, in words."""
     lines = mean_errors(settings)
     number = len({one.problem for one in settings if one.role == "reporting"})
     told = []
@@ -198,9 +198,7 @@ def figure_words(settings: Sequence[Setting]) -> str:
         needed = calls_for(lines["best rival"], lines[DEIS_SN][n])
         most = max(lines["best rival"])
         told.append(f"{n} calls, the best rival {'more than ' + str(most) if needed is None else f'{needed:.0f}'}")
-    alt = "Error against network calls: DEISSNScheduler, ScoreOptimalScheduler, without statistics, and the best rival"
     return (
-        f"![{alt}](error-against-calls.png#only-light)![{alt}](error-against-calls-dark.png#only-dark)\n\n"
         f"For the same error `DEISSNScheduler` needs {'; '.join(told)}. Geometric mean over the {number} networks and "
         "guidances that only report and chose no default.\n"
     )
@@ -213,7 +211,7 @@ def write_settings(folder: Path, *plans: Path) -> None:
     settings = settings_of(folder / "results.csv", *plans)
     (folder / "settings.md").write_text(settings_table(settings))
     (folder / "losses.md").write_text(losses(settings))
-    (folder / "error-figure.md").write_text(figure_words(settings))
+    (folder / "error-words.md").write_text(figure_words(settings))
     lines = mean_errors(settings)
     write_figure(folder / "error-against-calls.png", lambda palette: error_figure(lines, palette))
 

@@ -122,6 +122,6 @@ def test_the_report_of_a_suite_writes_them(found: list[rows.Row], tmp_path: Path
     rows.write(place / "net.csv", found)
     write_report(place, tmp_path / "report", pictures=False)
     written = {path.name for path in (tmp_path / "report").iterdir()}
-    assert written >= {"settings.md", "losses.md", "error-figure.md", "error-against-calls.png", "results.csv"}
+    assert written >= {"settings.md", "losses.md", "error-words.md", "error-against-calls.png", "results.csv"}
     with (tmp_path / "report/results.csv").open() as file:
         assert {field.name for field in fields(rows.Row)} > set(next(csv.reader(file)))

@@ -12,11 +12,12 @@ from diffusers_deis_sn import calibrate
 from diffusers_deis_sn.collect.calls import plan_calls
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
-from diffusers_deis_sn.tuning.deciding import Jury, WithoutPlan
+from diffusers_deis_sn.tuning.deciding import Jury, WithoutPlan, check_fine
 from diffusers_deis_sn.tuning.judging import Judged
 from diffusers_deis_sn.tuning.meter import Meter
 from diffusers_deis_sn.tuning.running import Running, rivals
 from diffusers_deis_sn.tuning.samples import batches
+from refusals import refused
 from toy_models import ToyPipeline
 
 
@@ -69,6 +70,13 @@ def test_a_fine_run_that_is_not_finite_is_none(stats):
     pipe.stepped = lambda x, t: pipe.scheduler.step(x * np.nan, t, x, return_dict=False)[0]
     with pytest.raises(CalibrationError, match="not finite"):
         jury(stats, pipe).fine()
+
+
+@pytest.mark.parametrize("errors", [{5: 0.1, 8: 0.05}, {8: float("nan")}])
+def test_runs_that_do_not_converge_are_no_goal_for_any_plan(errors):
+    words = ["40 and of 80 steps end 0.3 apart", *(f"{error:.3g} in {calls}" for calls, error in errors.items())]
+    refused(CalibrationError, [*words, "`steps`"], check_fine, 0.3, 0.1, errors)
+    check_fine(0.3, 0.1, errors | {4: 0.11})  # each plan has to be nearer by itself
 
 
 def test_equal_sigmas_of_flows_are_no_times_of_their_own():

@@ -108,6 +108,19 @@ def test_a_fine_run_that_is_not_fine_is_no_goal(monkeypatch):
     assert outcome.plan is None and any("fine run of 80 steps" in one for one in outcome.objections)
 
 
+def test_a_model_whose_runs_do_not_converge_is_refused_before_anything_is_fitted(monkeypatch):
+    teacher = course.Teacher.of
+
+    def unsteady(model: Any, steps: int) -> Any:
+        found = teacher(model, steps)
+        return replace(found, samples=(*found.samples[:-1], found.end * (1.0 + 0.1 * steps)))
+
+    monkeypatch.setattr(course.Teacher, "of", unsteady)
+    monkeypatch.setattr(course, "candidates", lambda *_: pytest.fail("fitted"))
+    with pytest.raises(CalibrationError, match="40 and of 80 steps"):
+        tuner(ToyPipeline()).tuned()
+
+
 class Given(ToyPipeline):
     """Gives its own times."""
 

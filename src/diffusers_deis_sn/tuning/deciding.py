@@ -23,7 +23,7 @@ from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.tuning.candidates import FREEDOMS, blended
 from diffusers_deis_sn.tuning.judging import Judged, score
 from diffusers_deis_sn.tuning.keeping import Fit
-from diffusers_deis_sn.tuning.meter import FINE_CALLS, Meter
+from diffusers_deis_sn.tuning.meter import CHECK_CALLS, FINE_CALLS, Meter
 from diffusers_deis_sn.tuning.outcome import Candidate, Outcome
 from diffusers_deis_sn.tuning.running import Make, Running
 from diffusers_deis_sn.tuning.teacher import FINE, GRID
@@ -177,7 +177,10 @@ class Jury:
         default, *others = (Judged.of(one, fine) for one in (before.end, *before.rivals.values()))
         objections = judged.objections(default, others)
         if far > FINE_ENOUGH * judged.geometric:
-            objections.append(f"the fine run of {FINE_CALLS} steps is itself off by {far:.3g}: no goal for this plan")
+            objections.append(
+                f"the fine run of {FINE_CALLS} steps is itself off by {far:.3g}, by that of {CHECK_CALLS}: no goal for "
+                "this plan"
+            )
         return Candidate(run, freedom, judged, score(end, fine), tuple(objections))
 
     def _told(self, before: Without, fine: Tensor, best: Candidate | None) -> Outcome:
@@ -210,6 +213,24 @@ class Jury:
         if scheduler.plan is None:
             raise CalibrationError(NO_PLANS)
         return end
+
+
+def check_fine(apart: float, far: float, errors: Mapping[int, float]) -> None:
+    """Raise CalibrationError where the fine run is no nearer to the truth than runs of any number of steps to it.
+
+    Args:
+        apart: How far the fine run and the coarser one end from each other.
+        far: How far off the fine one is by that.
+        errors: Of runs without a plan, by their numbers of steps.
+    """
+    if any(far < error for error in errors.values()):
+        return
+    coarse = ", ".join(f"{error:.3g} in {calls}" for calls, error in errors.items())
+    raise CalibrationError(
+        f"The model's own runs do not converge: those of {CHECK_CALLS} and of {FINE_CALLS} steps end {apart:.3g} "
+        f"apart, and runs without a plan are off by {coarse} steps. No plan could be told to be nearer. Use a higher "
+        "precision (`dtype`), less guidance or fewer `steps`, and a network that says the same when asked the same."
+    )
 
 
 NO_PLANS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,8 @@ from diffusers_deis_sn.tuning.keeping import Fits, run_facts
 from diffusers_deis_sn.tuning.outcome import Tuning
 from diffusers_deis_sn.tuning.samples import numbers
 from diffusers_deis_sn.tuning.tuner import Tuner
+
+logger = logging.getLogger("diffusers_deis_sn")
 
 
 def tune(
@@ -125,6 +128,9 @@ def tune(
         if not left:
             continue
         share = None if budget is None else (budget - time.monotonic() + started) / (len(asked) - place)
+        if share is not None and share <= 0.0 and found.outcomes:
+            logger.warning("The budget is spent: nothing was tuned from guidance %s on.", one.guidance)
+            break
         tuner = Tuner(
             pipe, one.calls, found.statistics, left, fitted, held_out, batch_size, one.guidance, share, progress
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from diffusers_deis_sn.collect.calls import PipelineCalls
 from diffusers_deis_sn.collect.progress import Progress
@@ -20,7 +21,7 @@ from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.tuning.asking import Asker
 from diffusers_deis_sn.tuning.candidates import OutOfTimeError, candidates
 from diffusers_deis_sn.tuning.dealing import largest
-from diffusers_deis_sn.tuning.deciding import Jury, Without
+from diffusers_deis_sn.tuning.deciding import Jury, Without, check_fine
 from diffusers_deis_sn.tuning.judging import Judged
 from diffusers_deis_sn.tuning.keeping import Fit, Fits
 from diffusers_deis_sn.tuning.meter import CHECK_CALLS, FINE_CALLS, Meter
@@ -74,7 +75,7 @@ class Tuner:
         with self._jury() as jury:
             before = dict(self._each(jury.without))
             fine = jury.fine()
-            self._fit(before)
+            self._fit(before, fine)
             found, far = self.fits.found, self.fits.far
             outcomes = dict(self._each(lambda calls: jury.outcome(before[calls], found[calls], fine, far)))
             return self._tuning(jury, list(outcomes.values()))
@@ -126,23 +127,25 @@ class Tuner:
         record = jury.with_plans(*accepted) if accepted else self.statistics
         return Tuning(record, tuple(outcomes), self.meter.done, self.meter.seconds)
 
-    def _fit(self, before: Mapping[int, Without]) -> None:
+    def _fit(self, before: Mapping[int, Without], fine: Tensor) -> None:
         """Fit what is not fitted yet: in the first process, which all others serve with their part of the network."""
         if not self.meter.left:
             return
         shards = self.fits.shards
         with Asker(self.pipe, self._batches(self.fitted), self._report, shards) as asker:
             if shards.leads:
-                self._search(asker, before)
+                self._search(asker, before, fine)
             else:
                 asker.serve()
         self.fits.share()
 
-    def _search(self, asker: Asker, before: Mapping[int, Without]) -> None:
+    def _search(self, asker: Asker, before: Mapping[int, Without], fine: Tensor) -> None:
         """What is found for each number of steps by what was left free, and how far off the fine run is."""
         model = Model(asker.noise, asker.prediction, asker, asker.start)
         teacher, coarser = Teacher.of(model, FINE_CALLS), Teacher.of(model, CHECK_CALLS)
-        far = Judged.of(coarser.end, teacher.end).geometric / FIRST_ORDER
+        apart = Judged.of(coarser.end, teacher.end).geometric
+        far = apart / FIRST_ORDER
+        check_fine(apart, far, {calls: Judged.of(before[calls].end, fine).geometric for calls in self.meter.left})
         bands = 2 if has_bands(teacher.end.shape) else 1
         for place, calls in enumerate(self.meter.left):
             search, menu = Search(model, teacher, self._clock(place, calls)), before[calls].menu

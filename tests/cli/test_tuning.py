@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from diffusers_deis_sn import DEISSNScheduler
@@ -120,3 +123,26 @@ def test_too_few_prompts_are_refused(run, folder, tmp_path, monkeypatch):
     few(monkeypatch)
     code, _, error = run("tune", folder / "sd", "--prompts", folder / "few.txt", "-o", tmp_path / "out", *QUICK)
     assert code == 2 and "--prompts" in error and "at least 4" in error
+
+
+@pytest.mark.slow
+def test_two_processes_write_what_one_does(tmp_path):
+    pipe, _ = BUILDERS["ddpm"]()
+    pipe.save_pretrained(tmp_path / "model")
+    record = running.calibrate(pipe, None, 2, 6, trials=0, progress=False)
+    free = {name: one for name, one in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    plans = {}
+    for number in ("1", "2"):
+        record.save(tmp_path / number)
+        command = [sys.executable, "-m", "diffusers_deis_sn", "tune", tmp_path / "model", "-o", tmp_path / number]
+        command += [*QUICK[:4], "--batch-size", "2", "--device", "cpu", "--steps", "2", "--num-processes", number]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=free)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("| calls |") == 1
+        plans[number] = ScoreStatistics.load(tmp_path / number).plans
+        assert not [one for one in (tmp_path / number).iterdir() if one.name.startswith(".")]
+    one, two = plans.values()
+    assert (one is None) == (two is None)
+    for ours, theirs in zip(one.entries, two.entries, strict=True) if one else ():
+        np.testing.assert_allclose(ours.run.rho, theirs.run.rho, rtol=1e-5)
+        np.testing.assert_allclose(ours.run.weights, theirs.run.weights, atol=1e-3)

@@ -21,6 +21,9 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
     In a run to clean data the last step goes on from the cleanest measured level, where the path ends, to zero. In a
     run from noise alone (flow-matching models) the first step enters the path, which is that below sigma / alpha = 80.
 
+    Plans that `tune` fitted have times of their own, so that this class, whose grid is a choice, takes none of them:
+    they are for `DEISSNScheduler`.
+
     In image-to-image pipelines a run starts at the share `strength` of the process, as with "trailing" times, and its
     steps have equal cost from there on: the grid is planned anew when the pipeline adds its noise.
 

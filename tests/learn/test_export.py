@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,13 +22,14 @@ from scipy.integrate import quad
 
 from benchmarks.exact.flows import SD_BETAS
 from benchmarks.exact.runs import statistics_of
-from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics, learned_sigmas
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, MissingCostError, ScheduleError, TimestepsError
 from diffusers_deis_sn.learn.export import (
     FORMATS,
     cost_with_velocity,
     learned_levels,
+    own_spread,
     schedule_summary,
     schedule_text,
 )
@@ -319,3 +322,86 @@ def test_statistics_without_costs_say_how_to_measure_them():
         refused(MissingCostError, ["'solver' cost", "deis-sn calibrate MODEL -o"], function, gaussian_record(), 10)
         command = "deis-sn calibrate MODEL --cost corrector"
         refused(MissingCostError, [command], function, gaussian_record(), 10, cost="corrector")
+
+
+# ------------------------------------------------------------------------------------- in the programs they are for
+
+SHIPPED = sorted((Path(__file__).parents[2] / "stats").rglob("score_statistics.safetensors"))
+SHIFTS: dict[str, tuple[dict[str, object], dict[str, float], float]] = {
+    "none": ({}, {}, 1.0),
+    "static": ({"shift": 3.0}, {}, 3.0),
+    "below one": ({"shift": 0.5}, {}, 0.5),
+    "by resolution": ({"use_dynamic_shifting": True}, {"mu": 1.15}, float(np.exp(1.15))),
+    "linear": ({"use_dynamic_shifting": True, "time_shift_type": "linear"}, {"mu": 2.0}, 2.0),
+}
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+@pytest.mark.parametrize("file", [one for one in SHIPPED if "flow" in str(one)], ids=str)
+def test_a_list_makes_the_schedulers_own_run_in_diffusers_whatever_its_shift(file, shift):
+    """FlowMatchEuler with the model's config, its shift included, calls the network where our scheduler does."""
+    statistics = ScoreStatistics.load(file)
+    options, run, factor = SHIFTS[shift]
+    theirs = FlowMatchEulerDiscreteScheduler(**options)
+    own = ScoreOptimalScheduler.from_config(theirs.config, stats=statistics, tuned=False)
+    for steps in (1, 2, 5, 6, 12):
+        own.set_timesteps(steps, **run)
+        theirs.set_timesteps(sigmas=read(schedule_text(statistics, steps, shift=factor))["sigmas"], **run)
+        assert theirs.timesteps.numpy() == pytest.approx(own.timesteps.numpy(), rel=1e-5, abs=1e-3)
+        sigmas = learned_sigmas(statistics, steps, shift=factor)[:-1]
+        ours = DEISSNScheduler.from_config(theirs.config, solver_order=1)
+        ours.set_timesteps(sigmas=sigmas, **run)
+        assert ours.sigmas.numpy() == pytest.approx(own.sigmas.numpy(), rel=1e-5)
+        for form in ("comfyui", "csv", "json"):  # levels as they are
+            assert levels_in(schedule_text(statistics, steps, form), form) == pytest.approx(own.sigmas.tolist(), 1e-5)
+
+
+def levels_in(text: str, form: str) -> list[float]:
+    if form == "json":
+        return json.loads(text)["sigmas"]
+    return (
+        [float(one) for one in text.split(",")]
+        if form == "comfyui"
+        else [float(line.split(",")[2]) for line in text.splitlines()[1:]]
+    )
+
+
+@pytest.mark.parametrize("file", [one for one in SHIPPED if "flow" not in str(one)], ids=str)
+def test_times_of_a_noise_table_are_those_of_the_schedulers_own_run(file):
+    statistics = ScoreStatistics.load(file)
+    theirs = DPMSolverMultistepScheduler(**SD_BETAS)
+    for steps in (2, 5, 10, 20):
+        times = read(schedule_text(statistics, steps))["timesteps"]
+        own = ScoreOptimalScheduler.from_config(SD_BETAS, stats=statistics, tuned=False)
+        own.set_timesteps(steps)
+        theirs.set_timesteps(timesteps=times)
+        assert np.max(np.abs(theirs.timesteps.numpy() - own.timesteps.numpy())) <= 1
+
+
+def test_a_flow_is_known_by_what_it_says_where_its_times_are_rounded():
+    record = flow_record()
+    rounded = replace(record, timesteps=np.maximum(np.round(record.timesteps, 3), 1.0004))
+    assert path_of(rounded) == path_of(record) == "flow"
+    unsaid = replace(rounded, origin=replace(record.origin, prediction_type=None))
+    assert path_of(unsaid) == "flow"  # by its fingerprint
+    assert path_of(costed_record(SD)) == "vp" and path_of(edm_record()) == path_of(edm_record("sigma")) == "ve"
+
+
+@pytest.mark.parametrize("form", [one for one in FORMATS if one != "diffusers"])
+def test_programs_that_take_levels_as_they_are_have_no_shift(form):
+    refused(ConfigurationError, ["`shift`", form], schedule_text, flow_record(), 5, form, shift=3.0)
+
+
+@pytest.mark.parametrize("shift", [0.0, -1.0, float("inf"), "3"])
+def test_a_shift_is_a_positive_number_of_a_flow(shift):
+    refused(ConfigurationError, ["shift"], schedule_text, flow_record(), 5, shift=shift)
+    refused(ConfigurationError, ["`shift`", "vp"], schedule_text, costed_record(SD), 5, shift=3.0)
+
+
+def test_a_spread_that_is_said_is_used_and_else_that_of_the_method_that_is_followed():
+    statistics = ScoreStatistics.load(next(one for one in SHIPPED if "flow" in str(one)))
+    assert own_spread(statistics, 6, None, "sigma", 0.25) == 0.25
+    assert own_spread(statistics, 6, None, "sigma", None) == statistics.trials.best(6, True).spread
+    for other in ((6, "corrector", "sigma"), (6, None, "unit"), (0, None, "sigma")):
+        assert own_spread(statistics, *other, None) is None
+    assert own_spread(flow_record(), 6, None, "sigma", None) is None

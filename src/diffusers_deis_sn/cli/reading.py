@@ -30,6 +30,12 @@ def inspect(
         echo(statistics.inspect())
 
 
+AS_THEY_ARE = (
+    "These are the levels of the calls. For a scheduler that shifts what it is given (its config's shift, or e^mu by "
+    "resolution) print them with --shift, or make it one with shift=1.0, use_dynamic_shifting=False."
+)
+
+
 def schedule(
     file: Annotated[str, typer.Argument(help="Statistics with costs: a file, a folder or a Hub name.")],
     steps: Annotated[int, typer.Option(help="Number of network calls.")] = 10,
@@ -53,11 +59,18 @@ def schedule(
         float | None,
         typer.Option(help="Of statistics of several guidances: that of the runs; 7.5 or near it if not said."),
     ] = None,
+    shift: Annotated[
+        float,
+        typer.Option(
+            help="Of a flow-matching model: `shift` of its Diffusers scheduler, or e^mu, which it applies to the list."
+        ),
+    ] = 1.0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the lists; else stdout.")] = None,
 ) -> None:
     """Print the time grid of equal cost, as plain lists for Diffusers, ComfyUI, AUTOMATIC1111 or Forge."""
     from diffusers_deis_sn.hub.atomic_write import check_writable, write_together
     from diffusers_deis_sn.hub.local import path_of
+    from diffusers_deis_sn.learn import measured
     from diffusers_deis_sn.learn.export import schedule_summary, schedule_text
     from diffusers_deis_sn.learn.part import Part
     from diffusers_deis_sn.statistics.cost import preferred_cost
@@ -66,15 +79,18 @@ def schedule(
     path = None if output is None else path_of(output, "`output`")
     if path is not None:
         check_writable(path, DeisSnError)
-    with naming_flags(("steps", "denoise", "start", "end"), (ConfigurationError, TimestepsError)):
+    with naming_flags(("steps", "denoise", "start", "end", "shift"), (ConfigurationError, TimestepsError)):
         final, share = end_of_run(end)
         part = Part(start, share, denoise)
         statistics = ScoreStatistics.load(file).at(guidance_scale)
         chosen = cost.value if cost else preferred_cost(statistics.costs, velocity.value)
-        text = schedule_text(statistics, steps, form.value, chosen, velocity.value, final, spread, part)
+        text = schedule_text(statistics, steps, form.value, chosen, velocity.value, final, spread, part, shift)
         summary = schedule_summary(statistics, steps, chosen, velocity.value, spread, part)
+        flow = measured.path_of(statistics) == "flow"
     # On stderr, so that stdout is the lists alone and can be piped.
     echo(summary, err=True)
+    if flow and form is Form.diffusers and shift == 1.0:
+        echo(AS_THEY_ARE, err=True)
     if path is None:
         echo(text)
     else:

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from diffusers_deis_sn.core.flow import check_shift
 from diffusers_deis_sn.core.grids import FINAL_SIGMAS
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 from diffusers_deis_sn.learn import measured
@@ -55,6 +56,7 @@ def learned_sigmas(
     end: float | None = None,
     denoise: float = 1.0,
     guidance_scale: float | None = None,
+    shift: float = 1.0,
     **hub_options: Any,
 ) -> Array:
     """Sigmas of a learned schedule, for any program that takes a list of them; (steps + 1,), falling.
@@ -63,7 +65,7 @@ def learned_sigmas(
     network is called at all but the last.
 
         sigmas = learned_sigmas("my-statistics", 10)
-        pipe(prompt, sigmas=sigmas)  # with a scheduler that takes them, and of flow models shift=1 and sigmas[:-1]
+        pipe(prompt, sigmas=sigmas)  # with a scheduler that takes them; of flows with its shift=, and sigmas[:-1]
 
     Args:
         stats: Statistics, a file, a folder or a Hub name.
@@ -76,6 +78,8 @@ def learned_sigmas(
         end: Where it ends, likewise; as `final` says if None.
         denoise: The last share of int(steps / denoise) steps, as in ComfyUI.
         guidance_scale: Of statistics of several guidances, that of the runs.
+        shift: Of flow-matching models: by which the program shifts the list, as Diffusers' schedulers do with theirs;
+            the result is the list before. One for programs that take levels as they are.
         **hub_options: Of `ScoreStatistics.load`.
 
     Raises:
@@ -87,7 +91,39 @@ def learned_sigmas(
     """
     statistics = ScoreStatistics.load(stats, **hub_options).at(guidance_scale)
     levels = learned_levels(statistics, steps, cost, velocity, final, spread, Part(start, end, denoise))
-    return measured.as_sigma(statistics, levels)
+    return measured.as_sigma(statistics, _before_shift(statistics, levels, shift))
+
+
+def _before_shift(statistics: ScoreStatistics, levels: Array, shift: float) -> Array:
+    """The levels that a flow's shift makes these of; (N + 1,).
+
+    Raises:
+        ConfigurationError: No positive number; or a shift of another process, which has none.
+    """
+    if shift == 1.0:
+        return levels
+    check_shift(shift, "exponential", None)
+    if measured.path_of(statistics) != "flow":
+        raise ConfigurationError(
+            f"`shift` is that of flow-matching models, and these statistics are of a {measured.path_of(statistics)} "
+            f"process, got {shift!r}. Leave it out."
+        )
+    # Noise alone is what it is; elsewhere rho becomes shift times rho.
+    return np.where(measured.as_sigma(statistics, levels) >= 1.0, levels, levels / shift)
+
+
+def own_spread(
+    statistics: ScoreStatistics, steps: int, cost: str | None, velocity: str, spread: float | None, part: Part = WHOLE
+) -> float | None:
+    """The share that `ScoreOptimalScheduler` spreads evenly in runs of so many steps, where nobody says another.
+
+    That of the method which it follows, where methods were tried on the model; None for that of the cost.
+    """
+    preferred = cost in (None, preferred_cost(statistics.costs, velocity)) and velocity == "sigma"
+    if spread is not None or not preferred or part.denoise != 1.0 or type(steps) is not int or steps < 1:
+        return spread
+    method = None if statistics.trials is None else statistics.trials.best(steps, True)
+    return None if method is None else method.spread
 
 
 def learned_levels(
@@ -108,7 +144,7 @@ def learned_levels(
         velocity: v of the cost, a name of `learn.path.VELOCITIES`.
         final: Where the run ends: "sigma_min", the cleanest measured level, or "zero", where the last step goes on from
             there. The calls are the same.
-        spread: Share of the path that is spread evenly over time, see `learn.grid.EqualCost`.
+        spread: Share of the path that is spread evenly over time, see `learn.grid.EqualCost`; as `own_spread` if None.
         part: Of the process, where the run is not the whole of it.
 
     Raises:
@@ -121,6 +157,7 @@ def learned_levels(
         raise TimestepsError(f"`steps` must be a whole number of at least 1, got {steps!r}.")
     if final not in FINAL_SIGMAS:
         raise ConfigurationError(f"The end of a run must be one of {', '.join(FINAL_SIGMAS)}, got {final!r}.")
+    spread = own_spread(statistics, steps, cost, velocity, spread, part)
     path = learned_path(statistics, measured.progress(statistics), cost, velocity, spread)
     first, bottom = measured.level(statistics, part.start), float(path.levels[0])
     last = (0.0 if final == "zero" else bottom) if part.end is None else measured.level(statistics, part.end)
@@ -144,6 +181,7 @@ def schedule_text(
     final: str = "zero",
     spread: float | None = None,
     part: Part = WHOLE,
+    shift: float = 1.0,
 ) -> str:
     """A learned schedule in the form that a program takes; no line break last.
 
@@ -156,9 +194,11 @@ def schedule_text(
         final: Where the run ends.
         spread: Share that is spread evenly.
         part: Of the process.
+        shift: See `learned_sigmas`; for "diffusers" alone.
 
     Raises:
-        ConfigurationError: Unknown `form` or `final`; "a1111" with an end other than zero; a part that is none.
+        ConfigurationError: Unknown `form` or `final`; "a1111" with an end other than zero; a part that is none; a shift
+            for a program that takes levels as they are.
         TimestepsError: No step; for "diffusers" more steps than there are whole times to call.
         MissingCostError: The cost is not in the record.
         ScheduleError: As `learned_levels`.
@@ -167,6 +207,11 @@ def schedule_text(
         raise ConfigurationError(f"The format of a schedule must be one of {', '.join(FORMATS)}, got {form!r}.")
     levels = learned_levels(statistics, steps, cost, velocity, final, spread, part)
     sigmas = measured.as_sigma(statistics, levels)
+    if shift != 1.0 and form != "diffusers":
+        raise ConfigurationError(
+            f"`shift` is for lists that a program shifts itself, as Diffusers does, and format {form!r} has the levels "
+            f"as they are, got {shift!r}. Leave it out."
+        )
     if form == "comfyui":
         return _numbers(sigmas)
     if form == "a1111":
@@ -182,6 +227,8 @@ def schedule_text(
     if form == "csv":
         rows = zip([*times, ""], _list(sigmas), _list(levels), strict=True)
         return "\n".join(["call,timestep,sigma,rho", *(f"{n},{','.join(row)}" for n, row in enumerate(rows))])
+    if shift != 1.0:  # of times alone Diffusers' schedulers would shift the levels and not the times
+        return f"sigmas = [{_numbers(measured.as_sigma(statistics, _before_shift(statistics, levels, shift))[:-1])}]"
     if measured.path_of(statistics) == "flow":
         sigmas = sigmas[:-1]
     return f"timesteps = [{', '.join(times)}]\nsigmas = [{_numbers(sigmas)}]"
@@ -220,6 +267,7 @@ def schedule_facts(
         ScheduleError: Costs that are no path.
     """
     cost = cost or preferred_cost(statistics.costs, velocity)
+    spread = own_spread(statistics, steps, cost, velocity, spread, part)
     levels = learned_levels(statistics, steps, cost, velocity, final, spread, part)
     local = cost_with_velocity(statistics, cost, velocity)
     whole = measured.in_whole_times(statistics)

@@ -9,7 +9,7 @@ import numpy as np
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.learn import measured
-from diffusers_deis_sn.learn.export import cost_with_velocity, learned_levels
+from diffusers_deis_sn.learn.export import cost_with_velocity, learned_levels, own_spread
 from diffusers_deis_sn.learn.grid import PATH_TOP, learned_path
 from diffusers_deis_sn.learn.path import Array, SchedulePath
 from diffusers_deis_sn.plots.figures import BAND, title
@@ -56,7 +56,8 @@ def schedule_figure(
     names = [cost, *(name for name in COST_ORDERS if name in statistics.costs and name != cost)]
     tau = measured.progress(statistics)
     measured_paths = {name: SchedulePath.of(statistics, name, velocity) for name in names}
-    shared_paths = {name: learned_path(statistics, tau, name, velocity) for name in names}
+    spreads = {name: own_spread(statistics, steps, name, velocity, None) for name in names}
+    shared_paths = {name: learned_path(statistics, tau, name, velocity, spreads[name]) for name in names}
     learned = {name: learned_levels(statistics, steps, name, velocity)[:-1] for name in names}
     edge = PATH_TOP if measured.starts_from_noise(statistics) else np.inf
     symbol = "σ / α" if measured.path_of(statistics) == "flow" else "σ"

@@ -143,6 +143,14 @@ def test_what_a_pipeline_raises_is_raised():
     assert pipe.scheduler is before
 
 
+def test_who_has_failed_fails_again_when_asked_again():
+    pipe = Failing()
+    with Asker(pipe, arguments(pipe)) as asker:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="out of memory"):
+                asker(noise(5).float(), 1.0)
+
+
 def test_an_error_within_the_block_stops_all_batches():
     pipe = ToyPipeline()
     with pytest.raises(KeyboardInterrupt), Asker(pipe, arguments(pipe)) as asker:

@@ -13,6 +13,7 @@ from diffusers_deis_sn.core.grids import Ends, Power, Trailing, Whole
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError
 from diffusers_deis_sn.tuning.search import WORTH, Found, Search, moved
 from diffusers_deis_sn.tuning.teacher import Teacher
 from toy_models import PROCESSES, toy
@@ -98,3 +99,20 @@ def test_weights_of_noise_are_shrunk_to_as_weights_of_data():
     process, _ = PROCESSES["vp"]
     recipe = Recipe(process, Trailing(), Multistep(2))
     assert Tuned.of_recipe(recipe, recipe.levels(5)).of == "data"
+
+
+@pytest.mark.parametrize("kind", [CalibrationInterruptedError, CalibrationError, RuntimeError])
+def test_what_the_pipeline_raises_ends_the_search(kind):
+    model = toy()
+    teacher, process = Teacher.of(model, 40), model.process
+    recipes = [Recipe(process, Whole(Power("t", k)), Multistep(2)) for k in (1.5, 2.0)]
+    found = Search(model, teacher).started(recipes, 4)[0]
+
+    def failing(*_: object) -> object:
+        raise kind("enough")
+
+    model.network, model._first = failing, {}
+    search_ = Search(model, teacher)
+    for search in (lambda: search_.started(recipes, 5), lambda: list(search_.swept(found, 0.3))):
+        with pytest.raises(kind, match="enough"):
+            search()

@@ -169,6 +169,7 @@ class _Batch:
     def __init__(self, call: Callable[[], Any], scheduler: _PerThread, config: Mapping[str, Any]) -> None:
         self._questions: SimpleQueue[tuple[Tensor, float] | None] = SimpleQueue()
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
+        self._ended: BaseException | None = None
         self.scheduler = AskedScheduler.waiting(config, self._tell)
         self._call, self._shared = call, scheduler
         self._threads = torch.get_num_threads()
@@ -181,7 +182,9 @@ class _Batch:
         self.start, self.first = first.sample, first.output
 
     def ask(self, sample: Tensor, level: float) -> Tensor:
-        """What the network says of a batch of samples at a level."""
+        """What the network says of a batch of samples at a level. Raises what the pipeline raised, now or before."""
+        if self._ended is not None:
+            raise self._ended
         self._questions.put((sample, level))
         output = self.answer().output
         assert output is not None
@@ -191,6 +194,7 @@ class _Batch:
         """The next answer. Raises what the pipeline raised."""
         answer = self._answers.get()
         if answer.error is not None:
+            self._ended = answer.error
             self._thread.join()
             raise answer.error
         return answer

@@ -15,7 +15,7 @@ import numpy as np
 from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.tuned import Tuned
-from diffusers_deis_sn.errors import DeisSnError
+from diffusers_deis_sn.errors import CalibrationError, DeisSnError
 from diffusers_deis_sn.tuning.judging import score
 from diffusers_deis_sn.tuning.model import Model
 from diffusers_deis_sn.tuning.rows import Fitted, fit
@@ -76,6 +76,8 @@ class Search:
                 levels = self.model.process.whole(recipe.levels(calls))
                 if not any(np.array_equal(levels, one.run.rho) for one in found):
                     found.append(self.at(recipe, levels, bands))
+            except CalibrationError:  # of the pipeline, or of who asks to stop
+                raise
             except DeisSnError:
                 continue
         return sorted((one for one in found if np.isfinite(one.score)), key=lambda one: one.score)
@@ -114,6 +116,8 @@ class Search:
             levels = process.whole(np.append(process.level(tau), rho[-1]))
             levels[:place] = rho[:place]  # bit for bit, whatever the way there and back does
             return None if np.array_equal(levels, rho) else self.at(found.recipe, levels, found.bands, found)
+        except CalibrationError:
+            raise
         except DeisSnError:
             return None
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from diffusers_deis_sn.collect.calls import PipelineCalls
 from diffusers_deis_sn.collect.progress import Progress
 from diffusers_deis_sn.core.update import has_bands
-from diffusers_deis_sn.errors import CalibrationInterruptedError, DeisSnError
+from diffusers_deis_sn.errors import CalibrationInterruptedError, DeisSnError, ProcessLostError
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -154,7 +154,7 @@ class Tuner:
                 for name, one in candidates(search, menu, calls, bands):
                     recipe = next(n for n, recipe in enumerate(menu) if recipe is one.recipe)
                     found[name] = Fit(one.run, recipe)
-            except CalibrationInterruptedError:
+            except (CalibrationInterruptedError, ProcessLostError):
                 raise
             except DeisSnError as error:
                 logger.warning("No plan of %d steps: %s", calls, error)

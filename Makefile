@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 DOCUMENTED := .venv/.docs-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all test-web lint docs test-docs docs-serve suite bench test-matrix clean
+.PHONY: help demo test test-slow sweep test-all test-web lint docs test-docs docs-serve suite bench test-matrix clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -25,9 +25,12 @@ test: $(INSTALLED) ## run the tests but the slow ones, WORKERS=2 processes with 
 	$(TESTS) --dist loadfile -m 'not slow' $(ARGS)
 
 test-slow: $(INSTALLED) ## run those that take long: fresh interpreters, trainings, kills at random moments
-	$(TESTS) -m slow $(ARGS)
+	$(TESTS) -m 'slow and not sweep' $(ARGS)
 
-test-all: test test-slow ## run all tests
+sweep: $(INSTALLED) ## build and run every pipeline class of Diffusers, some minutes: benchmarks/every-pipeline.md
+	$(TESTS) tests/pipelines/test_sweep.py --sweep-table $(ARGS)
+
+test-all: test test-slow sweep ## run all tests
 
 test-web: $(INSTALLED) ## install the extra `web` (Gradio) too and test the page of deis-sn serve, with a Chromium that is there
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,plot,web]'

@@ -219,3 +219,62 @@ def test_all_that_is_kept_may_be_cut_in_mid_run_as_chronoedit_does():
     assert cut.last_sample is None
     ends = walk(cut, middle[:, :, [0, -1]], cut.timesteps[3:])
     torch.testing.assert_close(ends, walk(whole, middle, whole.timesteps[3:])[:, :, [0, -1]])
+
+
+# ---------------------------------------------------------------------------------------------------- values of configs
+
+OF_OURS = {
+    "final_sigmas_type",
+    "num_train_timesteps",
+    "prediction_type",
+    "solver_order",
+    "steps_offset",
+    "timestep_spacing",
+    "use_dynamic_shifting",
+    "use_flow_sigmas",
+    "variance_type",
+}
+OF_ANOTHER = {
+    "base_image_seq_len": "FlowMatchEulerDiscreteScheduler",
+    "base_shift": "FlowMatchEulerDiscreteScheduler",
+    "max_image_seq_len": "FlowMatchEulerDiscreteScheduler",
+    "max_shift": "FlowMatchEulerDiscreteScheduler",
+    "stochastic_sampling": "FlowMatchEulerDiscreteScheduler",
+    "clip_sample": "DDIMScheduler",
+    "algorithm_type": "DPMSolverMultistepScheduler",
+    "sigma_data": "EDMEulerScheduler",
+    "sigma_max": "EDMEulerScheduler",
+}
+"""Values that pipelines read of the class they ship, which its config takes along."""
+OF_REFUSED = {
+    "block_length": "BlockRefinementScheduler",
+    "correct_steps": "ScoreSdeVeScheduler",
+    "eta": "LTXEulerAncestralRFScheduler",
+    "gamma": "HeliosScheduler",
+    "mask_token_id": "AmusedScheduler",
+    "original_inference_steps": "LCMScheduler",
+}
+"""Values of classes whose methods are no deterministic ones."""
+CONFIG_VALUE = re.compile(r"""scheduler\.config(?:\.(?!get\b)(\w+)|\[\s*["'](\w+)["']|\.get\(\s*["'](\w+)["'])""")
+
+
+def test_every_value_that_diffusers_reads_of_a_config_is_judged():
+    root, read = Path(diffusers.__file__).parent, set()
+    for file in root.rglob("*.py"):
+        if file.relative_to(root).parts[0] != "schedulers":
+            read |= {"".join(names) for names in CONFIG_VALUE.findall(file.read_text())}
+    assert len(read) > 15
+    assert not read - OF_OURS - OF_ANOTHER.keys() - OF_REFUSED.keys()
+
+
+@BOTH
+def test_values_that_pipelines_read_are_there_after_a_swap(cls):
+    config = scheduler_of(cls).config
+    written = {"timestep_spacing"} if cls is ScoreOptimalScheduler else set()  # which its grid leaves no say
+    assert not OF_OURS - config.keys() - written - ({"steps_offset"} if written else set())
+    for name, owner in OF_ANOTHER.items():
+        theirs = getattr(diffusers, owner)().config
+        loaded = {key: value for key, value in theirs.items() if key != "_use_default_values"}
+        assert getattr(cls.from_config(loaded).config, name) == theirs[name]
+        if name.endswith(("_shift", "_seq_len")):  # which BRIA's pipelines read without a default
+            assert getattr(cls.from_config(theirs).config, name) == theirs[name]

@@ -38,9 +38,12 @@ def measured_times(noise: NoiseSchedule) -> np.ndarray:
 @cache
 def statistics(builder: str) -> ScoreStatistics:
     """What Gaussian data would give for the noise schedule and prediction of a family's model."""
-    family = BY_NAME[builder]
-    model = _made(DEISSNScheduler, family, stats=False)
-    if family.process == "edm":
+    return record_for(_made(DEISSNScheduler, BY_NAME[builder], stats=False))
+
+
+def record_for(model: Any) -> ScoreStatistics:
+    """What Gaussian data would give for the process and prediction of one of our schedulers."""
+    if model.noise.kind == "edm":
         return edm_record(top=model.noise.top)
     record = costed_record(model.noise, times=measured_times(model.noise))
     return replace(record, origin=replace(record.origin, prediction_type=model.config["prediction_type"]))

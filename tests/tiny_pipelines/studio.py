@@ -66,12 +66,15 @@ class FlowEulerAt(FlowMatchEulerDiscreteScheduler):
     """Euler's method of Diffusers for flow models, at times given beforehand."""
 
     at: torch.Tensor
+    levels: torch.Tensor
 
     @classmethod
-    def of(cls, config: Any, at: list[float]) -> FlowEulerAt:
-        """For the model of a config."""
+    def of(cls, config: Any, at: list[float], levels: list[float] | None = None) -> FlowEulerAt:
+        """For the model of a config; at levels that are not those of the times, where the pipeline gives both."""
         scheduler = cls(num_train_timesteps=config["num_train_timesteps"])
         scheduler.at = torch.tensor(at, dtype=torch.float64)
+        given = scheduler.at / config["num_train_timesteps"] if levels is None else torch.tensor(levels)
+        scheduler.levels = given.to(torch.float64)
         return scheduler
 
     def set_timesteps(
@@ -82,11 +85,19 @@ class FlowEulerAt(FlowMatchEulerDiscreteScheduler):
         mu: Any = None,
         timesteps: Any = None,
     ) -> None:
-        levels = self.at / self.config.num_train_timesteps
         self.timesteps = self.at.float()
-        self.sigmas = torch.cat([levels, torch.zeros(1)]).float()
+        self.sigmas = torch.cat([self.levels, torch.zeros(1)]).float()
         self.num_inference_steps = len(self.at)
         self._step_index = self._begin_index = None
+
+    def scale_model_input(self, sample: torch.Tensor, timestep: Any = None) -> torch.Tensor:
+        """The sample, for pipelines that ask all but Diffusers' own class."""
+        return sample
+
+    def step(self, model_output: Any, timestep: Any, sample: Any, **options: Any) -> Any:
+        """One step; a time may be given back rounded."""
+        nearest = self.timesteps[(self.at - float(timestep)).abs().argmin()]
+        return super().step(model_output, nearest, sample, **options)
 
 
 class EulerAt(EulerDiscreteScheduler):

@@ -16,7 +16,8 @@ Written by the tests from what passed (`pytest tests/pipelines --pipeline-table`
 result are those of DDIM, or of Euler's method for flow models, of Diffusers; *strength* from 0.05 to 1, from the level
 of its time; *experts*, `denoising_end` and `denoising_start` cut one run in two; *offload*, `enable_model_cpu_offload`,
 its hooks on a CPU; *reload*, saved and loaded again. Callbacks, offload and reload were run with `DEISSNScheduler` in
-all, and with `ScoreOptimalScheduler` in one pipeline of each kind of process.
+all, and with `ScoreOptimalScheduler` in one pipeline of each kind of process. All other pipeline classes of Diffusers,
+what runs and what does not, are in `benchmarks/every-pipeline.md`, with calls and first order tried in each.
 """
 SHOWN = ("calls", "first order", "strength", "experts", "callback_on_step_end", "guidance_rescale", "offload", "reload")
 """What tests can show, in the order of the table."""

@@ -14,6 +14,9 @@ from diffusers_deis_sn.schedulers._own_config import default_options, kept, refu
 HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
 LOOKING_UP = ("base_model", "index")
 
+SHIFTS = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
+"""What pipelines compute `mu` from."""
+
 
 def made(
     cls: Any,
@@ -42,6 +45,9 @@ def made(
     where = {key: kwargs.pop(key) for key in (*HUB_OPTIONS, *LOOKING_UP, "subfolder") if key in kwargs}
     given = dict(config or {})
     arguments, left, private = split(given, cls)
+    left |= {
+        name: given[name] for name in SHIFTS if name in given
+    }  # which some pipelines read though they are defaults
     remembered = private.pop("stats", None)
     if "shift" in kwargs and "shift" not in default_options(cls):  # as flow-matching schedulers call it
         kwargs.setdefault("flow_shift", kwargs.pop("shift"))

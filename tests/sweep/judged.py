@@ -1,0 +1,264 @@
+"""What is known of every class: it runs, it cannot and why, or it is not built here and why.
+
+The sweep holds each against what it finds; a class that stands in none of these tables is unjudged, and fails a quick
+test, so that a newer Diffusers cannot bring one unseen.
+"""
+
+from __future__ import annotations
+
+from tiny_pipelines.families import IMPOSSIBLE
+
+
+def _each(reasons: dict[str, str]) -> dict[str, str]:
+    """Name -> reason, from reason -> names."""
+    return {name: reason for reason, names in reasons.items() for name in names.split()}
+
+
+UPSCALER = (
+    'preconditions by scaled latents itself: `from_config(..., process="edm", sigma_data=1.0, sigma_min=0.03, '
+    'sigma_max=14.6, prediction_type="sample")`; without these it runs, and ends elsewhere'
+)
+
+RUNS = frozenset(
+    """
+    AllegroPipeline AltDiffusionImg2ImgPipeline AltDiffusionPipeline AnimateDiffControlNetPipeline
+    AnimateDiffPAGPipeline AnimateDiffPipeline AnimateDiffSDXLPipeline AnimateDiffSparseControlNetPipeline
+    AnimateDiffVideoToVideoControlNetPipeline AnimateDiffVideoToVideoPipeline AudioLDM2Pipeline AuraFlowPipeline
+    BriaPipeline ChromaImg2ImgPipeline ChromaPipeline ChronoEditPipeline CogVideoXFunControlPipeline
+    CogView4ControlPipeline CogView4Pipeline DDIMPipeline DDPMPipeline DiTPipeline EasyAnimatePipeline
+    ErnieImagePipeline Flux2KleinInpaintPipeline Flux2KleinKVPipeline Flux2KleinPipeline Flux2Pipeline
+    FluxControlImg2ImgPipeline FluxControlInpaintPipeline FluxControlNetImg2ImgPipeline FluxControlNetInpaintPipeline
+    FluxControlNetPipeline FluxControlPipeline FluxFillPipeline FluxImg2ImgPipeline FluxInpaintPipeline
+    FluxKontextInpaintPipeline FluxKontextPipeline FluxPipeline HiDreamImagePipeline HunyuanDiTControlNetPipeline
+    HunyuanDiTPAGPipeline HunyuanDiTPipeline HunyuanImagePipeline HunyuanSkyreelsImageToVideoPipeline
+    HunyuanVideo15ImageToVideoPipeline HunyuanVideo15Pipeline HunyuanVideoFramepackPipeline
+    HunyuanVideoImageToVideoPipeline HunyuanVideoPipeline IFImg2ImgPipeline IFImg2ImgSuperResolutionPipeline
+    IFInpaintingPipeline IFInpaintingSuperResolutionPipeline IFPipeline IFSuperResolutionPipeline JoyImageEditPipeline
+    Kandinsky3Img2ImgPipeline Kandinsky3Pipeline Kandinsky5I2IPipeline Kandinsky5I2VPipeline Kandinsky5T2IPipeline
+    Kandinsky5T2VPipeline KandinskyV22CombinedPipeline KandinskyV22ControlnetImg2ImgPipeline
+    KandinskyV22ControlnetPipeline KandinskyV22Img2ImgCombinedPipeline KandinskyV22Img2ImgPipeline
+    KandinskyV22InpaintCombinedPipeline KandinskyV22InpaintPipeline KandinskyV22Pipeline Krea2Pipeline LDMPipeline
+    LDMSuperResolutionPipeline LTX2ConditionPipeline LTX2DFRPipeline LTX2HDRPipeline LTX2ImageToVideoPipeline
+    LTX2InContextPipeline LTX2Pipeline LTXI2VLongMultiPromptPipeline LTXImageToVideoPipeline LTXPipeline LattePipeline
+    LucyEditPipeline Lumina2Pipeline LuminaPipeline MarigoldDepthPipeline MarigoldIntrinsicsPipeline
+    MarigoldNormalsPipeline MochiPipeline MotifVideoImage2VideoPipeline MotifVideoPipeline NucleusMoEImagePipeline
+    OvisImagePipeline PIAPipeline PNDMPipeline PRXPipeline PRXPixelPipeline PixArtAlphaPipeline PixArtSigmaPAGPipeline
+    PixArtSigmaPipeline QwenImageControlNetInpaintPipeline QwenImageControlNetPipeline QwenImageEditInpaintPipeline
+    QwenImageEditPipeline QwenImageEditPlusPipeline QwenImageImg2ImgPipeline QwenImageInpaintPipeline
+    QwenImageLayeredPipeline QwenImagePipeline SanaControlNetPipeline SanaImageToVideoPipeline SanaPAGPipeline
+    SanaPipeline SanaVideoPipeline SemanticStableDiffusionPipeline SkyReelsV2ImageToVideoPipeline SkyReelsV2Pipeline
+    StableAudio3AudioToAudioPipeline StableAudio3InpaintPipeline StableAudio3Pipeline
+    StableDiffusion3ControlNetInpaintingPipeline StableDiffusion3ControlNetPipeline StableDiffusion3Img2ImgPipeline
+    StableDiffusion3InpaintPipeline StableDiffusion3PAGImg2ImgPipeline StableDiffusion3PAGPipeline
+    StableDiffusion3Pipeline StableDiffusionAdapterPipeline StableDiffusionAttendAndExcitePipeline
+    StableDiffusionControlNetImg2ImgPipeline StableDiffusionControlNetInpaintPipeline
+    StableDiffusionControlNetPAGInpaintPipeline StableDiffusionControlNetPAGPipeline StableDiffusionControlNetPipeline
+    StableDiffusionControlNetXSPipeline StableDiffusionDepth2ImgPipeline StableDiffusionDiffEditPipeline
+    StableDiffusionGLIGENPipeline StableDiffusionImageVariationPipeline StableDiffusionImg2ImgPipeline
+    StableDiffusionInpaintPipeline StableDiffusionInpaintPipelineLegacy StableDiffusionInstructPix2PixPipeline
+    StableDiffusionLDM3DPipeline StableDiffusionLatentUpscalePipeline StableDiffusionModelEditingPipeline
+    StableDiffusionPAGImg2ImgPipeline StableDiffusionPAGInpaintPipeline StableDiffusionPAGPipeline
+    StableDiffusionPanoramaPipeline StableDiffusionPipeline StableDiffusionPipelineSafe
+    StableDiffusionPix2PixZeroPipeline StableDiffusionSAGPipeline StableDiffusionUpscalePipeline
+    StableDiffusionXLAdapterPipeline StableDiffusionXLControlNetImg2ImgPipeline
+    StableDiffusionXLControlNetInpaintPipeline StableDiffusionXLControlNetPAGImg2ImgPipeline
+    StableDiffusionXLControlNetPAGPipeline StableDiffusionXLControlNetPipeline
+    StableDiffusionXLControlNetUnionImg2ImgPipeline StableDiffusionXLControlNetUnionInpaintPipeline
+    StableDiffusionXLControlNetUnionPipeline StableDiffusionXLControlNetXSPipeline StableDiffusionXLImg2ImgPipeline
+    StableDiffusionXLInpaintPipeline StableDiffusionXLInstructPix2PixPipeline StableDiffusionXLPAGImg2ImgPipeline
+    StableDiffusionXLPAGInpaintPipeline StableDiffusionXLPAGPipeline StableDiffusionXLPipeline
+    StableUnCLIPImg2ImgPipeline StableUnCLIPPipeline StableVideoDiffusionPipeline TextToVideoSDPipeline
+    TextToVideoZeroPipeline TextToVideoZeroSDXLPipeline VersatileDiffusionImageVariationPipeline VideoToVideoSDPipeline
+    VisualClozeGenerationPipeline VisualClozePipeline WanImageToVideoPipeline WanPipeline WanVACEPipeline
+    WanVideoToVideoPipeline ZImageControlNetInpaintPipeline ZImageControlNetPipeline ZImageImg2ImgPipeline
+    ZImageInpaintPipeline ZImageOmniPipeline ZImagePipeline
+    """.split()
+)
+"""Those that run with both schedulers."""
+
+REMARKS = _each(
+    {
+        "asks for whole times: `ScoreOptimalScheduler` needs `whole_timesteps=True`": """
+        StableDiffusionSAGPipeline TextToVideoZeroPipeline
+        """,
+        UPSCALER: """
+        StableDiffusionLatentUpscalePipeline
+        """,
+        "shifts by resolution with Diffusers' FlowMatchEuler alone: use a config without `use_dynamic_shifting`": """
+        BriaPipeline
+        """,
+        "makes DDIM of any scheduler when it is built and loaded: assign ours afterwards": """
+        DDIMPipeline
+        """,
+        "makes PNDM of any scheduler when it is built and loaded: assign ours afterwards": """
+        PNDMPipeline
+        """,
+    }
+)
+"""What a user of one that runs has to know."""
+
+LIKE = {
+    "AnyFlowFARPipeline": "ConsistencyModelPipeline",
+    "AnyFlowPipeline": "ConsistencyModelPipeline",
+    "LatentConsistencyModelImg2ImgPipeline": "ConsistencyModelPipeline",
+    "LatentConsistencyModelPipeline": "ConsistencyModelPipeline",
+    "SanaSprintImg2ImgPipeline": "ConsistencyModelPipeline",
+    "SanaSprintPipeline": "ConsistencyModelPipeline",
+    "KandinskyV22PriorEmb2EmbPipeline": "KandinskyV22PriorPipeline",
+    "UnCLIPImageVariationPipeline": "UnCLIPPipeline",
+    "StableCascadeCombinedPipeline": "StableCascadePriorPipeline",
+    "WuerstchenCombinedPipeline": "StableCascadePriorPipeline",
+    "WuerstchenDecoderPipeline": "StableCascadePriorPipeline",
+    "WuerstchenPriorPipeline": "StableCascadePriorPipeline",
+    "CogVideoXImageToVideoPipeline": "CogVideoXPipeline",
+    "CogVideoXVideoToVideoPipeline": "CogVideoXPipeline",
+    "CogView3PlusPipeline": "CogVideoXPipeline",
+}
+"""Those that cannot for the reason of another."""
+
+_CATALOGUE = {name: row.reason for row in IMPOSSIBLE for name in row.pipelines}
+NO = (
+    _CATALOGUE
+    | {name: _CATALOGUE[other] for name, other in LIKE.items()}
+    | _each(
+        {
+            "a model of tokens, which has no noise to integrate": """
+            AmusedImg2ImgPipeline AmusedInpaintPipeline AmusedPipeline DiffusionGemmaPipeline LLaDA2Pipeline
+            VQDiffusionPipeline
+            """,
+            "its pyramid of stages is its scheduler's own": """
+            HeliosPipeline HeliosPyramidPipeline
+            """,
+            "its steps run in parallel by `batch_step_no_noise` of a stochastic scheduler": """
+            StableDiffusionParadigmsPipeline
+            """,
+            "takes steps by LTXEulerAncestralRFScheduler alone, which draws noise": """
+            LTX2DFRTemporalRefinePipeline
+            """,
+            "its times are those of `num_train_timesteps=1`, which this version does not take": """
+            AceStepPipeline
+            """,
+            "passes `per_token_timesteps`, which `step` does not take": """
+            LTXConditionPipeline
+            """,
+            "gives times back as whole numbers, which are others where they are fractional": """
+            SkyReelsV2DiffusionForcingImageToVideoPipeline SkyReelsV2DiffusionForcingPipeline
+            """,
+        }
+    )
+)
+"""Those that cannot."""
+
+NOT_BUILT = _each(
+    {
+        "needs torchvision, which these tests do not install": """
+        Cosmos2TextToImagePipeline Cosmos2VideoToWorldPipeline Cosmos2_5_PredictBasePipeline Cosmos2_5_TransferPipeline
+        OmniGenPipeline
+        """,
+        "fails with any scheduler in this Diffusers: its network has no `guidance_embeds`": """
+        ChromaInpaintPipeline
+        """,
+        "fails with any scheduler in this Diffusers: calls `encode_prompt` with one argument too many": """
+        EasyAnimateControlPipeline
+        """,
+        "fails with any scheduler in this Diffusers: its autoencoder has no `cache_mag_vae`": """
+        EasyAnimateInpaintPipeline
+        """,
+        "fails with any scheduler and this Transformers: its CLIP has no `text_model`": """
+        I2VGenXLPipeline
+        """,
+        "cannot be called: a container of three other pipelines": """
+        VersatileDiffusionPipeline
+        """,
+        "no tiny components that fit together are made here": """
+        AudioLDMPipeline BriaFiboEditPipeline BriaFiboPipeline DanceDiffusionPipeline
+        JoyImageEditPlusPipeline LongCatImageEditPipeline LongCatImagePipeline
+        MusicLDMPipeline SkyReelsV2DiffusionForcingVideoToVideoPipeline
+        WanAnimatePipeline
+        """,
+        "no tiny `ContextCLIPTextModel` is made here": """
+        BlipDiffusionControlNetPipeline BlipDiffusionPipeline
+        """,
+        "no tiny `BriaFibo2Transformer2DModel` is made here": """
+        BriaFibo2Pipeline
+        """,
+        "no tiny `Cosmos3OmniTransformer` is made here": """
+        Cosmos3OmniPipeline
+        """,
+        "no tiny `Qwen3VLForConditionalGeneration` is made here": """
+        DreamLiteMobilePipeline DreamLitePipeline
+        """,
+        "no tiny `GlmImageForConditionalGeneration` is made here": """
+        GlmImagePipeline
+        """,
+        "no tiny `AutoencoderKLHunyuanImageRefiner` is made here": """
+        HunyuanImageRefinerPipeline
+        """,
+        "no tiny `Ideogram4Transformer2DModel` is made here": """
+        Ideogram4Pipeline
+        """,
+        "no tiny `Kandinsky6SRTransformer3DModel` is made here": """
+        Kandinsky6SRPipeline
+        """,
+        "no tiny `Kandinsky6Transformer3DModel` is made here": """
+        Kandinsky6TI2VAPipeline
+        """,
+        "no tiny `MultilingualCLIP` is made here": """
+        KandinskyCombinedPipeline KandinskyImg2ImgCombinedPipeline KandinskyImg2ImgPipeline
+        KandinskyInpaintCombinedPipeline KandinskyInpaintPipeline KandinskyPipeline
+        """,
+        "no tiny text encoder of its kind is made here": """
+        LDMTextToImagePipeline
+        """,
+        "no tiny `LTX2VideoDiffusionDecoderModel` is made here": """
+        LTX2VideoDiffusionDecodePipeline
+        """,
+        "no tiny `LongCatAudioDiTVae` is made here": """
+        LongCatAudioDiTPipeline
+        """,
+        "no tiny `PaintByExampleImageEncoder` is made here": """
+        PaintByExamplePipeline
+        """,
+        "no tiny `AutoencoderKLQwenImage21` is made here": """
+        QwenImage21Pipeline
+        """,
+        "no tiny `RFD4ProteinaTransformer` is made here": """
+        RFD4ProteinaPipeline
+        """,
+        "no tiny `SanaWMTransformer3DModel` is made here": """
+        SanaWMPipeline
+        """,
+        "no tiny `ShapERenderer` is made here": """
+        ShapEImg2ImgPipeline ShapEPipeline
+        """,
+        "no tiny `CLIPProcessor` is made here": """
+        StableDiffusionGLIGENTextImagePipeline
+        """,
+        "no tiny `UniDiffuserTextDecoder` is made here": """
+        UniDiffuserPipeline
+        """,
+        "no tiny `UNetFlatConditionModel` is made here": """
+        VersatileDiffusionDualGuidedPipeline VersatileDiffusionTextToImagePipeline
+        """,
+    }
+)
+"""Those that these tests do not build."""
+
+HIDDEN = _each(
+    {
+        "the library audio_diffusion or librosa": """
+        AudioDiffusionPipeline SpectrogramDiffusionPipeline
+        """,
+        "OpenCV": """
+        ConsisIDPipeline
+        """,
+        "sentencepiece": """
+        KolorsImg2ImgPipeline KolorsPAGPipeline KolorsPipeline
+        """,
+        "ONNX Runtime": """
+        OnnxStableDiffusionImg2ImgPipeline OnnxStableDiffusionInpaintPipeline OnnxStableDiffusionInpaintPipelineLegacy
+        OnnxStableDiffusionPipeline OnnxStableDiffusionUpscalePipeline StableDiffusionOnnxPipeline
+        """,
+    }
+)
+"""Those that Diffusers hides where a library is not installed, and which."""

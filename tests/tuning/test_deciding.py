@@ -41,6 +41,8 @@ def test_what_there_is_without_a_plan_is_known(stats):
     assert all(end.shape == before.end.shape for end in before.rivals.values())
     assert before.menu[0] is before.recipe and len(before.menu) == 1 + 3 + 3
     assert before.recipe.solver == before.menu[-1].solver
+    outcome = jury(stats).outcome(before, {}, fine := jury(stats).fine(), 0.0)
+    assert before.errors(fine) == (outcome.default.geometric, outcome.best_rival[1].geometric)
 
 
 def test_a_plan_that_is_the_run_itself_is_worth_the_same(stats):

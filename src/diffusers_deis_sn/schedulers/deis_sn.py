@@ -66,8 +66,8 @@ class DEISSNScheduler(ExponentialIntegrator):
             on the model, or without statistics what was safe on others; "fixed" for the options as they are. None is
             "measured" where no option of a recipe (solver, order, grid, ends) was chosen. Runs with
             `timesteps=` or `sigmas=` follow the options.
-        tuned: Whether a run takes the plan that `tune` fitted to the model for as many steps and this guidance, where
-            the statistics hold one and no option of a recipe was chosen.
+        tuned: Whether a run takes the plan that `tune` fitted to the model for as many steps and this guidance, or what
+            lies between two, where the statistics hold some and no option of a recipe was chosen.
         stats: Score statistics: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the config. "auto" is
             for `from_config(..., base_model=...)`, `from_pretrained` and `for_pipeline`.
 

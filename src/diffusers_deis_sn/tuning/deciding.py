@@ -60,6 +60,11 @@ class Without:
     menu: tuple[Recipe, ...]
     seen: bool = True
 
+    def errors(self, fine: Tensor) -> tuple[float, float]:
+        """Geometric means of the distances to the fine run: of these runs, and of the best rival's."""
+        own, *others = (Judged.of(end, fine).geometric for end in (self.end, *self.rivals.values()))
+        return own, min(others, default=own)
+
 
 @dataclass
 class Jury:

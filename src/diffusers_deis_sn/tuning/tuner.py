@@ -145,10 +145,11 @@ class Tuner:
         teacher, coarser = Teacher.of(model, FINE_CALLS), Teacher.of(model, CHECK_CALLS)
         apart = Judged.of(coarser.end, teacher.end).geometric
         far = apart / FIRST_ORDER
-        check_fine(apart, far, {calls: Judged.of(before[calls].end, fine).geometric for calls in self.meter.left})
+        errors = {calls: before[calls].errors(fine) for calls in self.meter.left}
+        check_fine(apart, far, {calls: without for calls, (without, _) in errors.items()})
         bands = 2 if has_bands(teacher.end.shape) else 1
         for place, calls in enumerate(self.meter.left):
-            search, menu = Search(model, teacher, self._clock(place, calls)), before[calls].menu
+            search, menu = Search(model, teacher, self._clock(place, calls, *errors[calls])), before[calls].menu
             found: dict[str, Fit] = {}
             try:
                 for name, one in candidates(search, menu, calls, bands):
@@ -161,8 +162,8 @@ class Tuner:
                 found = {}
             self.fits.keep(calls, found, far)
 
-    def _clock(self, place: int, calls: int) -> Callable[[Found], None]:
-        """Told of every fit; ends the search in time, and shows the least error so far."""
+    def _clock(self, place: int, calls: int, without: float, rival: float) -> Callable[[Found], None]:
+        """Told of every fit; ends the search in time, and shows the least error so far beside those to be beaten."""
         deadline, least = self.meter.deadline(place), float("inf")
 
         def spent(found: Found) -> None:
@@ -170,7 +171,8 @@ class Tuner:
             if found.score < least:
                 least = found.score
                 error = float(torch.tensor(found.score).exp())
-                self.meter.say(f"{calls} steps: {error:.3g}", steps=calls, error=error)
+                said = f"{calls} steps: {error:.3g} (without a plan {without:.3g}, best of Diffusers {rival:.3g})"
+                self.meter.say(said, steps=calls, error=error, without=without, rival=rival)
             self.fits.stop()
             if self.meter.seconds > deadline:
                 raise OutOfTimeError

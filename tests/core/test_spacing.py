@@ -227,8 +227,7 @@ def test_a_run_starts_from_pure_noise(spacing, final, steps):
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
-@pytest.mark.parametrize("final", FINAL_SIGMAS)
-@pytest.mark.parametrize("steps", [36, 37])
+@pytest.mark.parametrize(("final", "steps"), [("zero", 37), ("sigma_min", 36), ("sigma_min", 37)])
 def test_as_many_steps_as_training_times_or_one_less_call_nearly_all_of_them(spacing, final, steps):
     """Down to the level of the first training time, which is no call then, as many fall between whole times."""
     noise = SCHEDULES["short"]

@@ -11,6 +11,7 @@ from diffusers_deis_sn.core.solvers import DEFAULT_ORDER
 from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, INTEGER_SPACINGS
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.schedulers._contract import logger
+from diffusers_deis_sn.schedulers._foreign import refuse_other_networks
 from diffusers_deis_sn.schedulers._options import SIGMA_OPTIONS
 from diffusers_deis_sn.schedulers._own_config import (
     DEFAULTED,
@@ -53,6 +54,7 @@ def inherited_options(
     Raises:
         ConfigurationError: The config is that of a process that is not supported: images would be noise.
     """
+    refuse_other_networks(config)
     refuse_foreign_process(config)
     options = dict(private)
     if "process" not in private:
@@ -198,6 +200,8 @@ def refuse_foreign_process(config: dict[str, Any]) -> None:
         signs.append("invert_sigmas=True")
     if _is_continuous(config) and not continuous_options(config) and not ours:
         signs.append("timestep_type='continuous'")
+    if config.get("trained_betas", ()) is None and "beta_start" not in config and not ours:
+        signs.append("IPNDM's own levels")  # whose config has nothing else
     if name.startswith(FOREIGN_CLASSES) or signs:
         raise ConfigurationError(
             f"This config{f' of {name}' if name else ''} is that of a process which is not supported"

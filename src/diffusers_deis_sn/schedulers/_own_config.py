@@ -30,6 +30,10 @@ OWN_OPTIONS = frozenset(
 # Options of grids that have names; and what a solver of one's own is laid aside for, where it is chosen afterwards.
 OF_GRIDS = frozenset("timestep_spacing steps_offset use_karras_sigmas use_exponential_sigmas use_beta_sigmas".split())
 OF_SOLVERS = frozenset(("solver_order", "lower_order_final"))
+# What a model is, and nobody chooses.
+OF_MODELS = frozenset(
+    "num_train_timesteps beta_start beta_end beta_schedule trained_betas rescale_betas_zero_snr prediction_type".split()
+)
 # What recipes decide, where nobody else does.
 RECIPE_OPTIONS = (
     "solver",
@@ -191,7 +195,10 @@ def split(config: dict[str, Any], cls: Any) -> tuple[dict[str, Any], dict[str, A
     The time grid of another class is none of ours: `timestep_spacing` counts as left, and so do its bounds of sigmas.
     """
     private = entries(config)
-    unsaid = config.get(DEFAULTED) or ()
+    # What the model is does not depend on whether somebody said it: the other class's defaults may not be ours.
+    defaults = default_options(cls)
+    model = {name for name in OF_MODELS if name in config and not _same(config[name], defaults.get(name))}
+    unsaid = set(config.get(DEFAULTED) or ()) - model
     given = {key: value for key, value in config.items() if key not in BOOKKEEPING and key not in unsaid}
     ours = set(default_options(cls)) - OWN_OPTIONS - _not_ours(cls)
     arguments = {key: value for key, value in given.items() if key in ours}

@@ -1,0 +1,218 @@
+"""Every scheduler class of the installed Diffusers, judged: its config is taken, with the same process, or refused."""
+
+from __future__ import annotations
+
+import ast
+import functools
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DDIMParallelScheduler,
+    DDIMScheduler,
+    DDPMScheduler,
+    DEISMultistepScheduler,
+    DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
+    EDMDPMSolverMultistepScheduler,
+    EDMEulerScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
+    UniPCMultistepScheduler,
+)
+from torch import Tensor
+
+from benchmarks.exact.flows import SD_BETAS
+from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.schedulers._foreign import KINDS
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
+
+# The process of their networks, which is ours.
+TAKEN = {
+    "DDIMParallelScheduler": "vp",
+    "DDIMScheduler": "vp",
+    "DDPMParallelScheduler": "vp",
+    "DDPMScheduler": "vp",
+    "DEISMultistepScheduler": "vp",
+    "DPMSolverMultistepScheduler": "vp",
+    "DPMSolverSDEScheduler": "vp",
+    "DPMSolverSinglestepScheduler": "vp",
+    "EDMDPMSolverMultistepScheduler": "edm",
+    "EDMEulerScheduler": "edm",
+    "EulerAncestralDiscreteScheduler": "vp",
+    "EulerDiscreteScheduler": "vp",
+    "FlowMatchEulerDiscreteScheduler": "flow",
+    "FlowMatchHeunDiscreteScheduler": "flow",
+    "HeunDiscreteScheduler": "vp",
+    "KDPM2AncestralDiscreteScheduler": "vp",
+    "KDPM2DiscreteScheduler": "vp",
+    "LMSDiscreteScheduler": "vp",
+    "PNDMScheduler": "vp",
+    "RePaintScheduler": "vp",
+    "SASolverScheduler": "vp",
+    "UnCLIPScheduler": "vp",
+    "UniPCMultistepScheduler": "vp",
+}
+# What stands in the message; with a star where a config in memory, without a name, says nothing of its class.
+REFUSED = {
+    "AmusedScheduler": "tokens",
+    "BlockRefinementScheduler": "tokens",
+    "CMStochasticIterativeScheduler": "consistency",
+    "ConsistencyDecoderScheduler": "consistency*",  # has no options but its own levels
+    "CosineDPMSolverMultistepScheduler": "not supported",
+    "DDIMInverseScheduler": "from data to noise*",
+    "DDPMWuerstchenScheduler": "not supported",
+    "DPMSolverMultistepInverseScheduler": "from data to noise*",
+    "DiscreteDDIMScheduler": "tokens",
+    "EntropyBoundScheduler": "tokens",
+    "FlowMapEulerDiscreteScheduler": "leap*",  # the options of Heun's for flow matching
+    "FlowMatchLCMScheduler": "consistency",
+    "HeliosDMDScheduler": "not supported",
+    "HeliosScheduler": "not supported",
+    "IPNDMScheduler": "not supported",
+    "KarrasVeScheduler": "not supported",
+    "LCMScheduler": "consistency",
+    "LTXEulerAncestralRFScheduler": "not supported",
+    "MiniMaxH3Scheduler": "velocity towards the data*",  # has a shift alone
+    "PiflowScheduler": "leap",
+    "RFD4ProteinaScheduler": "velocity towards the data",
+    "SCMScheduler": "consistency",
+    "ScoreSdeVeScheduler": "not supported",
+    "ScoreSdeVpScheduler": "not supported",
+    "TCDScheduler": "consistency",
+    "VQDiffusionScheduler": "tokens",
+}
+# Judged by tests of their own.
+ELSEWHERE = {"CogVideoXDDIMScheduler", "CogVideoXDPMScheduler"}
+
+
+@functools.cache
+def classes() -> dict[str, dict[str, Any]]:
+    """The scheduler classes in Diffusers' source, whatever they need to be imported, and configs of their defaults."""
+    found = {}
+    for path in sorted((Path(diffusers.__file__).parent / "schedulers").rglob("*.py")):
+        for one in ast.walk(ast.parse(path.read_text())):
+            if isinstance(one, ast.ClassDef) and "SchedulerMixin" in {ast.unparse(base) for base in one.bases}:
+                found[one.name] = default_config(one)
+    return found
+
+
+def default_config(one: ast.ClassDef) -> dict[str, Any]:
+    for function in one.body:
+        if isinstance(function, ast.FunctionDef) and function.name == "__init__":
+            names = [argument.arg for argument in function.args.args[1:]]
+            values = [eval(ast.unparse(value), {"math": __import__("math")}) for value in function.args.defaults]
+            return dict(zip(names, [*[None] * (len(names) - len(values)), *values], strict=True))
+    return {}
+
+
+def test_every_class_of_the_installed_diffusers_is_judged():
+    unjudged = classes().keys() - TAKEN.keys() - REFUSED.keys() - ELSEWHERE
+    assert not unjudged, f"read these, and say whether their networks are ours: {sorted(unjudged)}"
+    assert not TAKEN.keys() & REFUSED.keys()
+
+
+@pytest.mark.parametrize("ours", [DEISSNScheduler, ScoreOptimalScheduler])
+@pytest.mark.parametrize("as_file", [True, False])
+@pytest.mark.parametrize("name", [one for one in TAKEN if one in classes()])
+def test_a_config_that_is_taken_is_of_the_same_process(name, as_file, ours):
+    config = classes()[name]
+    scheduler = ours.from_config({**config, **({"_class_name": name} if as_file else {})})
+    assert scheduler.noise.kind == TAKEN[name] and scheduler.config["prediction_type"] == config.get(
+        "prediction_type", "flow_prediction" if TAKEN[name] == "flow" else "epsilon"
+    )
+    if TAKEN[name] == "vp":
+        betas = {one: config[one] for one in ("beta_start", "beta_end", "beta_schedule") if one in config}
+        expected = DDPMScheduler(config["num_train_timesteps"], **betas).alphas_cumprod
+        assert torch.allclose(scheduler.alphas_cumprod, expected, rtol=2e-4)
+    else:
+        assert len(scheduler.noise) == config["num_train_timesteps"]
+
+
+@pytest.mark.parametrize("name", [one for one in REFUSED if one in classes()])
+@pytest.mark.parametrize("ours", [DEISSNScheduler, ScoreOptimalScheduler])
+def test_a_config_that_is_refused_says_why(name, ours):
+    config, reason = classes()[name], REFUSED[name]
+    with pytest.raises(ConfigurationError, match=reason.rstrip("*")):
+        ours.from_config({**config, "_class_name": name})
+    if not reason.endswith("*"):
+        with pytest.raises(ConfigurationError):
+            ours.from_config(config)
+
+
+@pytest.mark.parametrize("name", [name for name in TAKEN if hasattr(diffusers, name) and name in classes()])
+def test_what_nobody_said_is_what_the_class_says(name):
+    """A config in memory lists what was left at its default; the model is that all the same."""
+    if getattr(diffusers, name)._backends if hasattr(getattr(diffusers, name), "_backends") else False:
+        return  # needs what is not installed
+    theirs = getattr(diffusers, name)()
+    ours = DEISSNScheduler.from_config(theirs.config)
+    if TAKEN[name] == "vp":
+        assert torch.allclose(ours.alphas_cumprod, theirs.alphas_cumprod.float(), rtol=2e-4)
+    assert ours.config["prediction_type"] == theirs.config.get("prediction_type", ours.config["prediction_type"])
+
+
+# ------------------------------------------------------------------------------------------------------ at order one
+
+VP = {**SD_BETAS, "timestep_spacing": "trailing"}
+ONE_STEP: list[Any] = [
+    DDIMScheduler(**VP, clip_sample=False),
+    DDIMParallelScheduler(**VP, clip_sample=False),
+    DEISMultistepScheduler(**VP, solver_order=1),
+    DPMSolverMultistepScheduler(**VP, solver_order=1),
+    DPMSolverSinglestepScheduler(**SD_BETAS, solver_order=1),
+    UniPCMultistepScheduler(**VP, solver_order=1, disable_corrector=list(range(9))),
+    EulerDiscreteScheduler(**VP),
+    FlowMatchEulerDiscreteScheduler(shift=3.0),
+    EDMEulerScheduler(),
+    EDMDPMSolverMultistepScheduler(solver_order=1),
+]
+
+
+@pytest.mark.parametrize("theirs", ONE_STEP, ids=lambda one: type(one).__name__)
+def test_order_one_on_their_times_is_their_step(theirs):
+    ours, calls = DEISSNScheduler.from_config(theirs.config, solver_order=1), 5
+    theirs.set_timesteps(calls)
+    if isinstance(theirs, FlowMatchEulerDiscreteScheduler):
+        theirs.set_timesteps(sigmas=np.linspace(1.0, 1.0 / calls, calls))
+        ours.set_timesteps(sigmas=np.linspace(1.0, 1.0 / calls, calls))
+    elif ours.noise.kind == "edm":
+        ours.set_timesteps(sigmas=theirs.sigmas[:calls])
+    else:
+        ours.set_timesteps(timesteps=theirs.timesteps)
+    alpha = ours._plan.alpha if isinstance(theirs, EulerDiscreteScheduler) else [1.0] * (calls + 1)
+    x = torch.linspace(-1.5, 1.5, 24) * (80.0 if ours.noise.kind == "edm" else 1.0)
+    y = x / alpha[0]
+    for n in range(calls - 1):  # where the last ends is another matter
+        mine, other = ours.timesteps[n], theirs.timesteps[n]
+        x = ours.step(network(ours.scale_model_input(x, mine), float(mine)), mine, x).prev_sample
+        given = theirs.scale_model_input(y, other) if hasattr(theirs, "scale_model_input") else y
+        y = theirs.step(network(given, float(mine)), other, y).prev_sample
+    assert torch.allclose(x, y * alpha[calls - 1], atol=1e-4, rtol=1e-4)
+
+
+def network(x: Tensor, t: float) -> Tensor:
+    return torch.sin(2.0 * x + t / 1000.0)
+
+
+# ------------------------------------------------------------------------------------------------------ there and back
+
+
+def test_a_swap_to_a_consistency_sampler_and_back_is_of_our_model():
+    """As with an adapter that is put on for a run and taken off again."""
+    ours = DEISSNScheduler(**SD_BETAS)
+    back = DEISSNScheduler.from_config(LCMScheduler.from_config(ours.config).config)
+    assert torch.equal(back.alphas_cumprod, ours.alphas_cumprod)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_a_class_that_there_is(kind):
+    assert kind.names and all(name.startswith(tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")) for name in kind.names)
+    assert all(any(option in config for config in classes().values()) for option in kind.options)

@@ -47,7 +47,7 @@ def test_ledits_replaces_what_it_is_given_and_cannot_invert_with_another(schedul
     assert type(pipe.scheduler) is DPMSolverMultistepScheduler
     pipe.scheduler = mine
     pipe.set_progress_bar_config(disable=True)
-    with pytest.raises(NotImplementedError):
+    with pytest.raises((NotImplementedError, ConfigurationError)):  # it writes a spacing into the config, too
         pipe.invert(image(), num_inversion_steps=4)
 
 

@@ -78,4 +78,6 @@ def upstream(family: Family, plan: Any) -> Any:
         return type(room.own).from_config(config)
     if family.process == "edm":
         return EulerAt.of(config, plan.sigmas.tolist())
-    return (FlowEulerAt if family.flow else DDIMAt).of(config, plan.timesteps.tolist())
+    if family.flow:  # CogView 4 calls its network at other times than those of the levels
+        return FlowEulerAt.of(config, plan.timesteps.tolist(), plan.sigmas[:-1].tolist())
+    return DDIMAt.of(config, plan.timesteps.tolist())

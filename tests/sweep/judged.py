@@ -119,7 +119,7 @@ LIKE = {
 _CATALOGUE = {name: row.reason for row in IMPOSSIBLE for name in row.pipelines}
 NO = (
     _CATALOGUE
-    | {name: _CATALOGUE[other] for name, other in LIKE.items()}
+    | {name: _CATALOGUE[other] for name, other in LIKE.items() if other in _CATALOGUE}
     | _each(
         {
             "a model of tokens, which has no noise to integrate": """

@@ -103,6 +103,13 @@ class Comparison:
         fitting: How their plans were fitted for this comparison; None if they were not.
         pictures: Of the first prompts, as files have them (PNG or WebP), by scheduler and calls; those of the converged
             run by "converged" and 0.
+
+    Example:
+        >>> comparison = compare(pipe, steps=(4, 5), stats=statistics, num_prompts=2, progress=False)
+        >>> comparison.steps
+        (4, 5)
+        >>> print(comparison.table().splitlines()[0])
+        | scheduler | 4 steps | 5 steps |
     """
 
     setting: Setting

@@ -68,6 +68,8 @@ def coefficient_table(
 ) -> CoefficientTable:
     """Coefficients of a multistep run over given noise levels.
 
+    tAB-DEIS of arXiv 2204.13902 (rhoAB-DEIS in rho), with outputs divided by r(t) as in arXiv 2311.00157.
+
     Args:
         noise: The process.
         normaliser: r(t), or nu(t) for the data form; `Normaliser.flat()` for plain DEIS.

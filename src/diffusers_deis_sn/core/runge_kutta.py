@@ -106,6 +106,8 @@ TABLEAUX: dict[str, Tableau] = {
 def runge_kutta_table(noise: NoiseSchedule, normaliser: Normaliser, levels: Array, solver: str) -> CoefficientTable:
     """Coefficients of a Runge-Kutta run over given noise levels, one row for each stage of each step.
 
+    rhoRK-DEIS of arXiv 2204.13902, with outputs divided by r(t).
+
     Args:
         noise: The process.
         normaliser: r(t); `Normaliser.flat()` for plain DEIS.

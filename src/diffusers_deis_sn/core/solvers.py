@@ -60,6 +60,14 @@ class Corrector:
     Args:
         order: Number of outputs, the newest among them; 0 for none.
         gain: Largest factor by which a correction may pass an error on; infinity for no limit.
+
+    Example:
+        >>> Multistep(3, corrector=Corrector(3, gain=0.25)).corrector
+        Corrector(order=3, gain=0.25)
+
+    References:
+        The idea is that of UniC in Zhao et al., UniPC, https://arxiv.org/abs/2302.04867; the weights are those of
+        Adams-Moulton in the integral of DEIS. The limit is this package's.
     """
 
     order: int = 0
@@ -85,6 +93,18 @@ class Multistep:
 
     Raises:
         ConfigurationError: A value that is not one of these.
+
+    Example:
+        >>> from diffusers_deis_sn import DEISSNScheduler
+        >>> solver = Multistep(3, of="data", corrector=Corrector(3))
+        >>> scheduler = DEISSNScheduler(solver=solver)
+        >>> scheduler.options["solver"] == solver
+        True
+
+    References:
+        Zhang and Chen, https://arxiv.org/abs/2204.13902, tAB-DEIS and rhoAB-DEIS; of data as in Lu et al.,
+        https://arxiv.org/abs/2211.01095; equal steps as in https://arxiv.org/abs/2202.09778; outputs divided by r(t) as
+        in Xia et al., https://arxiv.org/abs/2311.00157.
     """
 
     order: int = DEFAULT_ORDER

@@ -82,6 +82,9 @@ def learned_sigmas(
             the result is the list before. One for programs that take levels as they are.
         **hub_options: Of `ScoreStatistics.load`.
 
+    References:
+        https://arxiv.org/abs/2412.07877, theorem 3.1: equal steps of length along the path.
+
     Raises:
         TimestepsError: No step.
         ConfigurationError: An unknown name, or a share out of range.

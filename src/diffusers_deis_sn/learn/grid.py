@@ -36,6 +36,15 @@ class EqualCost:
     Raises:
         ConfigurationError: An unknown cost, or no share.
         ScheduleError: An unknown velocity.
+
+    Example:
+        >>> EqualCost(cost="solver")
+        EqualCost(cost='solver', velocity='sigma', spread=None)
+
+    References:
+        Williams et al., Score-Optimal Diffusion Schedules, https://arxiv.org/abs/2412.07877: theorem 3.1, with the
+        costs of eq. 13 (corrector) and 14 (predictor), and v = sigma as in section 3.3. The solver's cost and the
+        spread are this package's.
     """
 
     cost: str | None = None

@@ -42,7 +42,7 @@ variance-preserving one, and one."""
 
 @dataclass(frozen=True, eq=False)
 class SchedulePath:
-    """Cumulative length over noise levels; `from_costs` and `of` make one.
+    """Cumulative length over noise levels (arXiv 2412.07877, theorem 3.1); `from_costs` and `of` make one.
 
     Args:
         levels: sigma, positive and rising, cleanest first; (K,), K >= 2.

@@ -36,6 +36,8 @@ class OptimisedSchedule:
 def update_schedule(levels: ArrayLike, costs: ArrayLike, order: int = 2, steps: int | None = None) -> Array:
     """One UpdateSchedule: the schedule whose steps would cost the same, if costs were as measured on `levels`.
 
+    This is Algorithm 1 of arXiv 2412.07877.
+
     Args:
         levels: sigma_0 > ... > sigma_T > 0; (T + 1,). Its ends stay.
         costs: L of each step; (T,).

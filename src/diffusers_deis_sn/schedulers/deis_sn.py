@@ -76,8 +76,21 @@ class DEISSNScheduler(ExponentialIntegrator):
         NoiseScheduleError: The betas, or the sigmas, make no noise schedule.
         StatisticsError: The statistics cannot be read, or are those of another noise schedule or prediction type.
 
+    Example:
+        >>> scheduler = DEISSNScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+        >>> scheduler.set_timesteps(8)
+        >>> len(scheduler.timesteps)  # network calls
+        8
+        >>> import torch
+        >>> sample = torch.ones(1, 4, 8, 8) * scheduler.init_noise_sigma
+        >>> for t in scheduler.timesteps:
+        ...     sample = scheduler.step(0.1 * sample, t, sample).prev_sample
+        >>> sample.shape
+        torch.Size([1, 4, 8, 8])
+
     References:
-        Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator, https://arxiv.org/abs/2204.13902.
+        Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator, https://arxiv.org/abs/2204.13902:
+        tAB-DEIS; with the other solvers rhoAB-DEIS, rhoRK-DEIS and iPNDM.
         Xia et al., Score Normalization for a Faster Diffusion Exponential Integrator Sampler,
         https://arxiv.org/abs/2311.00157.
     """

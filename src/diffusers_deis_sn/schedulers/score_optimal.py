@@ -37,8 +37,15 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         NoiseScheduleError: The betas, or the sigmas, make no noise schedule.
         StatisticsError: The statistics cannot be read, or are those of another noise schedule or prediction type.
 
+    Example:
+        >>> scheduler = ScoreOptimalScheduler(stats=statistics)  # of `calibrate`, or a file, folder or Hub name
+        >>> scheduler.set_timesteps(10)
+        >>> len(scheduler.timesteps)  # network calls, at times of equal cost
+        10
+
     References:
-        Williams et al., Score-Optimal Diffusion Schedules, https://arxiv.org/abs/2412.07877.
+        Williams et al., Score-Optimal Diffusion Schedules, https://arxiv.org/abs/2412.07877: theorem 3.1, with the
+        costs of eq. 13 (corrector) and 14 (predictor).
         Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator, https://arxiv.org/abs/2204.13902.
     """
 

@@ -84,6 +84,19 @@ class ScoreStatistics:
 
     Raises:
         StatisticsError: Arrays that break a rule above.
+
+    Example:
+        >>> import numpy as np
+        >>> times = np.array([0.0, 500.0, 999.0])
+        >>> statistics = ScoreStatistics(times, np.array([9.0, 0.0, -9.0]), mean_abs=np.array([0.5, 0.78, 0.8]))
+        >>> len(statistics)
+        3
+        >>> statistics.mean_abs[-1]  # noise alone: next to sqrt(2 / pi)
+        np.float64(0.8)
+
+    References:
+        r(t) is what the score is normalised by in Xia et al., https://arxiv.org/abs/2311.00157, there K = sigma / r.
+        The costs are those of https://arxiv.org/abs/2412.07877, eq. 13 and 14.
     """
 
     timesteps: NDArray[np.float64]

@@ -28,6 +28,9 @@ PROGRAMS = (
     ["suite.report", "--output", "benchmarks/suite-results"],
     ["tuning.run"],
     ["suite.settings"],
+    ["tuning.published"],
+    ["tuning.curve"],
+    ["unmeasured"],
     ["recipes"],
     ["readme"],
 )

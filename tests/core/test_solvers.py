@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from diffusers_deis_sn.core.grids import Ends, Power
 from diffusers_deis_sn.core.recipe import Recipe, sample
 from diffusers_deis_sn.core.solvers import Corrector, Multistep, RungeKutta
 from diffusers_deis_sn.core.vp import vp_schedule
+from diffusers_deis_sn.errors import ConfigurationError
 
 VP = vp_schedule(**SD_BETAS)
 
@@ -27,7 +30,8 @@ def test_with_flat_scale_euler_and_one_output_are_the_same_run():
 
 
 @pytest.mark.parametrize(
-    "solver", [Multistep(2), Multistep(3, of="data", corrector=Corrector(3)), RungeKutta("kutta3")]
+    "solver",
+    [Multistep(2), Multistep(3, of="data", corrector=Corrector(3)), Multistep(share=0.5), RungeKutta("kutta3")],
 )
 def test_data_of_one_point_is_reached_exactly(solver):
     """eps = (x - alpha c) / sigma: predicted data are the same at all levels, whatever the solver integrates."""
@@ -42,3 +46,20 @@ def test_data_of_one_point_is_reached_exactly(solver):
     assert torch.allclose(
         sample(plan, exact, start), wanted, rtol=0.0, atol=1e-3 if solver.calls_per_step > 1 else 1e-9
     )
+
+
+@pytest.mark.parametrize("of", ["noise", "data"])
+def test_a_share_of_what_is_beyond_order_one_lies_between_it_and_all(of):
+    recipe = Recipe(VP, Power("t", 1.5), Multistep(3, of=of))
+    none, half, whole = (
+        replace(recipe, solver=replace(recipe.solver, share=share)).plan(7).table.weights for share in (0.0, 0.5, 1.0)
+    )
+    one = replace(recipe, solver=Multistep(1, of=of)).plan(7).table.weights
+    assert np.allclose(half, 0.5 * (none + whole), rtol=1e-12, atol=1e-14)
+    assert np.allclose(none[..., 0], one[0, :, 0]) and not none[..., 1:].any() and whole[..., 1:].any()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, "half"])
+def test_a_share_beyond_none_and_all_is_refused(share):
+    with pytest.raises(ConfigurationError, match="`share` of Multistep is from 0, order one, to 1"):
+        Multistep(share=share)

@@ -90,7 +90,7 @@ def test_without_statistics_it_is_what_is_safe_then(steps):
     assert best_method(None, steps) == unmeasured(steps)
     recipe = recipe_of(vp_schedule(), None, steps)
     assert same(recipe.plan(steps), scheduler.recipe.plan(steps)) and recipe.scale.is_flat
-    assert safe_solver(None) == solver_of(unmeasured(steps), None)
+    assert safe_solver(None, steps) == solver_of(unmeasured(steps), None)
 
 
 def test_levels_of_nobodys_have_the_safe_solver():
@@ -100,7 +100,7 @@ def test_levels_of_nobodys_have_the_safe_solver():
     sigmas = np.append(np.geomspace(process.top, 0.05, 8), 0.0)
     scheduler.set_timesteps(sigmas=sigmas)
     recipe = recipe_over(process, stats, sigmas, guidance=6.0)
-    assert recipe.solver == safe_solver(stats, 6.0) == Multistep(corrector=Corrector(MAX_ORDER, GAIN / 6.0))
+    assert recipe.solver == safe_solver(stats, 8, 6.0) == Multistep(corrector=Corrector(MAX_ORDER, GAIN / 6.0))
     assert same(recipe.over(sigmas), scheduler.recipe.over(sigmas))
 
 

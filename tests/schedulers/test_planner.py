@@ -130,12 +130,14 @@ def test_each_scheduler_takes_the_kinds_of_recipe_it_can():
 
 
 @BOTH
-def test_under_strong_guidance_nothing_is_corrected_that_was_not_measured(ours):
-    for steps, exponent in ((5, 1.5), (8, 1.5), (12, 2.0)):
-        found = recipe_of(ours(**SD_BETAS, guidance_scale=7.5), steps)
-        assert found == unmeasured(steps, 7.5) == Method("data", 2, 0, None, "power_t", exponent)
-    for weak in (1.0, 3.0, None):
-        assert recipe_of(ours(**SD_BETAS, guidance_scale=weak), 12).corrector_order == 2
+def test_nothing_is_corrected_in_fewer_calls_than_the_guidance_asks_for(ours):
+    for guidance, most in ((1.0, 3), (3.0, 11), (7.5, 29), (None, 11)):
+        scheduler = ours(**SD_BETAS, guidance_scale=guidance)
+        for steps, corrector, exponent in ((most, 0, 1.5), (most + 1, 2, 2.0)):
+            found = recipe_of(scheduler, steps)
+            end = "sigma_min" if steps <= 10 else "zero"
+            assert found == unmeasured(steps, guidance)
+            assert found == Method("data", 2, corrector, None, "power_t", exponent, final_sigmas_type=end)
 
 
 @BOTH
@@ -147,13 +149,14 @@ def test_with_statistics_but_no_trials_there_is_nothing_to_follow(ours):
 @BOTH
 def test_without_statistics_what_is_safest_is_followed(ours):
     scheduler = ours(**SD_BETAS)
-    for steps, exponent in ((4, 1.5), (7, 2.0)):
+    for steps, exponent, end in ((4, 1.5, "sigma_min"), (7, 1.5, "sigma_min"), (14, 2.0, "zero")):
         recipe = recipe_of(scheduler, steps)
-        assert recipe == unmeasured(steps) == Method("data", 2, 2, None, "power_t", exponent)
+        assert recipe == unmeasured(steps) and (recipe.grid_exponent, recipe.final_sigmas_type) == (exponent, end)
         options = _factors.options_of(recipe, None)
-        times = SD.time(SD.whole(spaced_levels(SD, steps, "power_t", "zero", exponent=exponent))[:-1]).round()
+        times = SD.time(SD.whole(spaced_levels(SD, steps, "power_t", end, exponent=exponent))[:-1]).round()
         by_options = DEISSNScheduler(**SD_BETAS, **options, recipe="fixed")
         assert torch.equal(run(scheduler, steps), run(by_options, None, timesteps=times))
+        assert (scheduler.sigmas[-1] > 0.0) == (end == "sigma_min")
     assert not scheduler.normalised
     for choice in ({"recipe": "fixed"}, {"solver_order": 3}):
         assert recipe_of(ours(**SD_BETAS, **choice)) is None

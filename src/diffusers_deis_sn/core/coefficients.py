@@ -65,6 +65,7 @@ def coefficient_table(
     corrector_order: int = 0,
     equal_steps: bool = False,
     gain_limit: float = np.inf,
+    share: float = 1.0,
 ) -> CoefficientTable:
     """Coefficients of a multistep run over given noise levels.
 
@@ -81,6 +82,7 @@ def coefficient_table(
         corrector_order: Largest number of outputs in the redone step, the new one among them, 1 to 4; 0 for none.
         equal_steps: Weights of equal steps (iPNDM) in place of the polynomial's own.
         gain_limit: Largest |weight| / sigma of the newest output in a correction of the noise form; none by default.
+        share: How much of what a predictor adds to order one is taken, 0 to 1.
 
     Returns:
         The frozen table, accurate to about 1e-13 relative to the size of each row.
@@ -93,6 +95,8 @@ def coefficient_table(
     if from_noise:
         moments[0, 0] = _start_moment(noise, normaliser, levels)
     explicit, implicit = _adams_rows(moments, u, width, order, corrector_order, equal_steps)
+    if share != 1.0:
+        explicit[2:] = explicit[1] + share * (explicit[2:] - explicit[1])
     factor = noise.sigma(levels) if integrand == "data" else noise.alpha(levels)
     transfer = factor[1:] / factor[:-1]
     node_scale = normaliser(noise.time(levels[:-1]))

@@ -90,6 +90,8 @@ class Multistep:
         corrector: The corrector.
         lower_order_final: Use one output in the last step, two in the one before, and so on.
         equal_steps: Use the weights of equal steps whatever the grid: iPNDM.
+        share: How much of what a step adds to order one is taken, 0 to 1: under strong guidance, in few steps, outputs
+            differ by more than a line through them can tell.
 
     Raises:
         ConfigurationError: A value that is not one of these.
@@ -113,6 +115,7 @@ class Multistep:
     corrector: Corrector = Corrector()
     lower_order_final: bool = True
     equal_steps: bool = False
+    share: float = 1.0
 
     calls_per_step = 1
 
@@ -120,6 +123,8 @@ class Multistep:
         _check_name("variable", self.variable, INTERPOLATIONS)
         _check_name("of", self.of, INTEGRANDS)
         _check_order("order", self.order, 1)
+        if not (isinstance(self.share, int | float) and 0.0 <= self.share <= 1.0):
+            raise ConfigurationError(f"`share` of Multistep is from 0, order one, to 1, got {self.share!r}.")
 
     def table(self, process: NoiseSchedule, scale: Normaliser, levels: Array) -> CoefficientTable:
         """See `Solver`."""
@@ -134,6 +139,7 @@ class Multistep:
             corrector_order=self.corrector.order,
             equal_steps=self.equal_steps,
             gain_limit=self.corrector.gain,
+            share=self.share,
         )
 
 

@@ -30,7 +30,11 @@ SAME_LEVELS = 2e-3  # relative: sigmas this close to those of a recipe are its o
 
 
 def best_method(
-    statistics: ScoreStatistics | None, steps: int, guidance: float | None = None, learned: bool | None = None
+    statistics: ScoreStatistics | None,
+    steps: int,
+    guidance: float | None = None,
+    learned: bool | None = None,
+    path: str = "vp",
 ) -> Method | None:
     """The method that was best with so many steps, if any were tried near the guidance in use.
 
@@ -39,9 +43,10 @@ def best_method(
         steps: Number of steps, at least 1.
         guidance: That of the runs; None where nobody knows.
         learned: Whether the method is to have the learned grid, or one with a name; None for either.
+        path: Of the process, which decides where there are no statistics.
     """
     if statistics is None:
-        return unmeasured(steps, guidance)
+        return unmeasured(steps, guidance, path)
     if statistics.trials is None:
         return None
     measured = statistics.origin.guidance_scale
@@ -70,16 +75,18 @@ def solver_of(method: Method, statistics: ScoreStatistics | None) -> Multistep:
     """The solver of a method, with the limit that it was tried with, also where there is less guidance now."""
     gain = NO_LIMIT if method.corrector_gain is None else method.corrector_gain
     corrector = Corrector(method.corrector_order, gain_limit(gain, None, statistics))
-    return Multistep(method.solver_order, "t", method.integrand, corrector)
+    return Multistep(method.solver_order, "t", method.integrand, corrector, share=method.share)
 
 
-def safe_solver(statistics: ScoreStatistics | None, guidance: float | None = None) -> Multistep:
+def safe_solver(
+    statistics: ScoreStatistics | None, steps: int, guidance: float | None = None, path: str = "vp"
+) -> Multistep:
     """The solver where no method is followed: what nothing was tried for, and levels from elsewhere.
 
     With statistics two outputs of noise and corrections under the limit of the guidance; without, predicted data.
     """
     if statistics is None:
-        return solver_of(unmeasured(MAX_ORDER + 1, guidance), None)
+        return solver_of(unmeasured(steps, guidance, path), None)
     return Multistep(corrector=Corrector(MAX_ORDER, gain_limit(GAIN, guidance, statistics)))
 
 
@@ -140,7 +147,7 @@ def recipe_of(
     """
     if learned is not False and statistics is not None and _learned(process, statistics, None) is None:
         learned = False if learned is None else learned
-    method = best_method(statistics, steps, guidance, learned)
+    method = best_method(statistics, steps, guidance, learned, process.path)
     if method is None:
         return None
     grid: Grid | None = named_grid(method.timestep_spacing, method.grid_exponent) if not method.learned else None
@@ -180,7 +187,7 @@ def recipe_over(
         )
         if recipe is not None and _same(process, recipe, given.values):
             return replace(recipe, grid=given)
-    solver = safe_solver(statistics, guidance)
+    solver = safe_solver(statistics, steps, guidance, process.path)
     return Recipe(process, given, solver, scale_for(solver.of, statistics), prediction=prediction)
 
 

@@ -34,7 +34,7 @@ __all__ = ["GAIN", "LEAST_GUIDANCE", "NO_LIMIT", "TRUSTED", "gain_limit", "optio
 
 
 def tried_method(
-    options: Options, statistics: ScoreStatistics | None, steps: object, learned: bool | None
+    options: Options, statistics: ScoreStatistics | None, steps: object, learned: bool | None, path: str = "vp"
 ) -> Method | None:
     """The method that was best with so many steps, if any were tried near the guidance in use.
 
@@ -43,10 +43,11 @@ def tried_method(
         statistics: Of the model.
         steps: Number of steps.
         learned: Whether the method is to have the learned grid, or one with a name; None for either.
+        path: Of the process.
     """
     if not is_number(steps) or not np.isfinite(steps):
         return None  # `check_steps` will say so
-    return best_method(statistics, max(int(steps), 1), options.guidance_scale, learned)
+    return best_method(statistics, max(int(steps), 1), options.guidance_scale, learned, path)
 
 
 def options_of(method: Method, statistics: ScoreStatistics | None) -> dict[str, Any]:

@@ -334,7 +334,8 @@ class Planner:
             learned: bool | None = True
         else:
             learned = None if self.statistics is not None and self._can_learn() else False
-        return tried_method(self._told(request.guidance), self.statistics, request.steps, learned)
+        path = self.process.path
+        return tried_method(self._told(request.guidance), self.statistics, request.steps, learned, path)
 
     def levels(self, recipe: Recipe, options: Options, shift: float, request: Request) -> Array:
         """Noise levels of a run, from whichever of the three the caller gave; (N + 1,)."""

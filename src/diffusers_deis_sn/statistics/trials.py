@@ -47,6 +47,7 @@ class Method:
         start_time: Where the run starts, as a fraction of the process.
         final_sigmas_type: Where it ends, "zero" or "sigma_min".
         spread: Of the learned grid, the share of its length that is spread evenly in tau^(1/2), 0 to 1.
+        share: How much of what a step adds to order one is taken, 0 to 1.
 
     Raises:
         StatisticsError: A value of another type, out of range or at odds with another.
@@ -61,6 +62,7 @@ class Method:
     start_time: float = 1.0
     final_sigmas_type: str = "zero"
     spread: float = 0.0
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         for name, sound in _RULES.items():
@@ -69,7 +71,7 @@ class Method:
         if self.spread and not self.learned:
             raise StatisticsError(f"`spread` belongs to the learned grid, got {self.spread!r} of another.")
         # Equal recipes are equal bytes of a file.
-        for name in ("corrector_gain", "grid_exponent", "start_time", "spread"):
+        for name in ("corrector_gain", "grid_exponent", "start_time", "spread", "share"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else float(value))
         try:
@@ -102,7 +104,8 @@ class Method:
         start = "" if self.start_time == 1.0 else f" from {self.start_time:g}"
         end = "" if self.final_sigmas_type == "zero" else f" to {self.final_sigmas_type}"
         spread = f", {100 * self.spread:.0f} % spread" if self.spread else ""
-        return f"{self.integrand} {self.solver_order}+{self.corrector_order}{limit}, {grid}{spread}{start}{end}"
+        order = f"{self.solver_order}+{self.corrector_order}" + ("" if self.share == 1.0 else f", share {self.share:g}")
+        return f"{self.integrand} {order}{limit}, {grid}{spread}{start}{end}"
 
 
 LARGEST = 1e9  # of the numbers of a recipe, and of calls
@@ -123,26 +126,45 @@ _RULES: dict[str, Callable[[Any], bool]] = {
     "start_time": lambda value: _number(value) and 0.0 < value <= 1.0,
     "final_sigmas_type": lambda value: value in ("zero", "sigma_min"),
     "spread": lambda value: _number(value) and 0.0 <= value <= 1.0,
+    "share": lambda value: _number(value) and 0.0 <= value <= 1.0,
 }
 
-FEW = 4  # calls, up to which dense times at the clean end leave too few above
-STRONG = 5.0  # guidance that corrections lose at where nothing was measured
-FEW_STRONG = 8  # calls up to which the same is true there
+UNSAID = 3.0  # guidance that is taken where nobody says one: less than the usual, and enough to be careful at
+CORRECTED = 4.0  # calls for each unit of guidance from which on corrections pay, and dense times with them
+DAMPED = 2.0  # calls for each unit of guidance up to which the outputs of a flow tell little of the next
+FEW, FEW_LEVELS = 6, 8  # calls of a flow, and of a process of levels, that dense times would leave too few above
+TO_CLEANEST = 10  # calls up to which models of betas are best left at their cleanest level
 
 
-def unmeasured(calls: int, guidance: float | None = None) -> Method:
+def unmeasured(calls: int, guidance: float | None = None, path: str = "vp") -> Method:
     """What is followed where nothing was measured.
 
-    Predicted data, on times that are dense at the clean end: of recipes without statistics the best, or nearly, on each
-    of the suite's choosing networks. Corrections pass no grain on there, but under strong guidance they pass on errors.
+    Predicted data of order two. What is safe beyond depends on three things, chosen on the suite's choosing networks
+    such that it is on none of them far behind what pipelines come with (benchmarks/unmeasured.md):
+
+    * Guidance multiplies how far an output moves with its sample, and steps that are too long for it pass errors on.
+      Corrections, and times that are dense at the clean end and leave long steps above, come with enough calls for it.
+    * A model of betas ends at a level above zero. In few calls the last step is long, and all the way to zero takes
+      off more than there is, as its output is that of its beginning; in many, what is left at that level is seen.
+    * A flow begins with noise alone, of which a guided output is the same for all samples. In few calls for that
+      guidance half of what a line through two outputs adds is taken.
 
     Args:
         calls: Number of network calls.
         guidance: That of the runs; None where nobody says.
+        path: Of the process, "vp", "flow" or "ve".
     """
-    if guidance is not None and guidance >= STRONG:
-        return Method("data", 2, 0, None, "power_t", 2.0 if calls > FEW_STRONG else 1.5)
-    return Method("data", 2, 2, None, "power_t", 2.0 if calls > FEW else 1.5)
+    scale = max(UNSAID if guidance is None else guidance, 1.0)
+    corrector, exponent, share, end = 2 if calls >= CORRECTED * scale else 0, 1.5, 1.0, "zero"
+    if path == "flow":
+        share = 0.5 if calls <= DAMPED * scale else 1.0
+        exponent = 1.25 if calls <= FEW or share < 1.0 else 1.5
+    elif path == "vp":
+        exponent = 2.0 if corrector else 1.5
+        end = "sigma_min" if calls <= TO_CLEANEST else "zero"
+    elif calls > FEW_LEVELS:
+        exponent = 2.0
+    return Method("data", 2, corrector, None, "power_t", exponent, final_sigmas_type=end, share=share)
 
 
 @dataclass(frozen=True, eq=False)

@@ -138,6 +138,7 @@ def test_nothing_is_corrected_in_fewer_calls_than_the_guidance_asks_for(ours):
             end = "sigma_min" if steps <= 10 else "zero"
             assert found == unmeasured(steps, guidance)
             assert found == Method("data", 2, corrector, None, "power_t", exponent, final_sigmas_type=end)
+        assert guidance == 1.0 or recipe_of(scheduler, 4).share < 1.0
 
 
 @BOTH
@@ -149,7 +150,7 @@ def test_with_statistics_but_no_trials_there_is_nothing_to_follow(ours):
 @BOTH
 def test_without_statistics_what_is_safest_is_followed(ours):
     scheduler = ours(**SD_BETAS)
-    for steps, exponent, end in ((4, 1.5, "sigma_min"), (7, 1.5, "sigma_min"), (14, 2.0, "zero")):
+    for steps, exponent, end in ((6, 1.5, "sigma_min"), (7, 1.5, "sigma_min"), (14, 2.0, "zero")):
         recipe = recipe_of(scheduler, steps)
         assert recipe == unmeasured(steps) and (recipe.grid_exponent, recipe.final_sigmas_type) == (exponent, end)
         options = _factors.options_of(recipe, None)

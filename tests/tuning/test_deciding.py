@@ -17,6 +17,7 @@ from diffusers_deis_sn.tuning.judging import Judged
 from diffusers_deis_sn.tuning.meter import Meter
 from diffusers_deis_sn.tuning.running import Running, rivals
 from diffusers_deis_sn.tuning.samples import batches
+from diffusers_deis_sn.tuning.teacher import Goal
 from refusals import refused
 from toy_models import ToyPipeline
 
@@ -41,7 +42,7 @@ def test_what_there_is_without_a_plan_is_known(stats):
     assert all(end.shape == before.end.shape for end in before.rivals.values())
     assert before.menu[0] is before.recipe and len(before.menu) == 1 + 3 + 3
     assert before.recipe.solver == before.menu[-1].solver
-    outcome = jury(stats).outcome(before, {}, fine := jury(stats).fine(), 0.0)
+    outcome = jury(stats).outcome(before, {}, fine := jury(stats).fine(), Goal(80, 0.0))
     assert before.errors(fine) == (outcome.default.geometric, outcome.best_rival[1].geometric)
 
 
@@ -55,7 +56,7 @@ def test_a_plan_that_is_the_run_itself_is_worth_the_same(stats):
 
 def test_nothing_found_is_no_plan(stats):
     who = jury(stats)
-    outcome = who.outcome(who.without(4), {}, who.fine(), 0.0)
+    outcome = who.outcome(who.without(4), {}, who.fine(), Goal(80, 0.0))
     assert outcome.plan is None and outcome.tuned is None and dict(outcome.tries) == {}
 
 
@@ -77,8 +78,8 @@ def test_a_fine_run_that_is_not_finite_is_none(stats):
 @pytest.mark.parametrize("errors", [{5: 0.1, 8: 0.05}, {8: float("nan")}])
 def test_runs_that_do_not_converge_are_no_goal_for_any_plan(errors):
     words = ["40 and of 80 steps end 0.3 apart", *(f"{error:.3g} in {calls}" for calls, error in errors.items())]
-    refused(CalibrationError, [*words, "`steps`"], check_fine, 0.3, 0.1, errors)
-    check_fine(0.3, 0.1, errors | {4: 0.11})  # each plan has to be nearer by itself
+    refused(CalibrationError, [*words, "`steps`"], check_fine, Goal(80, 0.1), errors)
+    check_fine(Goal(80, 0.1), errors | {4: 0.11})  # each plan has to be nearer by itself
 
 
 def test_equal_sigmas_of_flows_are_no_times_of_their_own():

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from diffusers_deis_sn.collect.checkpoint import Checkpoint, Keeper
 from diffusers_deis_sn.errors import CalibrationInterruptedError, CheckpointError
 from diffusers_deis_sn.tuning.keeping import Fit, Fits, run_facts
+from diffusers_deis_sn.tuning.teacher import Goal
 from records import tiny_record
 from refusals import refused
 from toy_models import ToyPipeline
 from tunings import planned
 
 FACTS = {"seed": 0, "arguments": {"height": 64}}
+GOAL = Goal(80, 0.1)
 
 
 def found(calls: int) -> dict[str, Fit]:
@@ -33,11 +34,11 @@ def test_what_was_fitted_is_there_again(tmp_path):
     path = tmp_path / "state.safetensors"
     one = fits(path)
     for calls in (5, 3):
-        one.keep(calls, found(calls), 0.125)
-    one.keep(8, {}, 0.125)  # nothing was found
+        one.keep(calls, found(calls), Goal(80 * calls, 0.1 / calls))
+    one.keep(8, {}, Goal(80, 0.1))  # nothing was found
     again = fits(path, resume=True)
     again.resume()
-    assert set(again.found) == {3, 5, 8} and again.far == 0.125
+    assert set(again.found) == {3, 5, 8} and again.goals == one.goals
     for calls in (5, 3):
         for name, fit in found(calls).items():
             assert again.found[calls][name].run == fit.run and again.found[calls][name].place == fit.place
@@ -48,7 +49,7 @@ def test_what_was_fitted_is_there_again(tmp_path):
 def test_without_a_file_nothing_is_kept_and_nothing_stops():
     alone = Fits(signals=SimpleNamespace(wanted="SIGINT"))
     alone.resume()
-    alone.keep(5, found(5), 0.1)
+    alone.keep(5, found(5), GOAL)
     alone.stop()
     alone.pause()
     alone.share()
@@ -57,7 +58,7 @@ def test_without_a_file_nothing_is_kept_and_nothing_stops():
 
 def test_the_state_of_another_run_is_refused_by_what_differs(tmp_path):
     path = tmp_path / "state.safetensors"
-    fits(path).keep(5, found(5), 0.1)
+    fits(path).keep(5, found(5), GOAL)
     refused(CheckpointError, ["seed was 0, now 7", "--force"], fits(path, True, seed=7).resume)
     refused(CheckpointError, ["--resume"], fits, path)
 
@@ -65,10 +66,11 @@ def test_the_state_of_another_run_is_refused_by_what_differs(tmp_path):
 @pytest.mark.parametrize(
     "spoilt",
     [
-        Checkpoint(FACTS, {}, {"far": np.zeros(1)}),
-        Checkpoint(FACTS, {"found": {"5": [["times", 0, "data", 1.0]]}}, {"far": np.zeros(1)}),
-        Checkpoint(FACTS, {"found": {"5": 3}}, {"far": np.zeros(1)}),
-        Checkpoint(FACTS, {"found": {}}, {"far": np.zeros(0)}),
+        Checkpoint(FACTS, {}, {}),
+        Checkpoint(FACTS, {"found": {"5": [["times", 0, "data", 1.0]]}, "goals": {"5": [80, 0.1]}}, {}),
+        Checkpoint(FACTS, {"found": {"5": 3}, "goals": {}}, {}),
+        Checkpoint(FACTS, {"found": {}, "goals": {"5": 80}}, {}),
+        Checkpoint(FACTS, {"found": {}}, {}),
     ],
 )
 def test_a_file_that_holds_no_such_state_is_refused(tmp_path, spoilt):
@@ -82,8 +84,8 @@ def test_a_signal_stops_and_says_how_to_go_on(tmp_path):
     one.signals = SimpleNamespace(wanted=None)
     one.stop()
     one.pause()
-    one.keep(5, found(5), 0.1)
-    one.keep(8, found(8), 0.1)
+    one.keep(5, found(5), GOAL)
+    one.keep(8, found(8), GOAL)
     one.signals = SimpleNamespace(wanted="SIGTERM")
     for stopping in (one.stop, one.pause):
         refused(CalibrationInterruptedError, ["SIGTERM", "5, 8 steps", "state.safetensors", "--resume"], stopping)

@@ -19,6 +19,7 @@ from diffusers_deis_sn.tuning.deciding import NO_PLANS
 from diffusers_deis_sn.tuning.judging import Judged
 from diffusers_deis_sn.tuning.running import Running
 from diffusers_deis_sn.tuning.samples import batches
+from diffusers_deis_sn.tuning.teacher import Teacher
 from diffusers_deis_sn.tuning.tuner import Tuner
 from toy_models import PROCESSES, SHAPE, ToyPipeline
 
@@ -109,15 +110,15 @@ def test_a_fine_run_that_is_not_fine_is_no_goal(monkeypatch):
 
 
 def test_a_model_whose_runs_do_not_converge_is_refused_before_anything_is_fitted(monkeypatch):
-    teacher = course.Teacher.of
+    made = Teacher.of
 
     def unsteady(model: Any, steps: int) -> Any:
-        found = teacher(model, steps)
+        found = made(model, steps)
         return replace(found, samples=(*found.samples[:-1], found.end * (1.0 + 0.1 * steps)))
 
-    monkeypatch.setattr(course.Teacher, "of", unsteady)
+    monkeypatch.setattr(Teacher, "of", unsteady)
     monkeypatch.setattr(course, "candidates", lambda *_: pytest.fail("fitted"))
-    with pytest.raises(CalibrationError, match="40 and of 80 steps"):
+    with pytest.raises(CalibrationError, match="80 and of 160 steps"):
         tuner(ToyPipeline()).tuned()
 
 

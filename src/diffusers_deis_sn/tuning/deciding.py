@@ -23,14 +23,15 @@ from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.tuning.candidates import FREEDOMS, blended
 from diffusers_deis_sn.tuning.judging import Judged, score
 from diffusers_deis_sn.tuning.keeping import Fit
-from diffusers_deis_sn.tuning.meter import CHECK_CALLS, FINE_CALLS, Meter
+from diffusers_deis_sn.tuning.meter import FINE_CALLS, Meter
 from diffusers_deis_sn.tuning.outcome import Candidate, Outcome
 from diffusers_deis_sn.tuning.running import Make, Running
-from diffusers_deis_sn.tuning.teacher import FINE, GRID
+from diffusers_deis_sn.tuning.teacher import FINE, GRID, ORDER, Goal
 
 logger = logging.getLogger("diffusers_deis_sn")
 
 FINE_ENOUGH = 0.3  # how far off a fine run may be, in terms of what a plan leaves
+WANTED = 0.5 * FINE_ENOUGH  # the same of a plan that halves what the better one of the default and the rivals leaves
 BLEND = 0.5  # of a plan with the run without it, where the whole plan is not accepted
 SIMPLER = 0.005  # by which the score has to fall for a freedom more
 POWERS = (1.5, 2.0, 2.5)  # of times, beside the grids of recipes that were tried
@@ -95,12 +96,12 @@ class Jury:
         same = before is not None and (self.checks or before.sample_shape == self.shape)
         return self.statistics.with_plans(before.with_plans(*plans) if before and same else Plans(plans, self.shape))
 
-    def fine(self) -> Tensor:
-        """Where a fine run ends. Raises CalibrationError for values that are not finite."""
+    def fine(self, calls: int = FINE_CALLS) -> Tensor:
+        """Where a fine run of so many calls ends. Raises CalibrationError for values that are not finite."""
         make = partial(FineScheduler.from_config, self.config, stats=False, solver=FINE, grid=GRID)
-        end = self.running.ends(make, FINE_CALLS)
+        end = self.running.ends(make, calls)
         if not bool(torch.isfinite(end).all()):
-            raise CalibrationError(f"A run of {FINE_CALLS} steps ends in values that are not finite.")
+            raise CalibrationError(f"A run of {calls} steps ends in values that are not finite.")
         return end
 
     def without(self, calls: int) -> Without:
@@ -152,39 +153,39 @@ class Jury:
                 "at that size (`height`, `width`): its plans serve others too; or measure statistics at this one."
             )
 
-    def outcome(self, before: Without, found: Mapping[str, Fit], fine: Tensor, far: float) -> Outcome:
+    def outcome(self, before: Without, found: Mapping[str, Fit], fine: Tensor, goal: Goal) -> Outcome:
         """A plan that is better, or none.
 
         Args:
             before: Runs without one.
             found: What was found, by what was left free.
             fine: Where the fine run ends.
-            far: How far off a fine run is.
+            goal: How fine that is.
         """
-        tries = [self._try(one.run, name, before, fine, far) for name, one in found.items()]
+        tries = [self._try(one.run, name, before, fine, goal) for name, one in found.items()]
         ranked = sorted(tries, key=lambda one: one.score + SIMPLER * FREEDOMS.index(one.freedom))
         best = next((one for one in ranked if not one.objections), None)
         if best is None and ranked:
             name = ranked[0].freedom
             whole, recipe = found[name].run, before.menu[found[name].place]
-            half = self._try(blended(whole, recipe, before.run, BLEND), f"{name}, half", before, fine, far)
+            half = self._try(blended(whole, recipe, before.run, BLEND), f"{name}, half", before, fine, goal)
             best = half if not half.objections else ranked[0]
         told = self._told(before, fine, best)
         return replace(told, tries={one.freedom: one.judged for one in ranked})
 
     def checked(self, before: Without, plan: TunedPlan, fine: Tensor) -> Outcome:
         """Whether a plan from before is still better than runs without."""
-        return self._told(before, fine, self._try(plan.run, "as it is", before, fine, 0.0))
+        return self._told(before, fine, self._try(plan.run, "as it is", before, fine, Goal(FINE_CALLS, 0.0)))
 
-    def _try(self, run: Tuned, freedom: str, before: Without, fine: Tensor, far: float) -> Candidate:
+    def _try(self, run: Tuned, freedom: str, before: Without, fine: Tensor, goal: Goal) -> Candidate:
         end = self._planned(run, before)
         judged = Judged.of(end, fine)
         default, *others = (Judged.of(one, fine) for one in (before.end, *before.rivals.values()))
         objections = judged.objections(default, others)
-        if far > FINE_ENOUGH * judged.geometric:
+        if goal.far > FINE_ENOUGH * judged.geometric:
             objections.append(
-                f"the fine run of {FINE_CALLS} steps is itself off by {far:.3g}, by that of {CHECK_CALLS}: no goal for "
-                "this plan"
+                f"the fine run of {goal.calls} steps is itself off by {goal.far:.3g}, by that of {goal.calls // 2}: no "
+                "goal for this plan"
             )
         return Candidate(run, freedom, judged, score(end, fine), tuple(objections))
 
@@ -220,21 +221,21 @@ class Jury:
         return end
 
 
-def check_fine(apart: float, far: float, errors: Mapping[int, float]) -> None:
+def check_fine(goal: Goal, errors: Mapping[int, float]) -> None:
     """Raise CalibrationError where the fine run is no nearer to the truth than runs of any number of steps to it.
 
     Args:
-        apart: How far the fine run and the coarser one end from each other.
-        far: How far off the fine one is by that.
+        goal: How fine it is.
         errors: Of runs without a plan, by their numbers of steps.
     """
-    if any(far < error for error in errors.values()):
+    if any(goal.far < error for error in errors.values()):
         return
     coarse = ", ".join(f"{error:.3g} in {calls}" for calls, error in errors.items())
     raise CalibrationError(
-        f"The model's own runs do not converge: those of {CHECK_CALLS} and of {FINE_CALLS} steps end {apart:.3g} "
-        f"apart, and runs without a plan are off by {coarse} steps. No plan could be told to be nearer. Use a higher "
-        "precision (`dtype`), less guidance or fewer `steps`, and a network that says the same when asked the same."
+        f"The model's own runs do not converge: those of {goal.calls // 2} and of {goal.calls} steps end "
+        f"{ORDER * goal.far:.3g} apart, and runs without a plan are off by {coarse} steps. No plan could be told to be "
+        "nearer. Use a higher precision (`dtype`), less guidance or fewer `steps`, and a network that says the same "
+        "when asked the same."
     )
 
 

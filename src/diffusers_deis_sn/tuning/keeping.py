@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from diffusers_deis_sn._version import __version__
@@ -23,9 +22,9 @@ from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import CalibrationInterruptedError, CheckpointError, DeisSnError
 from diffusers_deis_sn.statistics.origin import hash_prompts
 from diffusers_deis_sn.statistics.record import ScoreStatistics
+from diffusers_deis_sn.tuning.teacher import Goal
 
 ARRAYS = ("rho", "times", "told", "transfer", "weights", "low")
-FAR = "far"
 
 
 def run_facts(
@@ -84,7 +83,7 @@ class Fits:
         shards: The processes that share the work. The first one fits, and all know what it found.
         signals: Those that ask to stop; None for none.
         found: Plans by what was left free in them, by number of steps.
-        far: How far off the fine run is.
+        goals: How fine the run is that they were fitted to, by number of steps.
     """
 
     keeper: Keeper | None = None
@@ -92,7 +91,7 @@ class Fits:
     shards: Shards = ALONE
     signals: Interruptions | None = None
     found: dict[int, dict[str, Fit]] = field(default_factory=dict)
-    far: float = 0.0
+    goals: dict[int, Goal] = field(default_factory=dict)
 
     def resume(self) -> None:
         """Take up what the file holds. Raises CheckpointError where it is of another run, or no such state."""
@@ -104,9 +103,9 @@ class Fits:
         if self.shards.world > 1:
             self._share(lambda: self.state().to_bytes())
 
-    def keep(self, calls: int, found: Mapping[str, Fit], far: float) -> None:
+    def keep(self, calls: int, found: Mapping[str, Fit], goal: Goal) -> None:
         """Add what was found for a number of steps, and write it. Raises CheckpointError where that fails."""
-        self.found[calls], self.far = dict(found), far
+        self.found[calls], self.goals[calls] = dict(found), goal
         if self.keeper is not None:
             self.keeper.write(self.state())
 
@@ -150,18 +149,20 @@ class Fits:
     def state(self) -> Checkpoint:
         """All of it."""
         listed: dict[str, list[Any]] = {}
-        tensors: dict[str, NDArray[Any]] = {FAR: np.array([self.far])}
+        tensors: dict[str, NDArray[Any]] = {}
         for calls, found in self.found.items():
             listed[str(calls)] = [[name, one.place, one.run.of, float(one.run.shift)] for name, one in found.items()]
             for number, one in enumerate(found.values()):
                 for name in ARRAYS:
                     if (values := getattr(one.run, name)) is not None:
                         tensors[f"{calls}.{number}.{name}"] = values
-        return Checkpoint(self.facts, {"found": listed}, tensors)
+        goals = {str(calls): [goal.calls, goal.far] for calls, goal in self.goals.items()}
+        return Checkpoint(self.facts, {"found": listed, "goals": goals}, tensors)
 
     def _restore(self, state: Checkpoint, place: str) -> None:
         try:
-            self.far = float(state.tensors[FAR][0])
+            goals = state.facts["goals"]
+            self.goals = {int(calls): Goal(int(made), float(far)) for calls, (made, far) in goals.items()}
             self.found = {
                 int(calls): {
                     name: Fit(_run(state.tensors, f"{calls}.{number}.", of, shift), int(recipe))

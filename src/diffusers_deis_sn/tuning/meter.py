@@ -9,6 +9,8 @@ from diffusers_deis_sn.collect.progress import JSON, Progress, tell
 from diffusers_deis_sn.errors import CalibrationError
 
 FINE_CALLS, CHECK_CALLS = 80, 40  # of the fine run, and of the coarser one that says how fine it is
+FINEST_CALLS = 320  # of the fine run of a model that needs more, as strong guidance does
+MOST_FOR_GOALS = 0.3  # of what is left of a budget, for finer runs
 MENU, HELD_OUT = 7, 4  # grids that a search starts on at most, and plans that are tried on samples held out
 
 
@@ -59,6 +61,19 @@ class Meter:
             self._bar.update(min(samples, self._bar.total - self._bar.n))
         elif callable(self._progress):
             self._progress(min(self.done, self.total), self.total)
+
+    def affords(self, calls: int) -> bool:
+        """Whether so many calls more on each sample, fitted or held out, leave most of the time to searches."""
+        if self.budget is None or not self.done:
+            return True
+        wanted = calls * (self.samples + self.held_out) * self.seconds / self.done
+        return wanted <= MOST_FOR_GOALS * (self.budget - self.seconds)
+
+    def more(self, samples: int) -> None:
+        """There are more calls to come than it seemed."""
+        self.total += samples
+        if self._bar is not None:
+            self._bar.total = self.total
 
     def say(self, text: str, **facts: Any) -> None:
         """Show what is known by now."""

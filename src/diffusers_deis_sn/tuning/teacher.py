@@ -1,8 +1,9 @@
-"""A fine run, and where it is at any level."""
+"""Fine runs, how fine they are, and where they are at any level."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +13,29 @@ from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
+from diffusers_deis_sn.tuning.judging import Judged
+from diffusers_deis_sn.tuning.meter import CHECK_CALLS, FINE_CALLS, FINEST_CALLS
 from diffusers_deis_sn.tuning.model import Model
 
 FINE = Multistep(3, "t", "data", Corrector(3))
 GRID = Whole(Power("t", 2.0))
+
+
+ORDER = 3.0  # how many times nearer to the truth than to the coarser run the fine one is, of order two
+SLOWEST = 0.6  # of what the last doubling left: a run that is left more does not converge
+
+
+@dataclass(frozen=True)
+class Goal:
+    """How fine a fine run is.
+
+    Args:
+        calls: Of the network.
+        far: How far off it is, by the run of half as many: geometric mean over samples.
+    """
+
+    calls: int
+    far: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +96,46 @@ class Teacher:
         slopes = [(x - alpha * clean) / sigma for x, clean, alpha, sigma in ((self.samples[i], one, a, s),)]
         slopes.append(slopes[0] if t == 0.0 else (self.samples[i + 1] - b * two) / t)
         return c * _hermite(share, h, self.samples[i] / a, slopes[0], self.samples[i + 1] / b, slopes[1])
+
+
+class Teachers:
+    """Fine runs of a model, each as fine as what is held against it needs.
+
+    Args:
+        model: The model.
+        affords: Whether so many calls more a sample may be made.
+    """
+
+    def __init__(self, model: Model, affords: Callable[[int], bool] = lambda calls: True) -> None:
+        self._model, self._affords = model, affords
+        first = Teacher.of(model, FINE_CALLS)
+        self._known = [(first, self._goal(Teacher.of(model, CHECK_CALLS), first))]
+
+    def within(self, error: float) -> tuple[Teacher, Goal]:
+        """The coarsest run that is off by no more, of `FINE_CALLS` twice as many up to `FINEST_CALLS`.
+
+        The last of those that are known where it does not converge, or where more would take too long.
+        """
+        for teacher, goal in self._known:
+            if goal.far <= error:
+                return teacher, goal
+        while self._goes_on():
+            coarser, before = self._known[-1]
+            finer = Teacher.of(self._model, 2 * before.calls)
+            self._known.append((finer, self._goal(coarser, finer)))
+            if self._known[-1][1].far <= error:
+                break
+        return self._known[-1]
+
+    def _goes_on(self) -> bool:
+        *_, (_, last) = self._known
+        converges = len(self._known) == 1 or last.far <= SLOWEST * self._known[-2][1].far
+        possible = 2 * last.calls <= min(FINEST_CALLS, len(self._model.process))
+        return converges and possible and self._affords(2 * last.calls)
+
+    @staticmethod
+    def _goal(coarser: Teacher, teacher: Teacher) -> Goal:
+        return Goal(len(teacher.data), Judged.of(coarser.end, teacher.end).geometric / ORDER)
 
 
 def _hermite(s: float, h: float, y0: Tensor, d0: Tensor, y1: Tensor, d1: Tensor) -> Tensor:

@@ -21,21 +21,18 @@ from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.tuning.asking import Asker
 from diffusers_deis_sn.tuning.candidates import OutOfTimeError, candidates
 from diffusers_deis_sn.tuning.dealing import largest
-from diffusers_deis_sn.tuning.deciding import Jury, Without, check_fine
-from diffusers_deis_sn.tuning.judging import Judged
+from diffusers_deis_sn.tuning.deciding import WANTED, Jury, Without, check_fine
 from diffusers_deis_sn.tuning.keeping import Fit, Fits
-from diffusers_deis_sn.tuning.meter import CHECK_CALLS, FINE_CALLS, Meter
+from diffusers_deis_sn.tuning.meter import FINE_CALLS, Meter
 from diffusers_deis_sn.tuning.model import Model
 from diffusers_deis_sn.tuning.outcome import Outcome, Tuning
 from diffusers_deis_sn.tuning.running import Running, rivals
 from diffusers_deis_sn.tuning.samples import Arguments, batches
 from diffusers_deis_sn.tuning.search import Found, Search
-from diffusers_deis_sn.tuning.teacher import Teacher
+from diffusers_deis_sn.tuning.teacher import Teachers
 
 logger = logging.getLogger("diffusers_deis_sn")
 T = TypeVar("T")
-
-FIRST_ORDER = 3.0  # how many times nearer to the truth than to the coarser run the fine one is, of order two
 
 
 @dataclass
@@ -76,9 +73,16 @@ class Tuner:
             before = dict(self._each(jury.without))
             fine = jury.fine()
             self._fit(before, fine)
-            found, far = self.fits.found, self.fits.far
-            outcomes = dict(self._each(lambda calls: jury.outcome(before[calls], found[calls], fine, far)))
+            ends = {FINE_CALLS: fine}
+            outcomes = dict(self._each(lambda calls: self._outcome(jury, calls, before[calls], ends)))
             return self._tuning(jury, list(outcomes.values()))
+
+    def _outcome(self, jury: Jury, calls: int, before: Without, ends: dict[int, Tensor]) -> Outcome:
+        """What is decided for a number of steps, by the fine run that it was fitted to; `ends` are those known."""
+        goal = self.fits.goals[calls]
+        if goal.calls not in ends:
+            ends[goal.calls] = jury.fine(goal.calls)
+        return jury.outcome(before, self.fits.found[calls], ends[goal.calls], goal)
 
     def _each(self, work: Callable[[int], T]) -> Iterator[tuple[int, T]]:
         """What is done for each number of steps; between two of them it may be stopped."""
@@ -140,15 +144,15 @@ class Tuner:
         self.fits.share()
 
     def _search(self, asker: Asker, before: Mapping[int, Without], fine: Tensor) -> None:
-        """What is found for each number of steps by what was left free, and how far off the fine run is."""
+        """What is found for each number of steps by what was left free, and how fine the run that it is fitted to."""
         model = Model(asker.noise, asker.prediction, asker, asker.start)
-        teacher, coarser = Teacher.of(model, FINE_CALLS), Teacher.of(model, CHECK_CALLS)
-        apart = Judged.of(coarser.end, teacher.end).geometric
-        far = apart / FIRST_ORDER
+        teachers = Teachers(model, self._affords)
         errors = {calls: before[calls].errors(fine) for calls in self.meter.left}
-        check_fine(apart, far, {calls: without for calls, (without, _) in errors.items()})
-        bands = 2 if has_bands(teacher.end.shape) else 1
+        goals = {calls: WANTED * min(both) for calls, both in errors.items()}
+        check_fine(teachers.within(max(goals.values()))[1], {calls: without for calls, (without, _) in errors.items()})
+        bands = 2 if has_bands(fine.shape) else 1
         for place, calls in enumerate(self.meter.left):
+            teacher, goal = teachers.within(goals[calls])
             search, menu = Search(model, teacher, self._clock(place, calls, *errors[calls])), before[calls].menu
             found: dict[str, Fit] = {}
             try:
@@ -160,7 +164,14 @@ class Tuner:
             except DeisSnError as error:
                 logger.warning("No plan of %d steps: %s", calls, error)
                 found = {}
-            self.fits.keep(calls, found, far)
+            self.fits.keep(calls, found, goal)
+
+    def _affords(self, calls: int) -> bool:
+        """Whether there is time for a finer run, of the samples to fit on and of those held out; then it is counted."""
+        if not self.meter.affords(calls):
+            return False
+        self.meter.more(calls * (len(self.fitted) + len(self.held_out)))
+        return True
 
     def _clock(self, place: int, calls: int, without: float, rival: float) -> Callable[[Found], None]:
         """Told of every fit; ends the search in time, and shows the least error so far beside those to be beaten."""

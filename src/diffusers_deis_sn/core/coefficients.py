@@ -123,8 +123,8 @@ def coefficient_table(
             change = redone - np.roll(_pick(explicit, np.minimum(at_most, m - 1))[:-1], 1, axis=1)
             if from_noise and steps > 1:
                 redone[0] = change[0] = _start_change(noise, normaliser, levels, min(m, corrector_order), outputs)
-            share = _share(np.abs(redone[:, 0]) * sensitivity[1:], limit)
-            weights[m - 1, 1:] += (transfer[1:] * share)[:, None] * change
+            kept = _share(np.abs(redone[:, 0]) * sensitivity[1:], limit)
+            weights[m - 1, 1:] += (transfer[1:] * kept)[:, None] * change
     return CoefficientTable(
         levels=np.array(levels),
         transfer=transfer,

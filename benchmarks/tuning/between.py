@@ -51,16 +51,21 @@ def main() -> None:
     lines += ["| network | role | steps | without | with / without |\n| --- | --- | --- | --- | --- |"]
     for name, place in there.items():
         lines += _between(load(name), ScoreStatistics.load(place), arguments)
-        print(lines[-1], flush=True)
+        _write(arguments.output, lines)
     if RESIZED in there and arguments.sizes:
         lines += ["\n## Other sizes of pictures\n"]
         lines += ["| network | samples | steps | without | with / without |\n| --- | --- | --- | --- | --- |"]
         for size in arguments.sizes:
             lines += _resized(load(RESIZED), ScoreStatistics.load(there[RESIZED]), *map(int, size.split("x")))
-            print(lines[-1], flush=True)
+            _write(arguments.output, lines)
+
+
+def _write(output: Path, lines: Sequence[str]) -> None:
+    """What is known so far."""
     text = "\n".join(lines) + "\n"
-    (arguments.output / "tuned" / "between.md").write_text(text)
+    (output / "tuned" / "between.md").write_text(text)
     results("tuning", "between.md").write_text(text)
+    print(lines[-1], flush=True)
 
 
 def _between(problem: Problem, statistics: ScoreStatistics, arguments: argparse.Namespace) -> Iterator[str]:

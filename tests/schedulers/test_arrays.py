@@ -220,6 +220,40 @@ def test_what_makes_no_schedule_is_refused(edit, message):
         scheduler.set_timesteps(5)
 
 
+@pytest.mark.parametrize("name", ["alphas", "alpha_t", "sigma_t", "lambda_t", "final_alpha_cumprod"])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_what_follows_from_a_table_cannot_be_written(name, in_place):
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    if in_place:
+        getattr(scheduler, name).mul_(0.5)
+    else:
+        setattr(scheduler, name, 0.5 * getattr(scheduler, name))
+    with pytest.raises(NoiseScheduleError, match=f"`scheduler.{name}` was written"):
+        scheduler.set_timesteps(5)
+    scheduler.set_timesteps(5)  # it is as it was
+
+
+def test_what_follows_from_a_table_follows_it():
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    before = {name: getattr(scheduler, name).clone() for name in ("alphas", "alpha_t", "sigma_t", "lambda_t")}
+    scheduler.alpha_t = scheduler.alpha_t.half()  # moved, not edited
+    scheduler.set_timesteps(5)
+    another_schedule(scheduler)
+    scheduler.set_timesteps(5)
+    assert torch.allclose(scheduler.alpha_t, scheduler.alphas_cumprod.sqrt(), rtol=1e-5)
+    assert not torch.equal(scheduler.lambda_t, before["lambda_t"])
+
+
+def test_the_end_that_ddim_reads_can_be_written():
+    theirs = DDIMScheduler(**SD_BETAS, timestep_spacing="trailing", clip_sample=False)
+    ours = DEISSNScheduler(**SD_BETAS, timestep_spacing="trailing", solver_order=1)
+    for end in (lambda one: one.alphas_cumprod[0], lambda one: torch.tensor(1.0)):
+        for scheduler in (theirs, ours):
+            scheduler.final_alpha_cumprod = end(scheduler)
+        assert torch.allclose(run(ours), run(theirs), atol=1e-4, rtol=1e-4)
+        assert torch.allclose(ours.final_alpha_cumprod, end(ours))
+
+
 def test_statistics_of_the_schedule_before_are_refused():
     scheduler = DEISSNScheduler(**SD_BETAS, stats=gaussian_record(vp_schedule(**SD_BETAS)))
     another_schedule(scheduler)

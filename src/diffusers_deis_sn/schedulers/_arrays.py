@@ -2,7 +2,8 @@
 
 Diffusers' schedulers read theirs again: `alphas_cumprod` in every `set_timesteps`, `sigmas` and `timesteps` in every
 step. So do these: what is written there is used. `betas` alone are read by nobody after a scheduler was made; a patch
-that leaves `alphas_cumprod` as they were has no effect in Diffusers, and is refused here.
+that leaves `alphas_cumprod` as they were has no effect in Diffusers, and is refused here; so are the arrays that follow
+from these two, see `_neighbours`.
 """
 
 from __future__ import annotations

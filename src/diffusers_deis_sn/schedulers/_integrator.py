@@ -36,6 +36,7 @@ from diffusers_deis_sn.schedulers._factors import contradictions, followed, scal
 from diffusers_deis_sn.schedulers._given import Request, Times
 from diffusers_deis_sn.schedulers._guidance import PipelineGuidance
 from diffusers_deis_sn.schedulers._life import HUB_OPTIONS, made, refuse_unknown, scheduler_config
+from diffusers_deis_sn.schedulers._neighbours import DERIVED
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._own_config import entries, refuse_named_grids, registered, with_entries
 from diffusers_deis_sn.schedulers._planner import Planner, Run
@@ -132,6 +133,9 @@ class ExponentialIntegrator(PlannedScheduler):
         self._take_edits()
         table, last = self._table, self._last_planner
         edited = None if table is None else table.edited(self.alphas_cumprod, self.betas)
+        if table is not None and not DERIVED.keys().isdisjoint(vars(self)):
+            self._take_derived(edited)
+            last = self._last_planner
         same = last is not None and last.statistics is self.statistics and last.edited is edited
         if last is None or not same or self._planned is not self._glance:
             new = self._planning(self.config, type(self), self.statistics, last, edited)

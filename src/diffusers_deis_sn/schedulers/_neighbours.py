@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffusers_deis_sn.errors import NoiseScheduleError
+from diffusers_deis_sn.schedulers._arrays import Watched
+
 _STOCHASTIC = "{} is part of a method that draws noise at every step, and this one draws none; use {} for such code."
 _TOKENS = "{} is for models of tokens, which have no noise to integrate; keep the scheduler that the model came with."
 _LEDITS = "{} is a part of DPMSolverMultistepScheduler, to which LEDITS++ changes any scheduler; use that class for it."
@@ -54,14 +57,27 @@ def _signal(scheduler: Any) -> Tensor:
     return scheduler.alphas_cumprod.double()
 
 
+def _end(scheduler: Any) -> Tensor:
+    """The share of the signal where runs end, as DDIM keeps it."""
+    to_the_cleanest = scheduler.config["final_sigmas_type"] == "sigma_min"
+    return scheduler.alphas_cumprod[0].clone() if to_the_cleanest else torch.tensor(1.0)
+
+
 DERIVED: dict[str, Callable[[Any], Tensor]] = {
     "alphas": lambda scheduler: 1.0 - scheduler.betas,
     "alpha_t": lambda scheduler: _signal(scheduler).sqrt().float(),
     "sigma_t": lambda scheduler: (1.0 - _signal(scheduler)).sqrt().float(),
     "lambda_t": lambda scheduler: (0.5 * torch.logit(_signal(scheduler))).float(),
-    "final_alpha_cumprod": lambda scheduler: torch.tensor(1.0),
+    "final_alpha_cumprod": lambda scheduler: _end(scheduler),
 }
 """Arrays of the noise schedule over the training times, as other classes keep them; where the process has betas."""
+
+
+def _alike(one: Any, other: Tensor) -> bool:
+    """Whether two arrays have the same numbers, perhaps in fewer digits or elsewhere."""
+    tensor = torch.as_tensor(one).detach().cpu()
+    rounded = other.to(tensor.dtype).double()
+    return tensor.shape == other.shape and torch.allclose(tensor.double(), rounded, rtol=1e-5, atol=1e-7)
 
 
 class Neighbours:
@@ -84,10 +100,46 @@ class Neighbours:
                 )
             value = DERIVED[name](self)
             setattr(self, name, value)  # a plain attribute from now on, that can be moved to a device
+            self.__dict__.setdefault("_made", {})[name] = Watched(value)
             return value
         if name in ELSEWHERE:
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}': {ELSEWHERE[name]}")
         return super().__getattr__(name)  # type: ignore[misc]
+
+    def _take_derived(self: Any, edited: object) -> None:
+        """See that arrays made on demand are what the noise schedule says, whoever wrote into them.
+
+        The end of runs is `final_sigmas_type`, so that what DDIM reads, `final_alpha_cumprod`, can be written.
+
+        Args:
+            edited: What `alphas_cumprod` were made into, if they were: it tells what the others should be.
+
+        Raises:
+            NoiseScheduleError: Somebody wrote what has no effect.
+        """
+        made, of = self.__dict__.setdefault("_made", {}), (edited, self._glance)
+        same = all(one is other for one, other in zip(of, self.__dict__.get("_made_of", (None, None)), strict=True))
+        self._made_of = of
+        for name in DERIVED.keys() & self.__dict__.keys():
+            value = self.__dict__[name]
+            ours = name in made and not made[name].touched(value)
+            if same and ours:
+                continue
+            if _alike(value, DERIVED[name](self)) or (name == "alphas" and edited is not None):
+                made[name] = Watched(value)
+                continue
+            del self.__dict__[name]  # it is made anew when it is next asked for
+            made.pop(name, None)
+            if ours:
+                continue
+            ends = {"zero": torch.tensor(1.0), "sigma_min": self.alphas_cumprod[0]}
+            end = [one for one, level in ends.items() if name == "final_alpha_cumprod" and _alike(value, level)]
+            if not end:
+                raise NoiseScheduleError(
+                    f"`scheduler.{name}` was written, and nothing is computed from it. Write the levels into "
+                    "`scheduler.alphas_cumprod`; where runs end is final_sigmas_type, 'zero' or 'sigma_min'."
+                )
+            self.register_to_config(final_sigmas_type=end[0])
 
     @property
     def _step_index(self: Any) -> int | None:

@@ -204,6 +204,7 @@ def main() -> None:
     for name in () if options.table else chosen:
         run(name, options)
     text = table([cell for name in chosen for cell in cells(name, options)], options.calls)
+    text += f"\n{options.samples} samples of each of {len(options.seeds)} seeds; what is blank was not run.\n"
     (options.output / "unmeasured").mkdir(parents=True, exist_ok=True)
     (options.output / "unmeasured" / "unmeasured.md").write_text(text)
     results("unmeasured.md").write_text(HEADING + text)

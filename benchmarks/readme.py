@@ -1,4 +1,4 @@
-"""Copy measured tables and tested code into README.md and benchmarks/README.md, between their marks.
+"""Copy measured tables into README.md and benchmarks/README.md, between their marks.
 
 And the address of the repository, which is that of [project.urls] in pyproject.toml, wherever else it stands. Pages of
 the site take tables in when it is built (docs/hooks/pages.py) and need no copies.
@@ -16,14 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = {
     "README.md": {
-        "swap": "examples/swap_scheduler.py",
-        "quality": "benchmarks/tiny-sd-digits/table.md",
-        "emoji": "benchmarks/tiny-flow-emoji/emoji-table.md",
-        "suite": "benchmarks/suite-results/summary.md",
-        "pipelines": "benchmarks/pipelines.md",
-        "adaptive": "benchmarks/adaptive/table.md",
-        "overhead": "benchmarks/overhead.md",
-        "transfer": "benchmarks/calibration/transfer-summary.md",
+        "errors": "benchmarks/suite-results/error-words.md",
+        "settings": "benchmarks/suite-results/settings.md",
     },
     "benchmarks/README.md": {
         "size": "benchmarks/calibration/size.md",
@@ -45,21 +39,12 @@ ADDRESSED = ("integrations/comfyui/pyproject.toml", "examples/quickstart.ipynb")
 REPOSITORY = re.compile(r"https://(github\.com|raw\.githubusercontent\.com)/[\w.-]+/diffusers-deis-sn\b")
 
 
-def block(source: Path) -> str:
-    """What stands between the marks of a block: a Markdown file as it is, a program as a code block."""
-    text = source.read_text().strip()
-    if source.suffix != ".py":
-        return text
-    code = text.split('"""', 2)[2].strip()  # the module's docstring is for its reader, not for README's
-    return f"```python\n{code}\n```"
-
-
 def filled(document: str) -> str:
     """A document's text with every block, and the repository's address, brought up to date."""
     text = addressed((ROOT / document).read_text())
     for name, source in DOCUMENTS.get(document, {}).items():
         pattern = re.compile(rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end {name} -->)", re.DOTALL)
-        new = block(ROOT / source)
+        new = (ROOT / source).read_text().strip()
         text, count = pattern.subn(lambda m, new=new: f"{m[1]}{new}\n{m[2]}", text)
         if count != 1:
             raise SystemExit(f"{document} must have one block {name!r}, found {count}.")

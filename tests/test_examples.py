@@ -65,13 +65,6 @@ def test_the_repository_is_where_pyproject_says(monkeypatch: pytest.MonkeyPatch,
     assert readme.addressed(f"{text} {other}") == f"{text.replace('/user/', '/me/')} {other}"
 
 
-def test_readmes_first_code_is_the_swap() -> None:
-    text = (ROOT / "README.md").read_text()
-    first = re.search(r"```python\n(.*?)\n```", text, re.DOTALL)
-    assert first is not None
-    assert first[1] in (ROOT / "examples/swap_scheduler.py").read_text()
-
-
 def test_links_of_the_documents_lead_somewhere() -> None:
     for name in ("README.md", "benchmarks/README.md", "stats/README.md", "stats/tiny-sd-digits/README.md"):
         document = ROOT / name

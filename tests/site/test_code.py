@@ -47,7 +47,8 @@ GIVEN = {
     "tuning.md",
 }  # pages that begin with a `pipe`
 STEPS = 4  # at most so many are run
-PYTHON = sorted(page for page, text in PAGES.items() if blocks(text, "python"))
+PROGRAMS = PAGES | {"README.md": (ROOT / "README.md").read_text()}
+PYTHON = sorted(page for page, text in PROGRAMS.items() if blocks(text, "python"))
 
 
 @pytest.mark.parametrize("page", PYTHON)
@@ -56,7 +57,7 @@ def test_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.Monk
     names: dict[str, Any] = {"__name__": "__main__"}
     if page in GIVEN:
         names["pipe"] = _tiny("sd")
-    code = "\n\n".join(blocks(PAGES[page], "python"))
+    code = "\n\n".join(blocks(PROGRAMS[page], "python"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exec(compile(code, page, "exec"), names)  # the page's own text
@@ -64,8 +65,8 @@ def test_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_blocks_of_all_pages_are_found() -> None:
     assert len(PYTHON) >= 20
-    assert sum(len(blocks(text, "python")) for text in PAGES.values()) == sum(
-        text.count("```python") for text in PAGES.values()
+    assert sum(len(blocks(text, "python")) for text in PROGRAMS.values()) == sum(
+        text.count("```python") for text in PROGRAMS.values()
     )
 
 

@@ -65,7 +65,7 @@ def test_ours_see_the_guidance_of_the_pipeline_through_the_watch() -> None:
     pipe, _ = BUILDERS["sd"]()
     scheduler = DEISSNScheduler.from_config(pipe.scheduler.config)
     easel(pipe, ["a fox"], guidance_scale=4.5, height=32, width=32).draw(scheduler, 4, 0, 1, False)
-    assert scheduler._guidance.read() == 4.5
+    assert scheduler._cursor.guidance.read() == 4.5
 
 
 def test_calls_of_pndm_are_counted_as_they_are() -> None:

@@ -52,5 +52,18 @@ def test_a_resolution_is_a_factor(mu, kind, factor):
         refused(ConfigurationError, ["`mu`", repr(wrong)], shift_factor, wrong, kind)
 
 
-def test_a_flow_of_one_time_is_none():
-    refused(NoiseScheduleError, ["`num_train_timesteps`", "1"], FlowSchedule, 1)
+def test_a_flow_of_no_time_is_none():
+    refused(NoiseScheduleError, ["`num_train_timesteps`", "0"], FlowSchedule, 0)
+
+
+@given(st.floats(1e-6, 1.0), st.sampled_from([1, 2, 1000]))
+def test_networks_may_be_called_with_sigma_itself(sigma, times):
+    """T = 1 is a scale and no number of levels: there are as many as with others, down to whatever is asked for."""
+    flow = FlowSchedule(times)
+    assert float(flow.time(flow.from_sigma(sigma))) == pytest.approx(times * sigma, rel=1e-6)
+    assert float(flow.rho(times * sigma)) == pytest.approx(float(flow.from_sigma(sigma)), rel=1e-6)
+    assert flow.call_times(flow.from_sigma([sigma]))[0] == pytest.approx(times * sigma, rel=1e-4)
+    assert (len(flow), float(flow.as_sigma(flow.bottom))) == (
+        (1000, pytest.approx(1e-3)) if times == 1 else (times, pytest.approx(1.0 / times))
+    )
+    assert flow.fingerprint != FlowSchedule(1000).fingerprint or times == 1000

@@ -28,7 +28,7 @@ def assert_same_path(ours: Studio, inputs: list[torch.Tensor], result: torch.Ten
 
 
 def test_every_tiny_pipeline_is_in_the_catalogue():
-    assert set(BUILDERS) - set(BY_NAME) == {"cogvideox", "ledits_pp"}  # these cannot run, see test_impossible.py
+    assert set(BUILDERS) - set(BY_NAME) == {"ledits_pp"}  # which cannot run, see test_impossible.py
     for name, family in BY_NAME.items():
         assert type(studio(name).pipe).__name__ == family.pipeline
 

@@ -9,14 +9,13 @@ import pytest
 from diffusers_deis_sn import DEISSNScheduler, calibrate
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.trying import FinishingScheduler, LearnedScheduler
-from diffusers_deis_sn.errors import CalibrationError, ConfigurationError
+from diffusers_deis_sn.errors import CalibrationError
 from refusals import refused
 from tiny_pipelines import BUILDERS
 
 IMPOSSIBLE = {
     "ledits_pp": (CalibrationError, "num_inference_steps"),
     "cogview4": (CalibrationError, "not those of its sigmas"),
-    "cogvideox": (ConfigurationError, "not supported"),
 }
 CALLED = ("set_timesteps", "step", "scale_model_input", "add_noise", "set_begin_index")
 

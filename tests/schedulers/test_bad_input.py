@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
-    CogVideoXDDIMScheduler,
     EulerDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler,
     KarrasVeScheduler,
     ScoreSdeVeScheduler,
 )
@@ -89,8 +87,6 @@ def test_betas_without_a_noise_schedule_are_refused_when_a_scheduler_is_made(opt
     "config",
     [
         {"_class_name": "SCMScheduler", "sigma_data": 0.5},
-        FlowMatchEulerDiscreteScheduler(invert_sigmas=True).config,
-        CogVideoXDDIMScheduler().config,
         EulerDiscreteScheduler(timestep_type="continuous", sigma_min=0.002, sigma_max=700.0).config,
         {"_class_name": "IPNDMScheduler", "num_train_timesteps": 1000},
         {"num_train_timesteps": 1000, "eta": 1.0, "s_noise": 1.0},
@@ -99,8 +95,6 @@ def test_betas_without_a_noise_schedule_are_refused_when_a_scheduler_is_made(opt
     ],
     ids=[
         "trigonometric",
-        "flow from data to noise",
-        "shifted betas",
         "continuous noise prediction",
         "no betas",
         "stochastic flow",
@@ -126,7 +120,7 @@ def test_configs_of_other_processes_are_refused(config):
         ({"use_flow_sigmas": True, "sigma_max": 80.0}, ["`sigma_max`", "80"]),
         ({"use_dynamic_shifting": True}, ["`use_dynamic_shifting`", "use_flow_sigmas=True"]),
         ({"shift_terminal": 0.1}, ["`shift_terminal`", "use_flow_sigmas=True"]),
-        ({"use_flow_sigmas": True, "num_train_timesteps": 1}, ["`num_train_timesteps`", "1"]),
+        ({"use_flow_sigmas": True, "num_train_timesteps": 0}, ["`num_train_timesteps`", "0"]),
     ],
 )
 def test_options_of_flows_that_are_none_are_refused(options, words):
@@ -166,7 +160,7 @@ def test_runge_kutta_steps_in_rho_have_no_step_from_noise_alone(solver):
     scheduler.set_timesteps(sigmas=[0.99, 0.5, 0.2])
 
 
-@pytest.mark.parametrize("sigmas", [[14.6, 1.0], [1.0, 0.5, -0.1], [0.5, 0.5], [1.0, 1e-5]])
+@pytest.mark.parametrize("sigmas", [[14.6, 1.0], [1.0, 0.5, -0.1], [0.5, 0.5], [0.0]])
 def test_sigmas_that_are_no_flow_are_refused(sigmas):
     with pytest.raises(TimestepsError):
         DEISSNScheduler(**FLOW).set_timesteps(sigmas=sigmas)
@@ -329,13 +323,12 @@ def test_outputs_of_another_shape_than_the_sample_are_refused(shape):
     assert torch.all(torch.isfinite(scheduler.step(x, 999, x).prev_sample))  # nothing was kept of it
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 8, 8), (1, 4, 8, 8), (2, 4, 16, 16)])
-def test_samples_that_change_their_shape_within_a_run_are_refused(shape):
-    scheduler, x, other = planned(4), torch.randn(2, 4, 8, 8), torch.randn(shape)
+@pytest.mark.parametrize("solver", ["heun", "kutta3", "rk4"])
+def test_samples_that_change_their_shape_within_a_step_of_several_calls_are_refused(solver):
+    scheduler, x, other = planned(4, solver=solver), torch.randn(2, 4, 8, 8), torch.randn(2, 4, 16, 16)
     scheduler.step(x, 999, x)
-    refused(StepError, [str(shape), "(2, 4, 8, 8)", "`set_timesteps`"], scheduler.step, other, 749, other)
-    scheduler.set_timesteps(4)
-    scheduler.step(other, 999, other)
+    words = [str((2, 4, 16, 16)), "(2, 4, 8, 8)", f"{scheduler.order} calls", "'multistep'"]
+    refused(StepError, words, scheduler.step, other, scheduler.timesteps[1], other)
 
 
 def test_noise_of_ddim_is_refused():

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
-    CogVideoXDDIMScheduler,
     DDPMScheduler,
     DDPMWuerstchenScheduler,
     DEISMultistepScheduler,
@@ -777,7 +776,7 @@ def test_a_spacing_chosen_wins_over_the_flags_of_another_config() -> None:
     assert DEISSNScheduler.from_config(karras.config, timestep_spacing="trailing").spacing == "trailing"
 
 
-@pytest.mark.parametrize("scheduler", [CogVideoXDDIMScheduler, DDPMWuerstchenScheduler, IPNDMScheduler])
+@pytest.mark.parametrize("scheduler", [DDPMWuerstchenScheduler, IPNDMScheduler])
 def test_configs_of_foreign_processes_are_refused(scheduler: type) -> None:
     with pytest.raises(ConfigurationError, match="Keep the pipeline's own scheduler"):
         DEISSNScheduler.from_config({**scheduler().config, "_class_name": scheduler.__name__})
@@ -787,3 +786,91 @@ def test_the_config_of_stable_video_diffusion_is_refused() -> None:
     config = EulerDiscreteScheduler(timestep_type="continuous", sigma_max=700.0, use_karras_sigmas=True).config
     with pytest.raises(ConfigurationError, match="continuous"):
         DEISSNScheduler.from_config(config)
+
+
+# ----------------------------------------------------------------------------------------------- times that come back
+
+
+def _handed_back():
+    yield from ((str(dtype), lambda t, dtype=dtype: t.to(dtype)) for dtype in (torch.float16, torch.bfloat16))
+    yield from ((cut.__name__, lambda t, cut=cut: cut(float(t))) for cut in (int, round, float))
+    yield "bfloat16, then a number", lambda t: float(t.bfloat16())
+    yield "whole, then bfloat16", lambda t: torch.tensor(int(t)).bfloat16()
+    yield "one for each sample, in bfloat16", lambda t: t.bfloat16().expand(2)
+
+
+@pytest.mark.parametrize(("name", "hand"), list(_handed_back()), ids=lambda one: one if isinstance(one, str) else "")
+@pytest.mark.parametrize("process", ["whole", "fractional", "flow", "edm"])
+@pytest.mark.parametrize("steps", [4, 60])
+def test_times_that_a_loop_rounds_are_still_those_of_the_run(process, steps, name, hand):
+    options: dict[str, Any] = {"fractional": {"use_karras_sigmas": True}, "edm": {"process": "edm"}}.get(process, {})
+    if process == "flow":
+        options = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0}
+    scheduler = (
+        DEISSNScheduler(**SD_BETAS, **options) if "use_flow_sigmas" not in options else DEISSNScheduler(**options)
+    )
+    ends = []
+    for give in (lambda t: t, hand):
+        scheduler.set_timesteps(steps)
+        x = start_noise(2)
+        for t in scheduler.timesteps:
+            x = scheduler.step(torch.tanh(x), give(t), x).prev_sample
+        ends.append(x)
+    assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize("hand", [lambda t: t, float, torch.clone], ids=["view", "number", "copy"])
+@settings(max_examples=20)
+@given(st.integers(2, 60), st.integers(0, 59), st.integers(0, 59))
+def test_a_time_of_another_step_is_disorder(hand, steps, due, given_):
+    """However times were rounded: those of twenty and more steps lie further apart than that."""
+    scheduler, x = DEISSNScheduler(**SD_BETAS, recipe="fixed"), start_noise(1)
+    due, other = 1 + due % max(steps - 1, 1), given_ % steps
+    scheduler.set_timesteps(steps)
+    for t in scheduler.timesteps[:due]:
+        x = scheduler.step(x, t, x).prev_sample
+    if due < steps and abs(scheduler.timesteps[due] - scheduler.timesteps[other]) > 0.13 * scheduler.timesteps[due]:
+        with pytest.raises(StepError, match=r"Walk through|share one scheduler"):
+            scheduler.step(x, hand(scheduler.timesteps[other]), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_noise_is_added_at_rounded_times_as_at_those_of_the_run(dtype):
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    x0, noise = start_noise(2), start_noise(2, seed=1)
+    last = scheduler.add_noise(x0, noise, torch.tensor([999]))
+    assert torch.equal(scheduler.add_noise(x0, noise, torch.tensor([999]).to(dtype)), last)  # 1000 in bfloat16
+    scheduler.set_timesteps(7)
+    for t in scheduler.timesteps:
+        exact = scheduler.add_noise(x0, noise, t[None])
+        assert torch.equal(scheduler.add_noise(x0, noise, t[None].to(dtype)), exact)
+        assert torch.equal(scheduler.scale_noise(x0, t[None].to(dtype), noise), exact)
+
+
+# --------------------------------------------------------------------------------------- samples of another size
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 8, 8), (1, 4, 8, 8), (2, 4, 16, 16)])
+@pytest.mark.parametrize(
+    "options",
+    [{"solver_order": 1}, {"solver_order": 2}, {"solver": Multistep(2, corrector=Corrector(3))}, {"solver": "heun"}],
+    ids=str,
+)
+def test_samples_resized_in_mid_run_go_on_as_a_run_that_begins_there(shape, options, caplog):
+    """Hires fix, gradual latents; the network's outputs for other samples tell nothing of these."""
+    resized, fresh = (DEISSNScheduler(**SD_BETAS, **options, recipe="fixed") for _ in range(2))
+    for scheduler in (resized, fresh):
+        scheduler.set_timesteps(6)
+    x, other, half = torch.randn(2, 4, 8, 8), torch.randn(shape), 3 * resized.order
+    expected = other
+    fresh.set_begin_index(half)
+    for t in fresh.timesteps[half:]:
+        expected = fresh.step(torch.tanh(expected), t, expected).prev_sample
+    with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
+        for n, t in enumerate(resized.timesteps):
+            x = other if n == half else x
+            x = resized.step(torch.tanh(x), t, x).prev_sample
+    told = [record.getMessage() for record in caplog.records if "starts up afresh" in record.getMessage()]
+    assert torch.equal(x, expected)
+    needed = options.get("solver_order") != 1 and options.get("solver") != "heun"
+    assert len(told) == needed and all(str(tuple(shape)) in one for one in told)

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.errors import StepError
-from diffusers_deis_sn.schedulers._cursor import FORMER, Cursor
+from diffusers_deis_sn.schedulers._cursor import Cursor
 from records import costed_record
 
 STATS = costed_record(DEISSNScheduler(**SD_BETAS).noise)
@@ -76,15 +76,7 @@ def test_before_a_plan_no_step_is_entered_and_no_time_is_known():
     cursor = Cursor(torch.arange(5))
     assert cursor.place(cursor.grid[2]) is None
     with pytest.raises(StepError, match="set_timesteps"):
-        cursor.enter(2, int)
-
-
-def test_runs_are_known_as_former_for_a_while_and_then_forgotten():
-    """So memory does not grow with the number of runs."""
-    scheduler = DEISSNScheduler(**SD_BETAS)
-    for _ in range(3 * FORMER):
-        scheduler.set_timesteps(6)
-    assert len(scheduler._cursor._former) == FORMER
+        cursor.enter(2, torch.ones(1), int)
 
 
 def test_a_view_of_another_kind_is_no_place_in_the_list():

@@ -104,6 +104,8 @@ VALUES: dict[str, tuple[dict[str, Any], Any]] = {
     "use_dynamic_shifting": (FLOW, True),
     "time_shift_type": ({**FLOW, "use_dynamic_shifting": True}, "linear"),
     "shift_terminal": (FLOW, 0.1),
+    "invert_sigmas": (FLOW, True),
+    "snr_shift_scale": ({}, 3.0),
     "normalise": ({}, False),
     "whole_timesteps": ({"grid": Power("t", 2.0)}, True),
     "recipe": ({}, "fixed"),

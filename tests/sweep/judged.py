@@ -21,10 +21,11 @@ UPSCALER = (
 
 RUNS = frozenset(
     """
-    AllegroPipeline AltDiffusionImg2ImgPipeline AltDiffusionPipeline AnimateDiffControlNetPipeline
+    AceStepPipeline AllegroPipeline AltDiffusionImg2ImgPipeline AltDiffusionPipeline AnimateDiffControlNetPipeline
     AnimateDiffPAGPipeline AnimateDiffPipeline AnimateDiffSDXLPipeline AnimateDiffSparseControlNetPipeline
     AnimateDiffVideoToVideoControlNetPipeline AnimateDiffVideoToVideoPipeline AudioLDM2Pipeline AuraFlowPipeline
     BriaPipeline ChromaImg2ImgPipeline ChromaPipeline ChronoEditPipeline CogVideoXFunControlPipeline
+    CogVideoXImageToVideoPipeline CogVideoXPipeline CogVideoXVideoToVideoPipeline CogView3PlusPipeline
     CogView4ControlPipeline CogView4Pipeline DDIMPipeline DDPMPipeline DiTPipeline EasyAnimatePipeline
     ErnieImagePipeline Flux2KleinInpaintPipeline Flux2KleinKVPipeline Flux2KleinPipeline Flux2Pipeline
     FluxControlImg2ImgPipeline FluxControlInpaintPipeline FluxControlNetImg2ImgPipeline FluxControlNetInpaintPipeline
@@ -39,7 +40,8 @@ RUNS = frozenset(
     KandinskyV22ControlnetPipeline KandinskyV22Img2ImgCombinedPipeline KandinskyV22Img2ImgPipeline
     KandinskyV22InpaintCombinedPipeline KandinskyV22InpaintPipeline KandinskyV22Pipeline Krea2Pipeline LDMPipeline
     LDMSuperResolutionPipeline LTX2ConditionPipeline LTX2DFRPipeline LTX2HDRPipeline LTX2ImageToVideoPipeline
-    LTX2InContextPipeline LTX2Pipeline LTXI2VLongMultiPromptPipeline LTXImageToVideoPipeline LTXPipeline LattePipeline
+    LTX2InContextPipeline LTX2Pipeline LTXConditionPipeline
+    LTXI2VLongMultiPromptPipeline LTXImageToVideoPipeline LTXPipeline LattePipeline
     LucyEditPipeline Lumina2Pipeline LuminaPipeline MarigoldDepthPipeline MarigoldIntrinsicsPipeline
     MarigoldNormalsPipeline MochiPipeline MotifVideoImage2VideoPipeline MotifVideoPipeline NucleusMoEImagePipeline
     OvisImagePipeline PIAPipeline PNDMPipeline PRXPipeline PRXPixelPipeline PixArtAlphaPipeline PixArtSigmaPAGPipeline
@@ -47,6 +49,7 @@ RUNS = frozenset(
     QwenImageEditPipeline QwenImageEditPlusPipeline QwenImageImg2ImgPipeline QwenImageInpaintPipeline
     QwenImageLayeredPipeline QwenImagePipeline SanaControlNetPipeline SanaImageToVideoPipeline SanaPAGPipeline
     SanaPipeline SanaVideoPipeline SemanticStableDiffusionPipeline SkyReelsV2ImageToVideoPipeline SkyReelsV2Pipeline
+    SkyReelsV2DiffusionForcingImageToVideoPipeline SkyReelsV2DiffusionForcingPipeline
     StableAudio3AudioToAudioPipeline StableAudio3InpaintPipeline StableAudio3Pipeline
     StableDiffusion3ControlNetInpaintingPipeline StableDiffusion3ControlNetPipeline StableDiffusion3Img2ImgPipeline
     StableDiffusion3InpaintPipeline StableDiffusion3PAGImg2ImgPipeline StableDiffusion3PAGPipeline
@@ -110,9 +113,6 @@ LIKE = {
     "WuerstchenCombinedPipeline": "StableCascadePriorPipeline",
     "WuerstchenDecoderPipeline": "StableCascadePriorPipeline",
     "WuerstchenPriorPipeline": "StableCascadePriorPipeline",
-    "CogVideoXImageToVideoPipeline": "CogVideoXPipeline",
-    "CogVideoXVideoToVideoPipeline": "CogVideoXPipeline",
-    "CogView3PlusPipeline": "CogVideoXPipeline",
 }
 """Those that cannot for the reason of another."""
 
@@ -134,15 +134,6 @@ NO = (
             """,
             "takes steps by LTXEulerAncestralRFScheduler alone, which draws noise": """
             LTX2DFRTemporalRefinePipeline
-            """,
-            "its times are those of `num_train_timesteps=1`, which this version does not take": """
-            AceStepPipeline
-            """,
-            "passes `per_token_timesteps`, which `step` does not take": """
-            LTXConditionPipeline
-            """,
-            "gives times back as whole numbers, which are others where they are fractional": """
-            SkyReelsV2DiffusionForcingImageToVideoPipeline SkyReelsV2DiffusionForcingPipeline
             """,
         }
     )

@@ -135,6 +135,9 @@ recipe(
 recipe(r"AnyFlowFAR", call={"video": LEFT_OUT})
 
 
+# It passes `timesteps` alone, whose levels Diffusers shifts and whose labels it does not; its models have no shift.
+recipe(r"LTXCondition", parts={"scheduler": lambda: diffusers.FlowMatchEulerDiscreteScheduler()})
+
 # ------------------------------------------------------------------------------------------------- LTX 2, with a sound
 
 

@@ -84,6 +84,7 @@ FAMILIES = (
     Family(f"{XL}, inpainting", "sdxl_inpaint", "StableDiffusionXLInpaintPipeline"),
     Family("Marigold depth", "marigold", "MarigoldDepthPipeline"),
     Family("AnimateDiff", "animatediff", "AnimateDiffPipeline"),
+    Family("CogVideoX", "cogvideox", "CogVideoXPipeline"),
     Family("DiT", "dit", "DiTPipeline", remark="the pipeline cuts the learned variance off"),
     Family("PixArt-α", "pixart_alpha", "PixArtAlphaPipeline", remark="the pipeline cuts the learned variance off"),
     Family("PixArt-Σ", "pixart_sigma", "PixArtSigmaPipeline", remark="the pipeline cuts the learned variance off"),
@@ -261,15 +262,7 @@ IMPOSSIBLE = (
         "UnCLIP and the priors of Kandinsky",
         ("UnCLIPPipeline", "KandinskyPriorPipeline", "KandinskyV22PriorPipeline"),
         REPLACED,
-        "draw noise of their own variance, and tell `step` the time before",
-    ),
-    Impossible(
-        "CogVideoX",
-        ("CogVideoXPipeline",),
-        REFUSED,
-        "its betas are shifted by `snr_shift_scale`, which this version does not read",
-        "CogVideoXDDIMScheduler",
-        (("snr_shift_scale", 3.0),),
+        "draw noise of their own variance, and clamp what they predict",
     ),
 )
 """Families that cannot run, each with its reason."""

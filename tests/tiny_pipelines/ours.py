@@ -31,8 +31,9 @@ def measured_times(noise: NoiseSchedule) -> np.ndarray:
     The levels of cosine betas, and of flows still more, rise abruptly there.
     """
     top = float(noise.time(noise.top))
-    last = noise.time(np.geomspace(noise.rho([top - 1.0])[0], noise.top, 40))
-    return np.concatenate([np.linspace(4.0, top - 2.0, 100), last[last < top], [top]])
+    one = 1.0 if top > 1.0 else 0.001  # of a thousand levels, also where the network is called with sigma itself
+    last = noise.time(np.geomspace(noise.rho([top - one])[0], noise.top, 40))
+    return np.concatenate([np.linspace(4.0 * one, top - 2.0 * one, 100), last[last < top], [top]])
 
 
 @cache

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import (
+    CogVideoXDDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+)
 
 from .registry import BUILDERS, network_of, run_pipeline
 
@@ -50,6 +55,11 @@ class DDIMAt(DPMSolverMultistepScheduler):
         """For the model of a config; pipelines then cut learned variances off themselves."""
         plain = {"algorithm_type": "dpmsolver++", "solver_order": 1, "final_sigmas_type": "zero", "variance_type": None}
         grids = {f"use_{grid}_sigmas": False for grid in ("karras", "exponential", "beta")}
+        if scale := config.get("snr_shift_scale"):  # CogVideoX; written as betas, which are rescaled afterwards
+            betas = CogVideoXDDIMScheduler.from_config(config).betas
+            kept = torch.cumprod(1.0 - betas.double(), dim=0)
+            kept = kept / (scale + (1.0 - scale) * kept)
+            plain["trained_betas"] = (1.0 - kept / torch.cat([torch.ones(1), kept[:-1]])).tolist()
         scheduler = cls.from_config(config, **plain, **grids)
         scheduler.at = tuple(int(time) for time in at)
         assert list(scheduler.at) == list(at)

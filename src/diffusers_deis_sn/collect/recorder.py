@@ -25,6 +25,7 @@ from diffusers_deis_sn.core.process import log_snr
 from diffusers_deis_sn.core.update import threshold
 from diffusers_deis_sn.errors import CalibrationError, StepError
 from diffusers_deis_sn.learn.costs import Question
+from diffusers_deis_sn.schedulers._cursor import Cursor
 from diffusers_deis_sn.schedulers._given import Times
 from diffusers_deis_sn.schedulers._planner import Planner
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
@@ -142,13 +143,13 @@ class RecordingScheduler(DEISSNScheduler):
             planner.costs, planner.fine = self.costs, self._fine
         return planner
 
-    def _begin_step(self, timestep: float | Tensor) -> tuple[Plan, int]:
+    def _begin_step(self, cursor: Cursor, timestep: float | Tensor, sample: Tensor) -> tuple[Plan, int]:
         """Raises CalibrationError for a run that is cut in the middle of a step's probes."""
-        plan, first = self._cursor.plan, self._cursor.step is None
+        plan, first = cursor.plan, cursor.step is None
         try:
-            return super()._begin_step(timestep)
+            return super()._begin_step(cursor, timestep, sample)
         except StepError as error:
-            n = self._cursor.step
+            n = cursor.step
             if not first or plan is None or n is None or not 0 <= n < len(plan) or plan.starts[n]:
                 raise
             raise CalibrationError(
@@ -169,11 +170,19 @@ class RecordingScheduler(DEISSNScheduler):
         super().set_timesteps(num_inference_steps, device, mu, sigmas, timesteps)
         self.order = self._calls_per_step
 
-    def _adopt(self, plan: Plan, device: str | torch.device | None, numbered: bool = True) -> None:
+    def _adopt(
+        self,
+        plan: Plan,
+        device: str | torch.device | None,
+        numbered: bool = True,
+        run: Any = None,
+        guidance: Any = None,
+    ) -> None:
         """Make `plan` the current run. Raises CalibrationError for other times than those of the runs before."""
         self._group = ProbeGroup(self.costs)
         self._calls_per_step = len(self._group) + 1
-        times = tuple(time for time, starts in zip(plan.times, plan.starts, strict=True) if starts)
+        shown = self.noise.turned_times(plan.times).tolist()
+        times = tuple(time for time, starts in zip(shown, plan.starts, strict=True) if starts)
         if not self.ledger.times:
             self.ledger.begin(times)
         elif times != self.ledger.times:
@@ -183,11 +192,13 @@ class RecordingScheduler(DEISSNScheduler):
             )
         self._bends = Bends()
         self.ledger.expect(self.costs)
-        super()._adopt(plan, device, numbered)
+        super()._adopt(plan, device, numbered, run, guidance)
 
     # ----------------------------------------------------------------------------------------------------- step
 
-    def _advance(self, plan: Plan, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
+    def _advance(
+        self, cursor: Cursor, plan: Plan, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None
+    ) -> Tensor:
         """The next sample of the trajectory, or of the probes that come before it."""
         if self.on_step is not None:
             self.on_step(len(output) / len(plan))
@@ -196,7 +207,7 @@ class RecordingScheduler(DEISSNScheduler):
             self._check_asked(sample)
             return self._answer(plan, row, output, sample)
         self._take_down(plan, step, output)
-        self._after = super()._advance(plan, step, output, sample, raw)
+        self._after = super()._advance(cursor, plan, step, output, sample, raw)
         if step == len(self.ledger.times) - 1:
             return self._after
         if self.data is not None:
@@ -210,6 +221,13 @@ class RecordingScheduler(DEISSNScheduler):
             self.generators,
         )
         return self._answer(plan, row, None, sample)
+
+    def _resized(self, cursor: Cursor, plan: Plan, n: int, sample: Tensor) -> None:
+        """Refused: what is measured is of samples of one size."""
+        raise CalibrationError(
+            f"The pipeline changes the size of its samples within a run, to {tuple(sample.shape)}. Measure the model "
+            "on its plain pipeline."
+        )
 
     def _answer(self, plan: Plan, row: int, output: Tensor | None, sample: Tensor) -> Tensor:
         """Tell the probes what the network said, and have the next sample from them, or the trajectory's in the end."""

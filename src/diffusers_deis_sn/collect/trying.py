@@ -25,6 +25,7 @@ from diffusers_deis_sn.errors import (
     DeisSnError,
     ProcessLostError,
 )
+from diffusers_deis_sn.schedulers._cursor import Cursor
 from diffusers_deis_sn.schedulers._factors import options_of
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
 from diffusers_deis_sn.schedulers._own_config import OF_GRIDS
@@ -65,10 +66,12 @@ class Finishing(ExponentialIntegrator):
     _silent = True
     ends: list[Tensor]
 
-    def _advance(self, plan: Plan, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
-        if row and not self._at_hand:
+    def _advance(
+        self, cursor: Cursor, plan: Plan, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None
+    ) -> Tensor:
+        if row and not cursor.at_hand:
             raise CalibrationError(f"The pipeline begins at step {row} of a run, as from an image.")
-        result = super()._advance(plan, row, output, sample, raw)
+        result = super()._advance(cursor, plan, row, output, sample, raw)
         if row == len(plan) - 1:
             self.ends.append(result.detach().to("cpu", torch.float32))
         return result

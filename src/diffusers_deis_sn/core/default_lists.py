@@ -23,7 +23,7 @@ FLOAT32 = 2e-6  # what lists are rounded by on their way, shifts included
 def is_default_list(
     process: NoiseSchedule, sigmas: ArrayLike | None, shift: float = 1.0, terminal: float | None = None
 ) -> bool:
-    """Whether these are sigmas in equal steps from noise alone, before or after the shift of a run.
+    """Whether these are sigmas in equal steps from noise alone, before or after the shift of a run; or 0, ..., 1.
 
     Args:
         process: The process; of others than flows no list is one.
@@ -32,8 +32,9 @@ def is_default_list(
         terminal: Likewise, see `core.flow.FlowSchedule.shifted`.
     """
     given = _row(sigmas)
-    if process.path != "flow" or given is None:
-        return False
+    if given is None or process.path != "flow":
+        # Cosmos 2 passes 0, ..., 1, which its scheduler makes Karras' levels of.
+        return given is not None and process.path == "ve" and _close(given, np.linspace(0.0, 1.0, len(given)))
     number, times = len(given), len(process)
     if any(_close(given, whole / times) for whole in _whole(number, times)):
         return True

@@ -17,6 +17,7 @@ from diffusers_deis_sn.core.process import SNAP, Array, NoiseSchedule
 from diffusers_deis_sn.errors import ConfigurationError, NoiseScheduleError
 
 SMALLEST_ALPHA = 2.0**-24
+LEVELS = 1000  # that count as training times where the network is called with sigma itself, T = 1
 TIME_SHIFTS = ("exponential", "linear")
 
 
@@ -25,26 +26,29 @@ class FlowSchedule(NoiseSchedule):
     """The straight path from data to noise; tau = sigma, a continuum.
 
     Args:
-        num_train_timesteps: T, by which sigma is multiplied for the network: 1 / T is the cleanest level.
+        num_train_timesteps: T, by which sigma is multiplied for the network: 1 / T is the cleanest level. Of networks
+            that are called with sigma itself (ACE-Step) it is one, and as many levels as those of others count.
+        inverted: The network is called with T (1 - sigma), and predicts data minus noise (OmniGen, Mochi).
 
     Raises:
-        NoiseScheduleError: Fewer than two training times.
+        NoiseScheduleError: T is no whole number of one or more.
     """
 
     num_train_timesteps: int = 1000
+    inverted: bool = False
     path = "flow"
     name = "flow"
 
     def __post_init__(self) -> None:
-        if not self.num_train_timesteps >= 2:
+        if not self.num_train_timesteps >= 1:
             raise NoiseScheduleError(
-                f"`num_train_timesteps` of a flow must be at least 2, got {self.num_train_timesteps!r}. Copy it from "
+                f"`num_train_timesteps` of a flow must be at least 1, got {self.num_train_timesteps!r}. Copy it from "
                 "the model's own scheduler config."
             )
 
     def __len__(self) -> int:
-        """Number of training times, T."""
-        return self.num_train_timesteps
+        """Number of levels that count as training times: T, unless that is one."""
+        return self.num_train_timesteps if self.num_train_timesteps > 1 else LEVELS
 
     @property
     def top(self) -> float:
@@ -53,8 +57,13 @@ class FlowSchedule(NoiseSchedule):
 
     @property
     def bottom(self) -> float:
-        """rho of sigma = 1 / T."""
+        """rho of sigma = 1 / T, the cleanest level of grids."""
         return 1.0 / (len(self) - 1.0)
+
+    @property
+    def floor(self) -> float:
+        """Zero: LTX 0.9.8 ends at T sigma = 0.03."""
+        return 0.0
 
     @property
     def knots(self) -> Array:
@@ -64,20 +73,23 @@ class FlowSchedule(NoiseSchedule):
     @cached_property
     def fingerprint(self) -> str:
         """Hash of path and number of training times, the same on every machine."""
-        return hashlib.sha256(f"{self.path} {len(self)}".encode()).hexdigest()[:16]
+        return hashlib.sha256(
+            f"{self.path} {self.num_train_timesteps}{' inverted' * self.inverted}".encode()
+        ).hexdigest()[:16]
 
     def rho(self, t: ArrayLike) -> Array:
         """rho at the times T sigma; same shape."""
         t = np.asarray(t, dtype=np.float64)
-        if np.any(t < 0.0) or np.any(t > len(self) + SNAP):
+        highest = self.num_train_timesteps
+        if np.any(t < 0.0) or np.any(t > highest + SNAP):
             raise NoiseScheduleError(
-                f"Times of a flow lie between 0 and {len(self)}, got {np.min(t):.6g} to {np.max(t):.6g}."
+                f"Times of a flow lie between 0 and {highest}, got {np.min(t):.6g} to {np.max(t):.6g}."
             )
-        return self.from_sigma(t / len(self))
+        return self.from_sigma(t / highest)
 
     def time(self, rho: ArrayLike) -> Array:
         """T sigma of the level `rho`; same shape."""
-        return len(self) * self.as_sigma(rho)
+        return self.num_train_timesteps * self.as_sigma(rho)
 
     def progress(self, rho: ArrayLike) -> Array:
         """sigma of the level `rho`; same shape."""
@@ -98,10 +110,28 @@ class FlowSchedule(NoiseSchedule):
         return sigma / np.maximum(1.0 - sigma, SMALLEST_ALPHA) * np.where(sigma >= 1.0, 1.0 - SMALLEST_ALPHA, 1.0)
 
     def call_times(self, levels: Array) -> Array:
-        """Times as float32."""
-        times = np.clip(self.time(levels), 1.0, len(self))
+        """Times as float32; whole ones exactly."""
+        times = np.minimum(self.time(levels), self.num_train_timesteps)
         whole = np.round(times)
-        return np.where(np.abs(times - whole) < SNAP, whole, times.astype(np.float32).astype(np.float64))
+        snapped = (np.abs(times - whole) < SNAP * self.num_train_timesteps / LEVELS) & (whole > 0.0)
+        return np.where(snapped, whole, times.astype(np.float32).astype(np.float64))
+
+    def turned_times(self, times: ArrayLike) -> Array:
+        """T - t of an inverted flow, as float32; same shape."""
+        times = np.asarray(times, dtype=np.float64)
+        if not self.inverted:
+            return times
+        return (self.num_train_timesteps - times).astype(np.float32).astype(np.float64)
+
+    def turned_sigmas(self, sigmas: ArrayLike) -> Array:
+        """1 - sigma of an inverted flow; same shape."""
+        sigmas = np.asarray(sigmas, dtype=np.float64)
+        return 1.0 - sigmas if self.inverted else sigmas
+
+    def view(self, of: str, prediction: str, alpha: Array, sigma: Array) -> tuple[Array, Array]:
+        """(a, b) of what a solver integrates; of an inverted flow the velocity is that towards the data."""
+        a, b = super().view(of, prediction, alpha, sigma)
+        return (-a if self.inverted and prediction == "flow_prediction" else a), b
 
     def training_levels(self) -> Array:
         """T levels, even in sigma; (T,)."""
@@ -118,7 +148,7 @@ class FlowSchedule(NoiseSchedule):
             shift: s; one leaves them as they are.
             terminal: sigma that the last call is then brought to, by stretching 1 - sigma of all; None for none.
         """
-        calls = np.minimum(shift * levels[:-1], self.top)
+        calls = np.where(levels[:-1] >= 0.5 * self.top, self.top, np.minimum(shift * levels[:-1], self.top))
         if terminal is not None and len(calls) > 1:
             alpha = self.alpha(calls)
             alpha = np.maximum(alpha * ((1.0 - terminal) / alpha[-1]), SMALLEST_ALPHA)

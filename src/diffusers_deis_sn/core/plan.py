@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
+from diffusers_deis_sn.core.rounding import is_rounding
 from diffusers_deis_sn.core.table import CoefficientTable
 from diffusers_deis_sn.core.update import combine, threshold
 from diffusers_deis_sn.errors import StepError, TimestepsError
 
-OFF_GRID = 1e-3  # a time this far from the plan's is another time; float16 timesteps are never passed by pipelines
+OFF_GRID = 1e-3  # a time this far from the plan's is another time, unless it was rounded (`core.rounding`)
 
 
 def off_grid(times: Sequence[float]) -> float:
@@ -51,7 +52,8 @@ class Plan:
     """Everything a run needs, as Python floats; without state.
 
     Args:
-        times: What the network is called with; strictly falling from step to step, not from stage to stage; (C,).
+        times: What the network is called with; strictly falling from step to step, not from stage to stage, or rising
+            where it counts the other way round; (C,).
         levels: rho of the samples that the calls are given, and of the result; (C + 1,).
         sigmas: What Diffusers calls the sigmas of `levels`; (C + 1,).
         alpha: alpha of `levels`.
@@ -109,27 +111,70 @@ class Plan:
         """Number of the call nearest to `time`; where a time occurs twice the one that begins a step."""
         return nearest(self.times, time, among=self.starts)
 
-    def index(self, time: float) -> int | None:
-        """Number of the call at `time`, None if there is none."""
-        n = self.nearest(time)
-        return n if abs(self.times[n] - time) <= self.tolerance else None
+    def index(self, time: float, bits: int | None = None, rounded: bool = False) -> int | None:
+        """Number of the call at `time`; None if there is none.
 
-    def check(self, n: int, time: float | None) -> None:
-        """Raise StepError unless call n exists and, where `time` is known on the host, is at `time`."""
+        Args:
+            time: t.
+            bits: Significant digits of its dtype, where these are too few for times (`core.rounding`): it is then what
+                was rounded to them.
+            rounded: Whether it may have been rounded, though its dtype does not say so.
+        """
+        n = self.nearest(time)
+        if bits is None and abs(self.times[n] - time) <= self.tolerance:
+            return n
+        if bits is None and not rounded:
+            return None
+        found = [i for i in range(len(self)) if is_rounding(self.times[i], time, self.tolerance, bits)]
+        # Of several the first of the run, for there it begins most often, else the nearest; of a dtype's the noisiest.
+        if bits is None and 0 not in found and n in found:
+            return n
+        return next((i for i in found if self.starts[i]), next(iter(found), None))
+
+    def combines(self, n: int, at_hand: int) -> int:
+        """How many outputs call n combines, where so many are at hand, its own among them."""
+        number = min(at_hand, self.table.order) - 1
+        low = 0 if self.table.low_rows is None else len(self.table.low_rows[number][n])
+        return max(len(self.table.rows[number][n]), low)
+
+    def prepare(self) -> Plan:
+        """The same, with all that a step reads worked out: compilers of loops know no properties that are kept."""
+        _ = self.tolerance, self.starts, self.table.rows, self.table.low_rows, self.table.transfers
+        return self
+
+    def check(self, n: int, time: float | None, bits: int | None = None) -> None:
+        """Raise StepError unless call n exists and, where `time` is known on the host, is at `time`.
+
+        Args:
+            n: Number of the call.
+            time: t as the loop hands it back, perhaps rounded.
+            bits: Significant digits of its dtype, where these are too few for times.
+        """
         if n < 0:
             raise StepError(f"A run begins at one of its steps, 0 to {len(self) - 1}, got `set_begin_index({n})`.")
         if n >= len(self):
             raise StepError(f"All {len(self)} steps of this run are done. Call `set_timesteps` before the next run.")
-        if time is not None and abs(self.times[n] - time) > self.tolerance:
+        if time is None or abs(self.times[n] - time) <= self.tolerance:
+            return
+        if not is_rounding(self.times[n], time, self.tolerance, bits):
             raise StepError(
                 f"Step {n} of this run is at timestep {self.times[n]:g}, but `step` was called with {time:g}. Walk "
                 "through `scheduler.timesteps` in order; call `set_timesteps` or `set_begin_index` to start elsewhere."
             )
 
+    def check_next(self, n: int, time: float | None) -> None:
+        """Raise StepError where call n is to lead to another time than the plan has it, if that is known."""
+        if n + 1 < len(self) and time is not None and not is_rounding(self.times[n + 1], time, self.tolerance):
+            raise StepError(
+                f"Step {n} of this run leads to timestep {self.times[n + 1]:g}, but `prev_timestep` is {time:g}. Leave "
+                "it out, or give the times to `set_timesteps(timesteps=...)`."
+            )
+
     def called_at(self, times: ArrayLike) -> Plan:
         """The same run with other times for the network, one for each call. Raises TimestepsError otherwise."""
         given = np.asarray(times, dtype=np.float64)
-        if given.shape != (len(self),) or not np.all(np.isfinite(given)) or np.any(np.diff(given) >= 0.0):
+        upwards = -1.0 if len(self) > 1 and self.times[0] < self.times[-1] else 1.0
+        if given.shape != (len(self),) or not np.all(np.isfinite(given)) or np.any(upwards * np.diff(given) >= 0.0):
             raise TimestepsError(
                 f"`timesteps` beside `sigmas` must be as many falling numbers as there are calls, {len(self)}, got "
                 f"{times!r}."
@@ -248,9 +293,9 @@ def make_plan(
     alpha, sigma = process.alpha(levels), process.sigma(levels)
     output, clean = (process.view(what, prediction, alpha[:-1], sigma[:-1]) for what in (of, "data"))
     return Plan(
-        times=tuple(times.tolist()),
+        times=tuple(process.turned_times(times).tolist()),
         levels=tuple(levels.tolist()),
-        sigmas=tuple(process.as_sigma(levels).tolist()),
+        sigmas=tuple(process.turned_sigmas(process.as_sigma(levels)).tolist()),
         alpha=tuple(alpha.tolist()),
         sigma=tuple(sigma.tolist()),
         input_scale=tuple(process.input_scale(sigma[:-1]).tolist()),

@@ -70,6 +70,11 @@ class NoiseSchedule(ABC):
         """rho of the cleanest level that the network is called at."""
 
     @property
+    def floor(self) -> float:
+        """rho that no level written by hand may lie below; of flows zero, for their networks know every sigma."""
+        return self.bottom
+
+    @property
     @abstractmethod
     def knots(self) -> Array:
         """Levels at which `time` or `progress` has a kink; any order."""
@@ -106,6 +111,17 @@ class NoiseSchedule(ABC):
     def from_sigma(self, sigma: ArrayLike) -> Array:
         """rho of what Diffusers calls sigma, the inverse of `as_sigma`; same shape."""
         return np.asarray(sigma, dtype=np.float64)
+
+    def turned_times(self, times: ArrayLike) -> Array:
+        """What the network is told of its times, and its times of what it is told; same shape.
+
+        Another number where it counts the other way round, from 0 at noise.
+        """
+        return np.asarray(times, dtype=np.float64)
+
+    def turned_sigmas(self, sigmas: ArrayLike) -> Array:
+        """What Diffusers then has for sigmas, and sigmas of that; same shape."""
+        return np.asarray(sigmas, dtype=np.float64)
 
     def alpha(self, rho: ArrayLike) -> Array:
         """Signal scale alpha of the level rho; same shape."""

@@ -76,15 +76,28 @@ class Recipe:
                 f"{name} gave levels of shape {levels.shape} for {number} steps. {number + 1} in one row are needed: "
                 "one for each network call, and the end of the run."
             )
-        if not np.all(np.isfinite(levels)) or levels[-1] < 0.0 or np.any(np.diff(levels) >= 0.0):
-            raise TimestepsError(
-                f"{name} gave levels that are not finite, do not fall strictly or end below zero: {levels.tolist()}. "
-                "They are rho = sigma / alpha, noisiest first."
-            )
+        self._check_walkable(levels, f"{name} gave levels that")
         return levels
 
+    def _check_walkable(self, levels: Array, which: str) -> None:
+        """Raise TimestepsError unless levels are finite, fall strictly, and end at zero or above."""
+        if np.all(np.isfinite(levels)) and levels[-1] >= 0.0 and np.all(np.diff(levels) < 0.0):
+            return
+        shifted = isinstance(self.grid, Shifted) and (self.grid.shift != 1.0 or self.grid.terminal is not None)
+        if not shifted or not np.all(np.isfinite(levels)):
+            raise TimestepsError(
+                f"{which} are not finite, do not fall strictly or end below zero: {levels.tolist()}. They are rho = "
+                "sigma / alpha, noisiest first."
+            )
+        sigmas = ", ".join(f"{one:.4g}" for one in self.process.as_sigma(levels))
+        raise TimestepsError(
+            f"{which} do not fall to where the run ends, once they are shifted: sigma {sigmas}. The end is not "
+            "shifted. Use a smaller `end_time`, final_sigmas_type='zero', or another `flow_shift` or `shift_terminal`."
+        )
+
     def over(self, levels: Array) -> Plan:
-        """A run over given levels rho_0 > ... > rho_N; (N + 1,). Raises as `plan`."""
+        """A run over given levels rho_0 > ... > rho_N, whatever made them; (N + 1,). Raises as `plan`."""
+        self._check_walkable(levels, "Levels that")
         return make_plan(self.process, self.table(levels), self.prediction, self.solver.of)
 
     def table(self, levels: Array) -> CoefficientTable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -83,8 +85,8 @@ def levels_from_times(noise: NoiseSchedule, timesteps: ArrayLike, ends: Ends) ->
     Raises:
         TimestepsError: Times that are not finite, do not fall strictly, or leave the training range.
     """
-    times = _one_row(timesteps, "timesteps")
-    lowest, highest = noise.time([noise.bottom, noise.top]).tolist()
+    times = _one_row(timesteps, "timesteps", noise.turned_times)
+    lowest, highest = noise.time([noise.floor, noise.top]).tolist()
     above, below = (max(TIME_ROUNDING, float(np.spacing(np.float32(abs(t))))) for t in (highest, lowest))
     if times[0] > highest + above or times[-1] < lowest - below:
         raise TimestepsError(
@@ -107,9 +109,9 @@ def levels_from_sigmas(noise: NoiseSchedule, sigmas: ArrayLike, ends: Ends) -> A
 
     Raises:
         TimestepsError: Levels that are not finite, do not fall strictly or are negative; a call below the cleanest
-            training level; a first level beyond the noisiest one by more than rounding.
+            training level, unless it is a flow's; a first level beyond the noisiest one by more than rounding.
     """
-    levels = noise.from_sigma(_one_row(sigmas, "sigmas"))
+    levels = noise.from_sigma(_one_row(sigmas, "sigmas", noise.turned_sigmas))
     if levels[-1] > 0.0:
         levels = np.append(levels, ends.last(noise))
         if levels[-1] >= levels[-2]:
@@ -117,7 +119,7 @@ def levels_from_sigmas(noise: NoiseSchedule, sigmas: ArrayLike, ends: Ends) -> A
                 f"`sigmas` end at {noise.as_sigma(levels[-2]):g}, at or below {noise.as_sigma(levels[-1]):g} where "
                 "final_sigmas_type='sigma_min' ends the run. Leave that level out, or use final_sigmas_type='zero'."
             )
-    top, bottom = noise.top, noise.bottom
+    top, bottom = noise.top, noise.floor
     calls = levels[:-1] if levels[-1] == 0.0 and len(levels) > 1 else levels
     if len(levels) < 2 or levels[0] > 1.01 * top or levels[-2] < 0.99 * bottom or levels[-1] < 0.0:
         low, high, first, final_call = noise.as_sigma([bottom, top, calls[0], calls[-1]])
@@ -129,11 +131,14 @@ def levels_from_sigmas(noise: NoiseSchedule, sigmas: ArrayLike, ends: Ends) -> A
     return levels
 
 
-def _one_row(values: ArrayLike, name: str) -> Array:
-    """A finite, strictly falling row of at least one number."""
+def _one_row(values: ArrayLike, name: str, turned: Callable[[Array], Array]) -> Array:
+    """A finite, strictly falling row of at least one number; of an inverted process a rising one is turned round."""
     row = np.asarray(values, dtype=np.float64)
     if row.ndim != 1 or len(row) == 0 or not np.all(np.isfinite(row)):
         raise TimestepsError(f"`{name}` must be a list of at least one finite number, got {values!r}.")
+    if len(row) > 1 and np.all(np.diff(row) > 0.0):
+        other = turned(row)
+        row = other if np.all(np.diff(other) < 0.0) else row
     rises = np.flatnonzero(np.diff(row) >= 0.0)
     if len(rises):
         n = int(rises[0])

@@ -188,6 +188,7 @@ def vp_schedule(
     beta_schedule: str = "linear",
     trained_betas: Sequence[float] | Array | None = None,
     rescale_betas_zero_snr: bool = False,
+    snr_shift_scale: float = 1.0,
 ) -> TableSchedule:
     """Variance-preserving schedule alpha_t^2 = prod_{s <= t} (1 - beta_s), with Diffusers' names for its arguments.
 
@@ -202,9 +203,11 @@ def vp_schedule(
         trained_betas: The betas themselves; the arguments above are then ignored.
         rescale_betas_zero_snr: Shift and scale alpha so that the noisiest level has no signal (Lin et al.,
             arXiv 2305.08891, Algorithm 1); it is held at alpha^2 = 2^-24 as in Diffusers, or lower where need be.
+        snr_shift_scale: s, by which alpha^2 / sigma^2 of all levels is divided, before it is rescaled (CogVideoX,
+            CogView3-Plus).
 
     Raises:
-        NoiseScheduleError: Unknown `beta_schedule`, or betas outside (0, 1).
+        NoiseScheduleError: Unknown `beta_schedule`, betas outside (0, 1), or a shift that is no positive number.
     """
     if trained_betas is not None:
         betas, name = np.asarray(trained_betas, dtype=np.float64), "trained betas"
@@ -219,7 +222,16 @@ def vp_schedule(
             f"{np.min(betas, initial=np.inf):.6g} to {np.max(betas, initial=-np.inf):.6g} ({name}). Copy "
             "`beta_start`, `beta_end`, `beta_schedule` and `trained_betas` from the model's own scheduler config."
         )
-    alpha = np.sqrt(np.cumprod(1.0 - betas))
+    alpha_squared = np.cumprod(1.0 - betas)
+    if snr_shift_scale != 1.0:
+        if not (isinstance(snr_shift_scale, int | float | np.number) and 0.0 < snr_shift_scale < np.inf):
+            raise NoiseScheduleError(
+                f"`snr_shift_scale` must be a positive number, got {snr_shift_scale!r}. Copy it from the model's own "
+                "scheduler config."
+            )
+        alpha_squared = alpha_squared / (snr_shift_scale + (1.0 - snr_shift_scale) * alpha_squared)
+        name += f", SNR divided by {snr_shift_scale:g}"
+    alpha = np.sqrt(alpha_squared)
     if rescale_betas_zero_snr:
         alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
         held = SMALLEST_ALPHA_SQUARED**0.5

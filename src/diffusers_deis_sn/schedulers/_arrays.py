@@ -33,10 +33,10 @@ class Watched:
     """A public tensor as it was handed out.
 
     Args:
-        tensor: The tensor.
+        tensor: The tensor, or None.
     """
 
-    def __init__(self, tensor: Tensor) -> None:
+    def __init__(self, tensor: Any) -> None:
         self._tensor, self._version = tensor, _version(tensor)
 
     def touched(self, now: Any) -> bool:
@@ -166,12 +166,13 @@ def _levels(process: NoiseSchedule, plan: Plan, given: Array, calls: int) -> Arr
             f"`scheduler.sigmas` are the levels of {calls} calls and of the end, got the shape {given.shape}. Cut "
             "`scheduler.timesteps` alike, or use set_begin_index; or give `sigmas=` to set_timesteps."
         )
+    given = process.turned_sigmas(given)
     now, before = process.from_sigma(given), np.asarray(plan.levels)
     if len(before) == len(now):
         same = np.abs(given - process.as_sigma(before)) <= SAME * np.abs(given)
         if same.all():
             return None
         now = np.where(same, before, now)
-    if now[-2] * (1.0 - SAME) <= now[-1] <= now[-2]:  # the last call as the end, as Cosmos has it
+    if abs(now[-1] - now[-2]) <= SAME * now[-2]:  # the last call as the end, as Cosmos has it
         now[-1] = now[-2] * (1.0 - SAME)
     return now

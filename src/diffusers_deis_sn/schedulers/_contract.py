@@ -15,10 +15,12 @@ from torch import Tensor
 
 from diffusers_deis_sn.core.plan import OFF_GRID, Plan, Raw, Thresholding, nearest, off_grid
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
+from diffusers_deis_sn.core.rounding import is_rounding
 from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
-from diffusers_deis_sn.schedulers._arrays import NoiseTable, Watched, lasting
-from diffusers_deis_sn.schedulers._cursor import Cursor, first_of
+from diffusers_deis_sn.schedulers._arrays import NoiseTable, lasting
+from diffusers_deis_sn.schedulers._cursor import Cursor, bits_of, first_of, known_time
 from diffusers_deis_sn.schedulers._neighbours import DERIVED, Neighbours
+from diffusers_deis_sn.schedulers._tokens import OwnTimes
 
 logger = logging.getLogger("diffusers_deis_sn")
 
@@ -61,7 +63,6 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
         self.num_inference_steps: int | None = None
         self._cursor = Cursor(self.timesteps)
         self._warned: set[str] = set()
-        self._forget()
 
     def _hand_out(self, noise: NoiseSchedule) -> None:
         """The arrays of a noise table, which other processes do not have."""
@@ -71,37 +72,41 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
         if self._table is not None:
             self.alphas_cumprod, self.betas = self._table.alphas_cumprod, self._table.betas
 
-    def _forget(self) -> None:
-        """No output is at hand."""
-        # Oldest first, as in Diffusers; None before the first.
-        plan = self._cursor.plan
-        self.model_outputs: list[Any] = [None] * (1 if plan is None else plan.table.order)
-        self._at_hand = 0
+    @property
+    def model_outputs(self) -> list[Any]:
+        """The last outputs, as the solver integrates them, oldest first as in Diffusers; None before the first."""
+        return self._cursor.outputs
 
-    def _adopt(self, plan: Plan, device: str | torch.device | None, numbered: bool = True) -> None:
-        """Make `plan` the current run; `numbered` times are integers where all are whole."""
+    @model_outputs.setter
+    def model_outputs(self, outputs: list[Any]) -> None:
+        self._cursor.outputs = outputs
+
+    def _adopt(
+        self,
+        plan: Plan,
+        device: str | torch.device | None,
+        numbered: bool = True,
+        run: Any = None,
+        guidance: Any = None,
+    ) -> None:
+        """Make `plan` the current run; `numbered` times are integers where all are whole. The rest as in `Cursor`."""
         numbered = numbered and plan.whole
         # First of all: where there is no such device, nothing has changed.
         timesteps = lasting(plan.times, torch.int64 if numbered else torch.float32, device)
-        self._cursor.start(plan, timesteps)
+        sigmas = lasting(plan.sigmas, torch.float32)
+        self._cursor = Cursor(timesteps, plan, self._cursor, run, guidance, sigmas)
         self.num_inference_steps = plan.steps
-        self.timesteps = timesteps  # pipelines may put others in their place
-        self.sigmas = lasting(plan.sigmas, torch.float32)
-        self._watch_lists()
-        self._forget()
+        self.timesteps, self.sigmas = timesteps, sigmas  # pipelines may put others in their place
 
-    def _watch_lists(self) -> None:
-        """From here on see what is written into the lists of the run."""
-        self._lists = Watched(self.sigmas), Watched(self.timesteps)
-
-    def _adopt_in_place(self, plan: Plan) -> None:
-        """Make `plan` that of the current run, in the tensors that the pipeline holds views of."""
-        self._cursor.replace(plan)
+    def _adopt_in_place(self, cursor: Cursor, plan: Plan, run: Any) -> None:
+        """Make `plan` that of a run, in the tensors that the pipeline holds views of."""
+        cursor.replace(plan, run)
         self.num_inference_steps = plan.steps
-        self.timesteps.copy_(torch.tensor(plan.times, dtype=torch.float64))
-        self.sigmas.copy_(torch.tensor(plan.sigmas, dtype=torch.float64))
-        self._watch_lists()
-        self._forget()
+        shown = [cursor.grid, cursor.sigmas, self.timesteps, self.sigmas]
+        for tensor, values in zip(shown, (plan.times, plan.sigmas) * 2, strict=True):
+            if tensor is not None and len(tensor) == len(values) and not cursor.is_anothers(tensor):
+                tensor.copy_(torch.tensor(values, dtype=torch.float64))
+        cursor.watch(self.timesteps, self.sigmas)
 
     @property
     def _plan(self) -> Plan | None:
@@ -135,22 +140,24 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
         """
         time, plan = first_of(timestep), self._cursor.plan
         if schedule_timesteps is None and plan is not None:
+            at = plan.index(time, bits_of(timestep), rounded=True)
+            if at is not None:
+                return at
             times: Sequence[float] = plan.times  # the same values, already on the host
             n = plan.nearest(time)
         else:
             times = (self.timesteps if schedule_timesteps is None else schedule_timesteps).tolist()
             n = nearest(times, time)
-        if abs(times[n] - time) > off_grid(times):
-            self._warn_once(
-                "off-grid", f"Timestep {time:g} is not in the plan; the nearest, {times[n]:g}, is taken for it."
-            )
+            if is_rounding(times[n], time, off_grid(times)):
+                return n
+        self._warn_once(
+            "off-grid", f"Timestep {time:g} is not in the plan; the nearest, {times[n]:g}, is taken for it."
+        )
         return n
 
-    def _begin_step(self, timestep: float | Tensor) -> tuple[Plan, int]:
+    def _begin_step(self, cursor: Cursor, timestep: float | Tensor, sample: Tensor) -> tuple[Plan, int]:
         """Plan and number of the step that `step` is called for; raises StepError if it does not fit."""
-        if self._cursor.step is None:
-            self._at_hand = 0
-        return self._cursor.enter(timestep, self.index_for_timestep)
+        return cursor.enter(timestep, sample, self.index_for_timestep)
 
     def _warn_once(self, topic: str, message: str) -> None:
         if topic not in self._warned:
@@ -211,7 +218,8 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
         """
         path = self.noise.path
         if path == "flow":
-            return noise.to(sample.dtype) - sample
+            velocity = noise.to(sample.dtype) - sample
+            return -velocity if self.noise.turned_sigmas(0.0) else velocity
         if path != "vp":
             raise ConfigurationError(
                 f"Velocity is alpha eps - sigma x_0 of variance-preserving models and eps - x_0 of flows, and this is "
@@ -229,20 +237,25 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
     def _factors(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sigma at given times, to multiply samples by; (B, 1, ...) each."""
         shape = (-1, *[1] * (like.ndim - 1))
-        scales = self._scales(torch.as_tensor(timesteps).flatten().tolist())
+        given = torch.as_tensor(timesteps)
+        scales = self._scales(given.flatten().tolist(), bits_of(given))
         alpha, sigma = (torch.tensor(one, device=like.device).reshape(shape).to(like.dtype) for one in scales)
         return alpha, sigma
 
-    def _scales(self, times: Sequence[float]) -> tuple[list[float], list[float]]:
-        """alpha and sigma at given times, exact levels for those of the plan."""
-        last = float(self.noise.time(self.noise.top))
-        if max(times) > last + OFF_GRID:
-            raise TimestepsError(f"Training times end at {last:g}, got {max(times):g}. Noise to a time up to that.")
-        levels, plan = self.noise.rho(times), self._cursor.plan
+    def _scales(self, times: Sequence[float], bits: int | None = None) -> tuple[list[float], list[float]]:
+        """alpha and sigma at given times, exact levels for those of the plan, even where they were rounded."""
+        last, plan = float(self.noise.time(self.noise.top)), self._cursor.plan
+        turned = self.noise.turned_times(times)
+        levels = self.noise.rho(np.minimum(turned, last + OFF_GRID))
         for i, time in enumerate(times):
-            n = None if plan is None else plan.index(time)
+            beyond = not turned[i] <= last + OFF_GRID
+            n = None if plan is None else plan.index(time, bits, rounded=beyond)
             if plan is not None and n is not None:
                 levels[i] = plan.levels[n]
+            elif beyond and (bits is None or not is_rounding(last, time, OFF_GRID, bits)):
+                raise TimestepsError(f"Training times end at {last:g}, got {turned[i]:g}. Noise to a time up to that.")
+            elif beyond:
+                levels[i] = self.noise.top
         return self.noise.alpha(levels).tolist(), self.noise.sigma(levels).tolist()
 
     def __len__(self) -> int:
@@ -260,6 +273,8 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
         return_dict: bool = True,
         eta: float = 0.0,
         use_clipped_model_output: bool | None = None,
+        per_token_timesteps: Tensor | None = None,
+        prev_timestep: float | Tensor | None = None,
     ) -> SchedulerOutput | tuple[Tensor]:
         """Go from one planned time to the next: one linear combination of the sample and the last outputs.
 
@@ -272,6 +287,9 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
             return_dict: Whether to return a `SchedulerOutput` or a tuple.
             eta: Amount of noise of DDIM; only 0. Some pipelines pass it always.
             use_clipped_model_output: Unused; `DDIMPipeline` passes it always.
+            per_token_timesteps: Times of the tokens of (B, tokens, channels), where these have their own (LTX); they
+                come with minus the velocity as `model_output`, as in Diffusers. (B, tokens) or (B, 1).
+            prev_timestep: The time to go to, which some pipelines pass always (Kandinsky's priors); that of the plan.
 
         Returns:
             x_{n+1}, shape and dtype of the sample.
@@ -281,7 +299,8 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
         """
         if eta:
             raise StepError(f"DEIS draws no noise: `eta` must be 0, got {eta!r}. Use DDIMScheduler for eta > 0.")
-        plan, n = self._begin_step(timestep)
+        cursor = self._cursor  # to the end of this step, whatever another thread plans meanwhile
+        plan, n = self._begin_step(cursor, timestep, sample)
         if model_output.ndim > 1 and model_output.shape[1] == 2 * sample.shape[1]:
             model_output = model_output[:, : sample.shape[1]]
         if model_output.shape != sample.shape:
@@ -289,21 +308,47 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
                 f"`model_output` has shape {tuple(model_output.shape)}, `sample` {tuple(sample.shape)}. They must "
                 "agree, except that a predicted variance may double the channels."
             )
-        if self._at_hand and self.model_outputs[-1].shape != sample.shape:
-            raise StepError(
-                f"`sample` has shape {tuple(sample.shape)}, but the steps before had "
-                f"{tuple(self.model_outputs[-1].shape)}. Call `set_timesteps` before a run with other samples."
-            )
+        if cursor.at_hand and cursor.outputs[-1].shape != sample.shape:
+            self._resized(cursor, plan, n, sample)
+        if prev_timestep is not None:
+            plan.check_next(n, known_time(prev_timestep))
+        own_times = None
+        if per_token_timesteps is not None:
+            own_times = OwnTimes(self.noise, plan, n, per_token_timesteps, self.config["prediction_type"])
+            model_output = -model_output
         output, raw = self._convert(plan, n, model_output, sample)
-        previous = self._advance(plan, n, output, sample, raw)
-        self._cursor.step = n + 1
+        previous = self._advance(cursor, plan, n, output, sample, raw)
+        if own_times is not None:
+            cursor.outputs[-1] = own_times.corrected(output, model_output, sample)
+            previous = own_times.moved(previous, model_output, sample)
+        cursor.leave(n, previous)
         return SchedulerOutput(prev_sample=previous) if return_dict else (previous,)
 
-    def _advance(self, plan: Plan, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None) -> Tensor:
+    def _resized(self, cursor: Cursor, plan: Plan, n: int, sample: Tensor) -> None:
+        """Go on with samples of another shape: as a run that begins here, where the step would use outputs before.
+
+        Raises:
+            StepError: Within a step of several calls.
+        """
+        before = tuple(cursor.outputs[-1].shape)
+        if not plan.starts[n]:
+            raise StepError(
+                f"`sample` has shape {tuple(sample.shape)}, but the calls of this step before had {before}. Change the "
+                f"size after a whole step, of {self.order} calls, or use solver='multistep'."
+            )
+        if plan.combines(n, cursor.at_hand + 1) > 1:
+            self._warn_once(
+                "resized",
+                f"Samples of shape {tuple(sample.shape)} after those of {before}: the outputs before are of no use for "
+                "them, and the solver starts up afresh here.",
+            )
+        cursor.forget()
+
+    def _advance(
+        self, cursor: Cursor, plan: Plan, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None
+    ) -> Tensor:
         """The next sample, by one row of the table, from `output` and those before."""
-        self.model_outputs = [*self.model_outputs[1:], output]
-        self._at_hand = min(self._at_hand + 1, len(self.model_outputs))
-        return plan.advance(row, sample, self.model_outputs[: -self._at_hand - 1 : -1], raw)
+        return plan.advance(row, sample, cursor.push(output), raw)
 
     def _convert(self, plan: Plan, n: int, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Raw | None]:
         """What the solver integrates, and what it was converted from if it was."""

@@ -3,110 +3,218 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import get_ident
+from typing import Any
 
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from diffusers_deis_sn.core.plan import Plan
+from diffusers_deis_sn.core.rounding import BITS
 from diffusers_deis_sn.errors import StepError
+from diffusers_deis_sn.schedulers._arrays import Watched
+from diffusers_deis_sn.schedulers._turns import SHARED, Turn
 
-FORMER = 8  # runs before the present one whose times are still known as theirs
+Nearest = Callable[[float | Tensor], int]
 
 
 class Cursor:
-    """The place in a plan.
+    """One run of a scheduler: its plan, the place in it, and the outputs at hand.
+
+    `set_timesteps` makes a new one, so that a step which another thread is taking meanwhile ends as it began.
 
     Pipelines walk through views of the scheduler's list of times. So even on an accelerator it is seen, without reading
-    from it, which of them a tensor is, and whether two runs take turns on one scheduler.
+    from it, which of them a tensor is, and whether two runs take turns on one scheduler (`_turns`).
+
+    Args:
+        grid: Its times as pipelines see them; (C,).
+        plan: The run, None before the first.
+        before: The cursor of the run before, by which that one is known.
+        run: What it was planned from, the planner's `Run`, or None.
+        guidance: Reads the guidance of the pipeline that planned it, or None.
+        sigmas: Its levels as pipelines see them, None before the first run; (C + 1,).
 
     Attributes:
-        plan: The current run, None before the first.
-        grid: Its times as pipelines see them; (C,).
         begin: Number of the first step of an image-to-image run, as a pipeline has set it.
         step: Number of the next step, None before the first.
+        outputs: The last outputs, converted, oldest first as in Diffusers; None for those that there are not.
+        at_hand: How many of them the next step may use.
     """
 
-    def __init__(self, grid: Tensor) -> None:
-        self.plan: Plan | None = None
-        self.grid = grid
+    def __init__(
+        self,
+        grid: Tensor,
+        plan: Plan | None = None,
+        before: Cursor | None = None,
+        run: Any = None,
+        guidance: Any = None,
+        sigmas: Tensor | None = None,
+    ) -> None:
+        self.plan, self.grid, self.run, self.guidance, self.sigmas = plan, grid, run, guidance, sigmas
         self.begin: int | None = None
         self.step: int | None = None
-        self._former: tuple[tuple[Tensor, tuple[float, ...]], ...] = ()
+        self._known: list[Turn] = [] if before is None else before._known
+        self._turn = None if plan is None else Turn(grid, plan.times, self._known, get_ident(), sigmas)
+        self.watch(grid, sigmas)
+        self.forget()
 
-    def start(self, plan: Plan, grid: Tensor) -> None:
-        """Another run, from its beginning."""
-        if self.plan is not None:
-            # Kept, so that no other tensor comes to lie where the times of a run lay that this one takes the place of.
-            self._former = ((self.grid, self.plan.times), *self._former[: FORMER - 1])
-        self.plan, self.grid, self.begin, self.step = plan, grid, None, None
+    def forget(self) -> None:
+        """No output is at hand."""
+        plan = self.plan
+        self.outputs: list[Any] = [None] * (1 if plan is None else plan.table.order)
+        self.at_hand = 0
+        if plan is not None:
+            plan.prepare()
 
-    def replace(self, plan: Plan) -> None:
-        """The same run planned anew, in the same list of times."""
-        self.plan = plan
+    def replace(self, plan: Plan, run: Any) -> None:
+        """The same run planned anew, in the same list of times. Raises StepError where it is another thread's."""
+        if self._turn is not None:
+            self._turn.check_mine()
+        self.plan, self.run = plan, run
+        self.forget()
+
+    def edit(self, plan: Plan, run: Any) -> None:
+        """The same run as somebody has edited it, perhaps in its midst: what is at hand stays."""
+        self.plan, self.run = plan.prepare(), run
+
+    def see(self, grid: Tensor) -> None:
+        """Know the run by another list of its times."""
+        if (
+            self._turn is not None
+            and self.plan is not None
+            and (grid is not self.grid or self._turn.times != self.plan.times)
+        ):
+            self._turn = self._turn.seen(grid, self.plan.times)
+        self.grid = grid
+
+    def watch(self, grid: Tensor, sigmas: Tensor | None) -> None:
+        """From here on see what is written into the lists of the run."""
+        self._watched = Watched(grid), Watched(sigmas)
+
+    def touched(self, grid: Tensor, sigmas: Tensor) -> bool:
+        """Whether the lists of a scheduler may hold other numbers than the run has, and are no other run's."""
+        if not any(map(Watched.touched, self._watched, (grid, sigmas))):
+            return False
+        return not self.is_anothers(grid) and not self.is_anothers(sigmas)
 
     def begin_at(self, begin: int) -> None:
-        """Start at a later step."""
+        """Start at a later step. Raises StepError where the run is another thread's."""
+        if self._turn is not None and not is_compiling():
+            self._turn.check_mine()
         self.begin, self.step = begin, None
+
+    def alone(self, grid: Tensor) -> Cursor:
+        """The same for a copy of the scheduler, whose list of times is `grid`: it goes on by itself, in any thread."""
+        copied = Cursor(grid)
+        copied.__dict__.update(self.__getstate__(), grid=grid, outputs=list(self.outputs))
+        if self.plan is not None:
+            copied._turn = Turn(grid, self.plan.times, copied._known, None)
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but whose turn it is, which is of threads and places in memory; a copy is for another pipeline too."""
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("_known", "_turn", "_watched", "guidance")
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """That of a copy; see `alone`."""
+        self.__dict__.update(state, _known=[], _turn=None, guidance=None)
+        self.watch(self.grid, self.sigmas)
+
+    # ------------------------------------------------------------------------------------------------------- places
+
+    def is_anothers(self, shown: Tensor) -> bool:
+        """Whether a list of times or levels is that of another run."""
+        return self._turn is not None and shown is not self.grid and self._turn.shows_anothers(shown)
 
     def place(self, timestep: float | Tensor) -> int | None:
         """Which of this run's times a tensor is, by where it lies in memory; None if it is not one of them."""
-        return None if self.plan is None else _place_in(self.grid, timestep)
+        return None if self._turn is None or is_compiling() else self._turn.place(timestep)
 
-    def first(self, timestep: float | Tensor, nearest: Callable[[float | Tensor], int]) -> int:
-        """Number of the call that a run begins with; `nearest` finds that of a time."""
+    def first(self, timestep: float | Tensor, nearest: Nearest) -> int:
+        """Number of the call that a run begins with; `nearest` finds that of a time.
+
+        Raises:
+            StepError: Within `torch.compile`, which cannot read it from a tensor.
+        """
         if self.begin is not None:
             return self.begin
         place = self.place(timestep)
-        return nearest(timestep) if place is None else place
+        if place is not None:
+            return place
+        if is_compiling() and isinstance(timestep, Tensor):
+            raise StepError(
+                "Within torch.compile the first step is not found by its time, which would be read from a tensor. Call "
+                "`set_begin_index(0)` before the loop, or the number of the step that it begins with."
+            )
+        return nearest(timestep)
 
-    def enter(self, timestep: float | Tensor, nearest: Callable[[float | Tensor], int]) -> tuple[Plan, int]:
-        """The plan, and the number of the step that `step` is called for; arguments as for `first`.
+    def enter(
+        self, timestep: float | Tensor, sample: Tensor, nearest: Callable[[float | Tensor], int]
+    ) -> tuple[Plan, int]:
+        """The plan, and the number of the step that `step` is called for; arguments as for `step` and `first`.
 
         Raises:
-            StepError: Before a plan, or where the time does not fit it.
+            StepError: Before a plan, where the time does not fit it, or where another takes the steps of this run.
         """
         plan = self.plan
         if plan is None:
             raise StepError("`step` was called before `set_timesteps`. Call `set_timesteps(number_of_steps)` first.")
-        self._check_turn(plan, timestep)
+        place = None
+        if not is_compiling():
+            place = self._check_turn(plan, timestep, sample)
         if self.step is None:
+            self.at_hand = 0
             self.step = self.first(timestep, nearest)
             plan.check_begin(self.step)
-            known = None
+            plan.check(self.step, None)
         else:
-            known = self._known_time(plan, timestep)
-        plan.check(self.step, known)
+            time = plan.times[place] if place is not None else known_time(timestep)
+            plan.check(self.step, time, bits_of(timestep) if place is None else None)
         return plan, self.step
 
-    def _check_turn(self, plan: Plan, timestep: float | Tensor) -> None:
-        """Raise StepError for a timestep of a run that another call of `set_timesteps` has ended.
+    def _check_turn(self, plan: Plan, timestep: float | Tensor, sample: Tensor) -> int | None:
+        """`place` of the timestep of a step that may be taken.
 
         A list of times that is walked through from its beginning once more, after the same run was planned anew, is
         taken for that of the present run.
         """
-        for former in self._former:
-            grid, times = former
-            place = _place_in(grid, timestep)
-            if place is None:
-                continue
-            if self.step is not None or place != (self.begin or 0) or times != plan.times:
-                raise StepError(
-                    "This timestep is one of a run that another call of `set_timesteps` has ended: two pipelines or "
-                    "threads share one scheduler. Give each its own (copy.deepcopy), or take `timesteps` anew."
-                )
-            self._former = (*(one for one in self._former if one is not former), (self.grid, plan.times))
-            self.grid = grid
-            return
-
-    def _known_time(self, plan: Plan, timestep: float | Tensor) -> float | None:
-        """A time as far as the host knows it; None of one on an accelerator that was copied or computed.
-
-        It is not read from there: that would make the host wait in every step.
-        """
-        place = self.place(timestep)
+        turn = self._turn
+        if turn is None:  # of a copy before it was its own
+            return None
+        turn.enter(sample, self.step is not None)
+        place = turn.place(timestep)
         if place is not None:
-            return plan.times[place]
-        on_device = isinstance(timestep, Tensor) and timestep.device.type != "cpu"
-        return None if on_device else first_of(timestep)
+            return place
+        found = turn.former(timestep) if isinstance(timestep, Tensor) else None
+        if found is not None:
+            former, place = found
+            again = place == (self.begin or 0) and former.times == plan.times and former.planner == turn.planner
+            if self.step is not None or not again:
+                raise StepError(f"This timestep is one of a run that another `set_timesteps` has ended. {SHARED}")
+            self.grid = former.grid
+            self._turn = turn.seen(former.grid, plan.times)
+            return place
+        if self.step is not None and turn.takes_anothers(sample):
+            raise StepError(f"This sample is one of a run that another `set_timesteps` has ended. {SHARED}")
+        return None
+
+    # ------------------------------------------------------------------------------------------------------ outputs
+
+    def push(self, output: Tensor) -> list[Tensor]:
+        """The outputs that a step may use, newest first, with `output` the first."""
+        self.outputs = [*self.outputs[1:], output]
+        self.at_hand = min(self.at_hand + 1, len(self.outputs))
+        return self.outputs[: -self.at_hand - 1 : -1]
+
+    def leave(self, n: int, result: Tensor) -> None:
+        """Step n has given its result."""
+        self.step = n + 1
+        if self._turn is not None and not is_compiling():
+            self._turn.leave(result, self.plan is None or n + 1 >= len(self.plan))
 
 
 def first_of(timestep: float | Tensor) -> float:
@@ -114,9 +222,21 @@ def first_of(timestep: float | Tensor) -> float:
     return float(timestep.flatten()[0]) if isinstance(timestep, Tensor) else float(timestep)
 
 
-def _place_in(grid: Tensor, timestep: float | Tensor) -> int | None:
-    """Which number of `grid` a view of it is, None of any other tensor."""
-    if not isinstance(timestep, Tensor) or timestep.device != grid.device or timestep.numel() == 0:
+def known_time(timestep: float | Tensor) -> float | None:
+    """A time as far as the host knows it; None of one on an accelerator that was copied or computed.
+
+    It is not read from there: that would make the host wait in every step. Nor can it be within transforms of torch.
+    """
+    if not isinstance(timestep, Tensor):
+        return float(timestep)
+    if timestep.device.type != "cpu" or is_compiling():
         return None
-    offset, odd = divmod(timestep.data_ptr() - grid.data_ptr(), grid.element_size())
-    return offset if not odd and 0 <= offset < len(grid) else None
+    try:
+        return first_of(timestep)
+    except RuntimeError:  # within `torch.func.vmap`
+        return None
+
+
+def bits_of(timestep: object) -> int | None:
+    """Significant binary digits of a tensor's dtype, where these are too few for times; else None."""
+    return BITS.get(str(timestep.dtype).removeprefix("torch.")) if isinstance(timestep, Tensor) else None

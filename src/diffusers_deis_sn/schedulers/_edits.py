@@ -8,7 +8,7 @@ whole new dictionaries in the place of a config. Here all of these are the same 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,10 +89,16 @@ def rewrite(config: FrozenDict, now: Mapping[str, Any]) -> None:
         vars(config)[name] = value
 
 
-def carried(config: Mapping[str, Any], edits: Mapping[str, Any]) -> dict[str, Any]:
-    """Items that other classes left in a config under the names of our own options, with their new values."""
+def carried(config: Mapping[str, Any], edits: Mapping[str, Any], besides: Collection[str] = ()) -> dict[str, Any]:
+    """Items that other classes left in a config under the names of our own options, with their new values.
+
+    Args:
+        config: The config.
+        edits: The new values, by our names.
+        besides: Names that are to be there even where no class has left them.
+    """
     names = {theirs: edits[ours] for theirs, ours in FLOW_MATCH_NAMES.items() if ours in edits and theirs in config}
-    return names | {name: edits[name] for name in OWN_OPTIONS & edits.keys() & config.keys() - {PRIVATE}}
+    return names | {name: edits[name] for name in OWN_OPTIONS & edits.keys() & {*config.keys(), *besides} - {PRIVATE}}
 
 
 def refuse_other_table(values: Mapping[str, Any], before: object, length: int | None) -> None:

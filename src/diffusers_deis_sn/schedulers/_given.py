@@ -61,7 +61,9 @@ class Request:
             return None
         sigmas = np.asarray(self.sigmas, dtype=np.float64)
         if self.timesteps is not None:
-            own = np.shape(self.timesteps) == sigmas.shape and np.allclose(self.timesteps, len(process) * sigmas)
+            own = np.shape(self.timesteps) == sigmas.shape and np.allclose(
+                self.timesteps, process.time(process.from_sigma(sigmas))
+            )
             if not own or terminal is not None:
                 return None
         return replace(self, steps=len(sigmas), sigmas=None, timesteps=None, unshifted=self.timesteps is not None)

@@ -28,6 +28,11 @@ class PipelineGuidance:
         self._pipe: ReferenceType[Any] = ref(pipe)
         self._fixed = fixed
 
+    @property
+    def holder(self) -> Any:
+        """The pipeline, None where it is gone."""
+        return self._pipe()
+
     @classmethod
     def of_caller(cls, scheduler: Any) -> PipelineGuidance | None:
         """That of the pipeline whose call this is, one which holds the scheduler; None where there is none."""

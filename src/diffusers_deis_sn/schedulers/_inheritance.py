@@ -25,7 +25,6 @@ from diffusers_deis_sn.schedulers._own_config import (
 
 FOREIGN_CLASSES = (
     "CosineDPM",
-    "CogVideoX",
     "DDPMWuerstchen",
     "Helios",
     "IPNDM",
@@ -33,8 +32,8 @@ FOREIGN_CLASSES = (
     "LTXEulerAncestral",
     "ScoreSdeVe",
 )
-FOREIGN_OPTIONS = ("snr_shift_scale", "scaler", "s_churn", "s_noise", "sampling_eps", "stages")
-FLOW_OPTIONS = ("use_flow_sigmas", "prediction_type", "flow_shift", "shift_terminal")
+FOREIGN_OPTIONS = ("scaler", "s_churn", "s_noise", "sampling_eps", "stages")
+FLOW_OPTIONS = ("use_flow_sigmas", "prediction_type", "flow_shift", "shift_terminal", "invert_sigmas")
 
 
 def inherited_options(
@@ -58,7 +57,8 @@ def inherited_options(
     refuse_foreign_process(config)
     options = dict(private)
     if "process" not in private:
-        options = edm_options(config) | continuous_options(config) | flow_options(config) | private
+        of_flow = raw_options(config) or flow_options(config)
+        options = edm_options(config) | continuous_options(config) | of_flow | beta_options(config) | private
     options, others = by_class(cls, options)
     _choose_process(options, config, chosen)
     aside = chosen.get("recipe") == "measured" or not OF_SOLVERS.isdisjoint(chosen)
@@ -182,7 +182,33 @@ def flow_options(config: dict[str, Any]) -> dict[str, Any]:
         options["flow_shift"] = config.get("shift", 1.0)
     if config.get("shift_terminal"):
         options["shift_terminal"] = config["shift_terminal"]
+    if config.get("invert_sigmas"):
+        options["invert_sigmas"] = True
     return options
+
+
+def is_raw(config: dict[str, Any]) -> bool:
+    """Whether the config is a flow-matching scheduler's that Cosmos 2 uses for x_0 + sigma eps.
+
+    Its pipelines write bounds of sigma and the deviation of the data into it, turn its grid into Karras', and have the
+    network predict eps by arithmetic of their own.
+    """
+    return "shift" in config and config.get("sigma_data") == 1.0 and bool(config.get("use_karras_sigmas"))
+
+
+def raw_options(config: dict[str, Any]) -> dict[str, Any]:
+    """Process of such a scheduler, nothing for other configs."""
+    if not is_raw(config):
+        return {}
+    bounds = {name: config[name] for name in ("sigma_min", "sigma_max") if config.get(name) is not None}
+    # Theirs repeats the cleanest level in the end, which changes nothing; ours goes on from there to clean data.
+    return {"process": "ve", "prediction_type": "epsilon", "final_sigmas_type": "zero"} | bounds
+
+
+def beta_options(config: dict[str, Any]) -> dict[str, Any]:
+    """What the schedulers of CogVideoX do to their betas, nothing for other configs."""
+    scale = config.get("snr_shift_scale")
+    return {} if scale is None else {"snr_shift_scale": scale}
 
 
 def _is_continuous(config: dict[str, Any]) -> bool:
@@ -194,10 +220,8 @@ def refuse_foreign_process(config: dict[str, Any]) -> None:
     name = str(config.get("_class_name", ""))
     signs = [key for key in FOREIGN_OPTIONS if key in config]
     ours = PRIVATE in config
-    if "sigma_data" in config and not is_edm(config) and not ours:
+    if "sigma_data" in config and not is_edm(config) and not is_raw(config) and not ours:
         signs.append("sigma_data")
-    if config.get("invert_sigmas"):
-        signs.append("invert_sigmas=True")
     if _is_continuous(config) and not continuous_options(config) and not ours:
         signs.append("timestep_type='continuous'")
     if config.get("trained_betas", ()) is None and "beta_start" not in config and not ours:

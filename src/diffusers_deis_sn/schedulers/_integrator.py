@@ -7,7 +7,6 @@ config's private key holds where they came from, see `_shelf`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import fields, replace
 from os import PathLike
 from pathlib import Path
@@ -17,11 +16,12 @@ import numpy as np
 import torch
 from diffusers.configuration_utils import FrozenDict
 from torch import Tensor
+from torch.compiler import is_compiling
 from typing_extensions import Self, Unpack
 
 from diffusers_deis_sn.core.grids import Grid
 from diffusers_deis_sn.core.normaliser import Normaliser
-from diffusers_deis_sn.core.plan import Plan, Raw
+from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Solver
@@ -29,15 +29,17 @@ from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.hub.names import SIDE_FILE
 from diffusers_deis_sn.hub.source import side_file
 from diffusers_deis_sn.learn.path import SchedulePath
-from diffusers_deis_sn.schedulers._arrays import NoiseTable, Watched, edited_plan
+from diffusers_deis_sn.schedulers._arrays import NoiseTable, edited_plan
+from diffusers_deis_sn.schedulers._callers import refuse_caller
 from diffusers_deis_sn.schedulers._contract import PlannedScheduler, only_time
+from diffusers_deis_sn.schedulers._cursor import Cursor, bits_of, first_of
 from diffusers_deis_sn.schedulers._edits import Glance, carried, refuse_other_table, rewrite
 from diffusers_deis_sn.schedulers._factors import contradictions, followed, scale_of
 from diffusers_deis_sn.schedulers._given import Request, Times
 from diffusers_deis_sn.schedulers._guidance import PipelineGuidance
 from diffusers_deis_sn.schedulers._life import HUB_OPTIONS, made, refuse_unknown, scheduler_config
 from diffusers_deis_sn.schedulers._neighbours import DERIVED
-from diffusers_deis_sn.schedulers._options import Options
+from diffusers_deis_sn.schedulers._options import SIGMA_OPTIONS, Options
 from diffusers_deis_sn.schedulers._own_config import entries, refuse_named_grids, registered, with_entries
 from diffusers_deis_sn.schedulers._planner import Planner, Run
 from diffusers_deis_sn.schedulers._shelf import AUTO, SHELF, resolved
@@ -61,8 +63,6 @@ class ExponentialIntegrator(PlannedScheduler):
     _planned: Glance | None = None  # the config that it plans for
     _glance: Glance | None = None
     _table: NoiseTable | None = None
-    _run: Run | None = None
-    _guidance: PipelineGuidance | None = None  # of the present run
     _made_for: PipelineGuidance | None = None
 
     @register_to_config
@@ -92,6 +92,7 @@ class ExponentialIntegrator(PlannedScheduler):
         dynamic_thresholding_ratio: float = 0.995,
         sample_max_value: float = 1.0,
         rescale_betas_zero_snr: bool = False,
+        snr_shift_scale: float = 1.0,
         process: str = "vp",
         sigma_min: float | None = None,
         sigma_max: float | None = None,
@@ -102,6 +103,7 @@ class ExponentialIntegrator(PlannedScheduler):
         use_dynamic_shifting: bool = False,
         time_shift_type: str = "exponential",
         shift_terminal: float | None = None,
+        invert_sigmas: bool = False,
         normalise: bool = True,
         whole_timesteps: bool = False,
         recipe: str | None = None,
@@ -123,9 +125,16 @@ class ExponentialIntegrator(PlannedScheduler):
     # -------------------------------------------------------------------------------------------------- options
 
     @property
+    def _run(self) -> Run | None:
+        """What the current run was planned from, None before the first."""
+        cursor: Cursor | None = self.__dict__.get("_cursor")
+        return None if cursor is None else cursor.run
+
+    @property
     def _planner(self) -> Planner:
         """That of the current run's guidance."""
-        return self._all_planner.at(None if self._run is None else self._run.guidance)
+        run = self._run
+        return self._all_planner.at(None if run is None else run.guidance)
 
     @property
     def _all_planner(self) -> Planner:
@@ -161,17 +170,20 @@ class ExponentialIntegrator(PlannedScheduler):
     @property
     def method(self) -> Method | None:
         """The tried method that the current run follows, None where it follows the options."""
-        return None if self._run is None else self._run.method
+        run = self._run
+        return None if run is None else run.method
 
     @property
     def plan(self) -> TunedPlan | None:
         """The plan that was fitted to the model for such runs, where the current run is one."""
-        return None if self._run is None else self._run.tuned
+        run = self._run
+        return None if run is None else run.tuned
 
     @property
     def recipe(self) -> Recipe:
         """What the current run really uses: process, grid, solver, scale; before a run, what the options say."""
-        return self._planner.recipe(self._planner.options) if self._run is None else self._run.recipe
+        run, planner = self._run, self._planner
+        return planner.recipe(planner.options) if run is None else run.recipe
 
     @property
     def spacing(self) -> str:
@@ -209,7 +221,11 @@ class ExponentialIntegrator(PlannedScheduler):
     def register_to_config(self, **values: Any) -> None:
         """As `ConfigMixin` has it, but what is ours goes under the private key; also the decorator of `__init__`."""
         self._take_edits()
+        # Cosmos 2 writes bounds of sigma into the config of its scheduler, and reads them there.
+        shown = {} if self._glance is None else carried(self.config, values, SIGMA_OPTIONS)
         self._register(values)
+        if shown:
+            self._take_config(FrozenDict({**self.config, **shown}))
 
     def _register(self, values: dict[str, Any]) -> None:
         refuse_named_grids(type(self), values)
@@ -262,17 +278,20 @@ class ExponentialIntegrator(PlannedScheduler):
 
         Raises:
             TimestepsError: None or several of the three ways to choose times, or times that cannot be walked.
-            ConfigurationError: `mu` given to a model that is no flow, or missing where it is needed.
+            ConfigurationError: `mu` given to a model that is no flow, or missing where it is needed; or a pipeline
+                whose loop asks for what no deterministic method has.
         """
         seen = PipelineGuidance.of_caller(self) or self._made_for
+        if seen is not None:
+            refuse_caller(seen.holder)
         guidance = None if seen is None else seen.read()
         run = self._all_planner.at(guidance).run(Request(num_inference_steps, mu, sigmas, timesteps, guidance))
         # Times that are whole are integers, but not where a run that is planned anew would not fit in.
         fractions = (
             run.method is not None or run.tuned is not None or self._learns_grid
         ) and not run.options.whole_timesteps
-        self._adopt(run.plan, device, numbered=self.noise.numbered and not fractions)
-        self._run, self._guidance, self.order = run, seen, run.recipe.solver.calls_per_step
+        self._adopt(run.plan, device, self.noise.numbered and not fractions, run, seen)
+        self.order = run.recipe.solver.calls_per_step
         self._scale_start(run.plan.levels[0])
         if run.overridden is not None:
             self._warn_once("given", run.overridden)
@@ -299,24 +318,25 @@ class ExponentialIntegrator(PlannedScheduler):
         `strength` is a share of the process, and the times of a tried method, or learned ones, are not spaced like
         shares. The times are changed in place, for the pipeline holds a view of them.
         """
-        self._take_lists()
-        run = self._run
-        if run is not None and self._cursor.step is None:
-            begin = self._later_begin(run, timesteps)
+        cursor = self._cursor
+        self._take_lists(cursor)
+        run = cursor.run
+        if run is not None and cursor.step is None:
+            begin = self._later_begin(cursor, run, timesteps)
             again = None if begin is None else self._planner.again(run, begin)
-            if again is not None and len(again.plan) == len(self.timesteps):
+            if again is not None and len(again.plan) == len(cursor.grid) == len(self.timesteps):
                 if run.tuned is not None:
                     self._warn_once("tuned", "Plans are for whole runs: this one, from an image, follows the options.")
-                self._adopt_in_place(again.plan)
-                self._run = run = again
+                self._adopt_in_place(cursor, again.plan, again)
+                run = again
             if run.begin is not None and only_time(timesteps) == run.begun_at:
                 asked = torch.as_tensor(timesteps)
                 timesteps = torch.full(asked.shape, run.plan.times[run.begin], dtype=torch.float64)
         return super().add_noise(original_samples, noise, timesteps)
 
-    def _later_begin(self, run: Run, timesteps: Tensor) -> int | None:
+    def _later_begin(self, cursor: Cursor, run: Run, timesteps: Tensor) -> int | None:
         """The call that a run with a grid of its own begins with; None if that is the first."""
-        begin, plan = self._cursor.begin, run.plan
+        begin, plan = cursor.begin, run.plan
         if begin is None and not self._learns_grid:  # some pipelines cut the list of times and say nothing
             time = only_time(timesteps)
             begin = None if time is None or time == run.begun_at else plan.index(time)
@@ -324,55 +344,46 @@ class ExponentialIntegrator(PlannedScheduler):
             return None  # at the first, or nowhere, as `step` will say
         return begin if begin != run.begin else None
 
-    def _begin_step(self, timestep: float | Tensor) -> tuple[Plan, int]:
+    def _begin_step(self, cursor: Cursor, timestep: float | Tensor, sample: Tensor) -> tuple[Plan, int]:
         """As ever; of a run planned anew the first time is read, once, for the pipeline may hold a copy of the old."""
-        if not torch.compiler.is_compiling():
-            self._take_lists()
-        first, run = self._cursor.step is None, self._run
-        plan, n = super()._begin_step(timestep)
-        if self._guidance is not None and run is not None and self.order == 1:
-            guidance = self._guidance.read()
-            if (
-                guidance != run.guidance
-            ):  # a callback has changed it: outputs from here on are those of another function
-                self._at_hand, self._run = 0, replace(run, guidance=guidance)
-        if first and run is not None and run.begin is not None:
-            time = float(torch.as_tensor(timestep).flatten()[0])
-            if abs(plan.times[n] - time) > plan.tolerance:
+        if not is_compiling():
+            self._take_lists(cursor)
+        first, run = cursor.step is None, cursor.run
+        plan, n = super()._begin_step(cursor, timestep, sample)
+        if run is None:
+            return plan, n
+        if cursor.guidance is not None and self.order == 1 and not is_compiling():
+            guidance = cursor.guidance.read()
+            if guidance != run.guidance:  # a callback has changed it: outputs from here on are of another function
+                cursor.at_hand, cursor.run = 0, replace(run, guidance=guidance)
+        if first and run.begin is not None and not is_compiling():
+            time = first_of(timestep)
+            if plan.index(time, bits_of(timestep)) != n:
                 raise StepError(
                     f"The run was planned anew from step {n} when its noise was added, and is there at timestep "
                     f"{plan.times[n]:g}, but `step` was called with {time:g}: of a copy of `scheduler.timesteps`. "
                     "Walk through the scheduler's own tensor or a slice of it, or use recipe='fixed' (DEISSNScheduler)."
                 )
+        if cursor.at_hand == 0 and run.tuned is not None and not is_compiling():
+            self._compare_sizes(tuple(sample.shape[1:]))  # not known when the run was planned
         return plan, n
 
-    def _take_lists(self) -> None:
+    def _take_lists(self, cursor: Cursor) -> None:
         """Have the run go through what somebody has written into `sigmas` and `timesteps`, as in Diffusers.
 
         Raises:
             StepError: Lists of other lengths in mid-run, or levels between which a solver calls the network.
             TimestepsError: Levels or times that do not fall.
         """
-        run, cursor = self._run, self._cursor
-        if (
-            run is None
-            or cursor.plan is None
-            or not any(map(Watched.touched, self._lists, (self.sigmas, self.timesteps)))
-        ):
+        run, plan, timesteps, sigmas = cursor.run, cursor.plan, self.timesteps, self.sigmas
+        if run is None or plan is None or not cursor.touched(timesteps, sigmas):
             return
-        plan = edited_plan(run.recipe, cursor.plan, self.sigmas, self.timesteps, cursor.step is not None)
-        if plan is not cursor.plan:
-            cursor.replace(plan)
-            self._run = replace(run, plan=plan, own_grid=False)
-        if len(plan) == len(self.timesteps):
-            cursor.grid = self.timesteps
-        self._watch_lists()
-
-    def _convert(self, plan: Plan, n: int, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Raw | None]:
-        """As ever; only here is the size of samples known, when the times of a plan are those of the run already."""
-        if self._at_hand == 0 and self._run is not None and self._run.tuned is not None:
-            self._compare_sizes(tuple(sample.shape[1:]))
-        return super()._convert(plan, n, model_output, sample)
+        edited = edited_plan(run.recipe, plan, sigmas, timesteps, cursor.step is not None)
+        if edited is not plan:
+            cursor.edit(edited, replace(run, plan=edited, own_grid=False))
+        if len(edited) == len(timesteps):
+            cursor.see(timesteps)
+        cursor.watch(timesteps, sigmas)
 
     def _compare_sizes(self, shape: tuple[int, ...]) -> None:
         fitted = (
@@ -420,9 +431,9 @@ class ExponentialIntegrator(PlannedScheduler):
         self._take_edits()
         self.statistics = statistics
         self._take_config(with_entries(self.config, stats=said))
-        run = self._run
+        cursor, run = self._cursor, self._run
         if run is not None and (run.method or run.tuned):  # which is that of the former statistics
-            self._run = replace(run, method=None, tuned=None, own_grid=False)
+            cursor.run = replace(run, method=None, tuned=None, own_grid=False)
 
     @classmethod
     def from_config(
@@ -467,6 +478,7 @@ class ExponentialIntegrator(PlannedScheduler):
             StatisticsError: Likewise.
         """
         config = scheduler_config(cls, pipe)
+        refuse_caller(pipe)
         if stats == AUTO:
             kwargs.setdefault("base_model", pipe.config.get("_name_or_path"))
         scheduler = cls.from_config(config, stats=stats, **kwargs)
@@ -529,13 +541,15 @@ class ExponentialIntegrator(PlannedScheduler):
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the pipelines that call it: a copy is for another one."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_guidance", "_made_for")}
+        return {name: value for name, value in self.__dict__.items() if name != "_made_for"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy or pickle, whose statistics are from now on at hand in this process."""
         self.__dict__.update(state)
-        self._cursor, self.timesteps = copy(self._cursor), self.timesteps.clone()  # a copy goes on alone
-        self._watch_lists()
+        timesteps = self.timesteps.clone()  # a copy goes on alone
+        self._cursor = self._cursor.alone(timesteps if self._cursor.grid is self.timesteps else self._cursor.grid)
+        self.timesteps = timesteps
+        self._cursor.watch(self.timesteps, self.sigmas)
         name = self._private.get("stats")
         if self.statistics is not None and name is not None:
             SHELF.put(self.statistics, name)

@@ -40,6 +40,7 @@ class Options:
     beta_schedule: str
     trained_betas: Any
     rescale_betas_zero_snr: bool
+    snr_shift_scale: float
     prediction_type: str
     solver: str | Solver
     solver_order: int
@@ -58,6 +59,7 @@ class Options:
     sigma_data: float | None
     use_flow_sigmas: bool
     flow_shift: float
+    invert_sigmas: bool
     use_dynamic_shifting: bool
     time_shift_type: str
     shift_terminal: float | None
@@ -112,7 +114,7 @@ class Options:
     def noise(self) -> NoiseSchedule:
         """The process."""
         if self.use_flow_sigmas:
-            return FlowSchedule(self.num_train_timesteps)
+            return FlowSchedule(self.num_train_timesteps, self.invert_sigmas)
         if self.process == "vp":
             return vp_schedule(
                 self.num_train_timesteps,
@@ -121,18 +123,29 @@ class Options:
                 self.beta_schedule,
                 self.trained_betas,
                 self.rescale_betas_zero_snr,
+                self.snr_shift_scale,
             )
         given: dict[str, Any] = {"num_train_timesteps": self.num_train_timesteps}
         given |= {name: getattr(self, name) for name in SIGMA_OPTIONS if getattr(self, name) is not None}
         if self.process == "edm":
             return EDMSchedule(**{"sigma_data": EDM_SIGMA_DATA} | given)
+        given.pop("sigma_data", None)
         return SigmaSchedule(**given, label="sigma")
 
     def process_key(self) -> tuple[object, ...]:
         """Equal for equal processes."""
         betas = self.trained_betas
         written = None if betas is None else np.asarray(betas, dtype=np.float64).tobytes()
-        names = ("process", "use_flow_sigmas", "num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
+        names = (
+            "process",
+            "use_flow_sigmas",
+            "invert_sigmas",
+            "snr_shift_scale",
+            "num_train_timesteps",
+            "beta_start",
+            "beta_end",
+            "beta_schedule",
+        )
         return (written, self.rescale_betas_zero_snr, *(getattr(self, name) for name in (*names, *SIGMA_OPTIONS)))
 
     # ------------------------------------------------------------------------------------------------------- checks
@@ -186,6 +199,8 @@ class Options:
             raise ConfigurationError(f"`process` must be one of {', '.join(PROCESSES)}, got {process!r}.")
         foreign = {"vp": SIGMA_OPTIONS, "ve": ("sigma_data",), "edm": ()}[process]
         for name in foreign:
+            if process == "ve" and self.sigma_data == 1.0:  # Cosmos 2 writes it into every scheduler; nothing scales
+                continue
             if getattr(self, name) is not None:
                 raise ConfigurationError(
                     f"`{name}` belongs to process={'edm' if name == 'sigma_data' else 've'!r}, got "
@@ -202,6 +217,11 @@ class Options:
                 f"`clip_normalizer_steps` counts training steps, and process={process!r} has a continuum, got "
                 f"{self.clip_normalizer_steps!r}. Use 0."
             )
+        if self.snr_shift_scale != 1.0 and (process != "vp" or self.use_flow_sigmas):
+            raise ConfigurationError(
+                f"`snr_shift_scale` belongs to a process of betas, got {self.snr_shift_scale!r} for another. Leave it "
+                "out."
+            )
         self._check_flow()
         path = "flow" if self.use_flow_sigmas else "ve" if process == "ve" else "vp"
         data = (EDM_SIGMA_DATA if scale is None else float(scale)) if process == "edm" else None
@@ -214,7 +234,9 @@ class Options:
             raise ConfigurationError(
                 f"use_flow_sigmas=True is a process of its own, got process={self.process!r} too. Leave one out."
             )
-        for name in ("use_dynamic_shifting", "shift_terminal"):
+        if not isinstance(self.invert_sigmas, bool):
+            raise ConfigurationError(f"`invert_sigmas` must be True or False, got {self.invert_sigmas!r}.")
+        for name in ("use_dynamic_shifting", "shift_terminal", "invert_sigmas"):
             if getattr(self, name) and not self.use_flow_sigmas:
                 raise ConfigurationError(
                     f"`{name}` belongs to flow-matching models, got {getattr(self, name)!r} without "

@@ -25,7 +25,7 @@ BOOKKEEPING = (PRIVATE, DEFAULTED, "_class_name", "_diffusers_version")
 # Arguments that no scheduler for these models has in Diffusers, or has with another meaning.
 OWN_OPTIONS = frozenset(
     "solver grid guidance_scale start_time end_time clip_normalizer_steps process sigma_min sigma_max sigma_data "
-    "shift_terminal normalise whole_timesteps recipe tuned".split()
+    "shift_terminal invert_sigmas snr_shift_scale normalise whole_timesteps recipe tuned".split()
 )
 # Options of grids that have names; and what a solver of one's own is laid aside for, where it is chosen afterwards.
 OF_GRIDS = frozenset("timestep_spacing steps_offset use_karras_sigmas use_exponential_sigmas use_beta_sigmas".split())

@@ -107,9 +107,11 @@ class Planner:
         if self.statistics is None or not self.statistics.others:
             return self
         wanted = guidance if self.options.guidance_scale is None else self.options.guidance_scale
-        if self._last_at is None or self._last_at[0] != wanted:
-            self._last_at = wanted, type(self)(self.config, self.kind, self.statistics.at(wanted), self, self.edited)
-        return self._last_at[1]
+        last = self._last_at  # read once: another thread may put its own in the place
+        if last is None or last[0] != wanted:
+            statistics = self.statistics.at(wanted)
+            self._last_at = last = wanted, type(self)(self.config, self.kind, statistics, self, self.edited)
+        return last[1]
 
     @property
     def process(self) -> NoiseSchedule:
@@ -236,15 +238,21 @@ class Planner:
         """What is asked for, and whether by a list that no pipeline has of itself.
 
         A list that pipelines always pass chooses nothing but how many: a method, a plan or a grid that was chosen is
-        used. Where there is none of these the list is used as it is.
+        used. Where there is none of these the list is used as it is, if it is one of levels.
         """
-        if request.sigmas is None or self.process.path != "flow":
+        if request.sigmas is None or self.process.path == "vp":
             return request, request.given
         options = self.options
         number = request.as_number(self.process, shift_of(options, self.process, request.mu), options.shift_terminal)
         if number is None:
             return request, True
-        if request.is_own_grid or self._method(number) or self._tuned(number) or self.chooses_grid(number):
+        if (
+            self.process.path != "flow"
+            or request.is_own_grid
+            or self._method(number)
+            or self._tuned(number)
+            or self.chooses_grid(number)
+        ):
             return number, False
         return request, False
 
@@ -322,9 +330,10 @@ class Planner:
         """The options, with the guidance that the pipeline runs with where they say none."""
         if guidance is None or self.options.guidance_scale is not None:
             return self.options
-        if self._last_told is None or self._last_told.guidance_scale != guidance:
-            self._last_told = replace(self.options, guidance_scale=guidance)
-        return self._last_told
+        last = self._last_told
+        if last is None or last.guidance_scale != guidance:
+            self._last_told = last = replace(self.options, guidance_scale=guidance)
+        return last
 
     def _method(self, request: Request) -> Method | None:
         """The tried method that a run is to follow; of the learned grid alone where that is the class's own."""

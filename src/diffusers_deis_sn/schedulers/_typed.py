@@ -32,6 +32,7 @@ class FromConfig(TypedDict, total=False):
     beta_schedule: str
     trained_betas: np.ndarray[Any, Any] | list[float] | None
     rescale_betas_zero_snr: bool
+    snr_shift_scale: float
     prediction_type: str
     thresholding: bool
     dynamic_thresholding_ratio: float
@@ -60,6 +61,7 @@ class FromConfig(TypedDict, total=False):
     sigma_data: float | None
     use_flow_sigmas: bool
     flow_shift: float
+    invert_sigmas: bool
     shift: float
     use_dynamic_shifting: bool
     time_shift_type: str

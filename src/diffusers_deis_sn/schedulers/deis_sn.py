@@ -49,6 +49,7 @@ class DEISSNScheduler(ExponentialIntegrator):
         dynamic_thresholding_ratio: Which quantile.
         sample_max_value: Upper bound of the clamp.
         rescale_betas_zero_snr: Rescale the betas to zero terminal signal, for models trained so.
+        snr_shift_scale: By which alpha^2 / sigma^2 of all levels is divided (CogVideoX, CogView3-Plus).
         process: "vp", the betas above; "ve", x = x_0 + sigma eps with a network that takes x and sigma; or "edm", the
             same with the network preconditioned and labelled as in EDM (arXiv 2206.00364, table 1).
         sigma_min: Cleanest level of a "ve" or "edm" model; 0.002 if None.
@@ -60,6 +61,7 @@ class DEISSNScheduler(ExponentialIntegrator):
         use_dynamic_shifting: Whether the shift is that of the resolution, which pipelines pass as `mu`.
         time_shift_type: Whether that shift is e^mu, "exponential", or mu, "linear".
         shift_terminal: sigma of the last call, to which shifted grids are stretched.
+        invert_sigmas: Whether such a model is called with T (1 - sigma), and predicts data minus noise (OmniGen).
         normalise: Whether outputs are divided by r(t), where there are statistics.
         whole_timesteps: Round the grid to distinct whole training times, for networks that take no others.
         recipe: "measured" to follow, in each run, the recipe that came nearest in so many steps when recipes were tried

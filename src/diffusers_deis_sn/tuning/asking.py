@@ -80,6 +80,10 @@ class AskedScheduler(DEISSNScheduler):
         timesteps: Any = None,
     ) -> None:
         """A long list of times, of which only the first is known."""
+        if self._planner.options.invert_sigmas:
+            raise CalibrationError(
+                "Plans are not fitted to models of inverted sigmas (OmniGen, Mochi). Run them untuned."
+            )
         self.shift = shift_of(self._planner.options, self.noise, mu)
         self._level, self._at, self._given = self.noise.top, 0, None
         dtype = torch.int64 if self.noise.numbered else torch.float32
@@ -114,8 +118,15 @@ class AskedScheduler(DEISSNScheduler):
         return_dict: bool = True,
         eta: float = 0.0,
         use_clipped_model_output: bool | None = None,
+        per_token_timesteps: Tensor | None = None,
+        prev_timestep: float | Tensor | None = None,
     ) -> SchedulerOutput | tuple[Tensor]:
         """Tell what the network said, and return what it is to be asked next."""
+        if per_token_timesteps is not None:
+            raise CalibrationError(
+                "This pipeline gives each token a time of its own, and plans are for samples at one. Tune the model's "
+                "plain text-to-video pipeline."
+            )
         time = float(torch.as_tensor(timestep).flatten()[0])
         if abs(time - self._time) > TOLERANCE * max(1.0, abs(self._time)):
             raise CalibrationError(

@@ -37,6 +37,7 @@ PAGES = {
     "results/measurements.md": "benchmarks/README.md",
     "results/family.md": "benchmarks/family/family.md",
     "results/tuning.md": "benchmarks/tuning/table.md",
+    "results/unmeasured.md": "benchmarks/unmeasured.md",
     "results/guidances.md": "benchmarks/calibration/guidances.md",
     "results/networks.md": "benchmarks/models/README.md",
     "results/tiny-sd-digits.md": "examples/models/tiny-sd-digits/README.md",

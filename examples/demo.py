@@ -24,9 +24,9 @@ from diffusers_deis_sn import Comparison, compare
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPTS_OF = ROOT / "examples/prompts"  # the digits' are others than the model was measured with
-STEPS = (6, 8, 10)
+STEPS = (5, 8, 10)
 PROMPTS, GUIDANCE = 8, 3.0
-PICTURED = 6  # steps of the picture: in more the eye sees little between them
+PICTURED = 5  # steps of the picture: in more the eye sees little between them
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Case:
 
 
 CASES = {
-    "digits": Case("tiny-sd-digits", "stats/tiny-sd-digits", "grid.png", "digits.txt"),
+    "digits": Case("tiny-sd-digits", "stats/tiny-sd-digits/tuned", "grid.png", "digits.txt"),
     "emoji": Case(
         "tiny-flow-emoji",
-        "stats/tiny-flow-emoji/guidance-3",
+        "stats/tiny-flow-emoji/guidance-3/tuned",
         "emoji-grid.png",
         "emoji.txt",
         {"max_sequence_length": 16},

@@ -243,6 +243,14 @@ def test_latents_are_not_decoded(monkeypatch):
     calibrate(pipe, PROMPTS, **QUICK)
 
 
+def test_who_refuses_to_give_latents_is_not_asked_for_them():
+    pipe, options = BUILDERS["marigold"]()
+    with pytest.raises(ValueError, match="output_type"):
+        pipe(**options | {"output_type": "latent"})
+    del options["output_type"]
+    assert calibrate(pipe, None, **QUICK, **options).origin.sample_shape
+
+
 def test_the_origin_says_what_was_measured():
     pipe, _ = BUILDERS["sd"]()
     statistics = calibrate(pipe, PROMPTS, base_model="me/model", revision="abc", licence="CC0-1.0", **QUICK)

@@ -20,7 +20,7 @@ from comparisons import DRAW, HOSTILE, RIVAL_WINS, WE_WIN, made, made_with_plans
 from diffusers_deis_sn.comparison.numbers import number, percent, plain, sigma_list
 
 FIXED = {"95", "5"}  # of the interval; how much brighter differences are shown
-WIDTHS = (390, 820, 1440)
+WIDTHS = (360, 768, 1280)
 
 
 class Visible(HTMLParser):

@@ -232,6 +232,16 @@ def test_a_real_pipeline_with_prompts_and_guidance(tmp_path) -> None:
     assert "a fox" in (tmp_path / "compare.html").read_text()
 
 
+def test_a_pipeline_whose_output_is_no_picture_is_compared_without_pictures(tmp_path) -> None:
+    """Marigold gives depths, and refuses to be asked for latents."""
+    pipe, options = BUILDERS["marigold"]()
+    options = {name: value for name, value in options.items() if name != "output_type"}
+    stats = calibrate(pipe, None, 2, 8, trials=0, progress=False, **options)
+    found = compare(pipe, steps=(3,), stats=stats, output=tmp_path, num_prompts=2, progress=False, **options)
+    assert len(found.row("DEIS-SN", 3).distances) == 2 and not found.pictures
+    assert not (tmp_path / "grid.png").exists() and 'id="look"' not in (tmp_path / "compare.html").read_text()
+
+
 def test_events_for_a_program(capsys) -> None:
     compare(pipeline(), stats=statistics(), steps=(4,), num_prompts=2, progress="json")
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -124,10 +125,12 @@ def plan_calls(
     fixed = {"num_inference_steps": num_inference_steps, **options}
     if isinstance(fixed.get(_LABELS), int):
         fixed[_LABELS] = [fixed[_LABELS]]
-    if "output_type" in parameters and getattr(pipe, "vae", None) is not None:
+    if "output_type" in parameters and getattr(pipe, "vae", None) is not None and _gives_latents(pipe):
         fixed.setdefault("output_type", "latent")
     _check_complete(name, parameters, {*fixed, *_OURS})
     takes = {"generator", "batch_size"} & parameters.keys()
+    if "ensemble_size" in parameters:  # Marigold's batch size is of the members of one sample
+        takes -= {"batch_size"}
     return PipelineCalls(fixed, texts, frozenset(takes), seed, each)
 
 
@@ -189,6 +192,15 @@ def in_turn(values: Any, first: int, count: int) -> Any:
 def _is_batch(value: Any) -> bool:
     """Whether it is a list, or an array with an axis for samples; labels have no other, and an image has three more."""
     return isinstance(value, list | tuple) or (hasattr(value, "shape") and len(value.shape) in (1, 4, 5))
+
+
+def _gives_latents(pipe: Any) -> bool:
+    """Whether the pipeline knows the word "latent", by which it leaves decoding out; some refuse it (Marigold)."""
+    module = inspect.getmodule(inspect.unwrap(type(pipe).__call__))
+    try:
+        return module is not None and re.search("[\"']latent[\"']", inspect.getsource(module)) is not None
+    except (OSError, TypeError):  # no source: then it decodes, which takes time and is always right
+        return False
 
 
 def _check_callable(pipe: Any) -> None:

@@ -45,6 +45,10 @@ def page(document: Document, pictures: Mapping[Key, Sequence[bytes]]) -> str:
         title=_text(f"{document['model']}: schedulers compared"),
         model=_text(document["model"]),
         subtitle=_subtitle(document),
+        meaning=_text(
+            "The converged picture is the one that more steps no longer change, here of "
+            f"{document['reference']['steps']} steps. A run of few steps is the better, the nearer it ends to it."
+        ),
         recommendation=_recommendation(document),
         look=_look(document, shown) if shown else "",
         table=table(document),

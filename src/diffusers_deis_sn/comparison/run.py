@@ -139,7 +139,8 @@ def compare(
             easel = Easel(pipe, calls)
             entrants, skipped = contenders(scheduler, known.statistics, _planned(easel, known.statistics, numbers))
             entrants += further
-            runner = Runner(easel, keeper, count, min(SHOWN, count), batch_size, stop)
+            at_once = batch_size if calls.sized else 1
+            runner = Runner(easel, keeper, count, min(SHOWN, count), at_once, stop)
             tell("start", model=_model(pipe, base_model), prompts=count, steps=list(numbers), seed=seed)
             if count > LARGE and not yes:
                 raise _asking(runner, entrants[0], count, len(entrants), numbers)

@@ -142,11 +142,13 @@ def test_sigmas_of_other_schedulers_are_walked_as_sigmas_by_hand_are(nodes, tmp_
 @pytest.mark.parametrize("steps", [3, 8])
 def test_without_statistics_it_is_what_the_scheduler_does_without(nodes, kind, steps):
     _, patcher, config = models()[kind]
-    scheduler = DEISSNScheduler(**config)
+    scheduler = DEISSNScheduler(**config, guidance_scale=1.0)
     scheduler.set_timesteps(steps)
-    (sigmas,) = nodes.DeisSnScheduler().get_sigmas("", steps, 1.0, patcher)
+    (sigmas,) = nodes.DeisSnScheduler().get_sigmas("", steps, 1.0, patcher, guidance=1.0)  # the guider says it too
     noise, found = drawn(patcher, nodes.DeisSnSampler().get_sampler("  ")[0], sigmas)
-    torch.testing.assert_close(found, ours(scheduler, network, noise), rtol=2e-4, atol=2e-4)
+    alpha = 1.0 if kind == "flow" else (1.0 + float(sigmas[-1]) ** 2) ** -0.5  # ComfyUI's samples are x / alpha
+    expected = ours(scheduler, network, noise) / (1.0 if kind == "edm" else alpha)
+    torch.testing.assert_close(found, expected, rtol=2e-4, atol=2e-4)
 
 
 def guided(pipe, prompt: str, scale: float):

@@ -572,7 +572,7 @@ def test_plain_deis_is_said_once(caplog):
         scheduler.set_timesteps(5)
         scheduler.set_timesteps(6)
     assert [record.getMessage() for record in caplog.records if "plain DEIS" in record.getMessage()] == [
-        "No score statistics given: plain DEIS is used. Measure them with `calibrate`."
+        "No score statistics given: a cautious recipe is used. Measure the model with `calibrate`."
     ]
 
 

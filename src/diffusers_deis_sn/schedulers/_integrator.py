@@ -296,7 +296,9 @@ class ExponentialIntegrator(PlannedScheduler):
         if run.overridden is not None:
             self._warn_once("given", run.overridden)
         if self.statistics is None and not self._silent:
-            self._warn_once("plain", "No score statistics given: plain DEIS is used. Measure them with `calibrate`.")
+            self._warn_once(
+                "plain", "No score statistics given: a cautious recipe is used. Measure the model with `calibrate`."
+            )
         if seen is not None or run.options.guidance_scale is not None:
             for words in contradictions(self._planner.options.guidance_scale, guidance, self.statistics):
                 self._warn_once(words, words)

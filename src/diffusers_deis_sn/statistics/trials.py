@@ -139,8 +139,9 @@ TO_CLEANEST = 10  # calls up to which models of betas are best left at their cle
 def unmeasured(calls: int, guidance: float | None = None, path: str = "vp") -> Method:
     """What is followed where nothing was measured.
 
-    Predicted data of order two. What is safe beyond depends on three things, chosen on the suite's choosing networks
-    such that it is on none of them far behind what pipelines come with (benchmarks/unmeasured.md):
+    Predicted data of order two. What is safe beyond depends on three things (benchmarks/unmeasured.md): it is to be
+    nowhere far behind what pipelines come with. That outputs are damped at all was seen on the shipped models, which
+    lost without it, and held against guided networks of the suite:
 
     * Guidance multiplies how far an output moves with its sample, and steps that are too long for it pass errors on.
       Corrections, and times that are dense at the clean end and leave long steps above, come with enough calls for it.

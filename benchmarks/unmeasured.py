@@ -191,7 +191,8 @@ Errors of the default of a scheduler that was given no statistics, over those of
 come with, on the grid of the model's own config: Euler of flows and EDM, DDIM, DPM++ 2M and UniPC of order 2, to zero
 or to the cleanest level (`python -m benchmarks.unmeasured`). Geometric means over samples of the RMS distance to a
 converged run. More than {WORSE:g} is bold. The last column of the second table is over the best of all samplers of
-Diffusers in the suite, each on its own best grid. Where guided runs are damped was seen on the shipped models, which lost without it; the rest was chosen on choosing networks.
+Diffusers in the suite, each on its own best grid. That guided runs are to be damped was seen on the shipped models,
+which lost without it; the rest was chosen on choosing networks.
 
 """
 

@@ -50,6 +50,8 @@ from diffusers_deis_sn.statistics.trials import Method
 
 Source = ScoreStatistics | str | PathLike[str]
 
+UNMEASURED = "No score statistics given: a cautious recipe is used. Measure the model with `calibrate`."
+
 
 class ExponentialIntegrator(PlannedScheduler):
     """A scheduler with every solver of the DEIS family; subclasses say which grid is theirs by default."""
@@ -296,9 +298,7 @@ class ExponentialIntegrator(PlannedScheduler):
         if run.overridden is not None:
             self._warn_once("given", run.overridden)
         if self.statistics is None and not self._silent:
-            self._warn_once(
-                "plain", "No score statistics given: a cautious recipe is used. Measure the model with `calibrate`."
-            )
+            self._warn_once("plain", UNMEASURED)
         if seen is not None or run.options.guidance_scale is not None:
             for words in contradictions(self._planner.options.guidance_scale, guidance, self.statistics):
                 self._warn_once(words, words)

@@ -86,7 +86,6 @@ def test_betas_without_a_noise_schedule_are_refused_when_a_scheduler_is_made(opt
 @pytest.mark.parametrize(
     "config",
     [
-        {"_class_name": "SCMScheduler", "sigma_data": 0.5},
         EulerDiscreteScheduler(timestep_type="continuous", sigma_min=0.002, sigma_max=700.0).config,
         {"_class_name": "IPNDMScheduler", "num_train_timesteps": 1000},
         {"num_train_timesteps": 1000, "eta": 1.0, "s_noise": 1.0},
@@ -94,7 +93,6 @@ def test_betas_without_a_noise_schedule_are_refused_when_a_scheduler_is_made(opt
         ScoreSdeVeScheduler().config,
     ],
     ids=[
-        "trigonometric",
         "continuous noise prediction",
         "no betas",
         "stochastic flow",

@@ -59,7 +59,10 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {**VE, "prediction_type": "v_prediction"},
         ["`prediction_type`", "v_prediction", "'ve'", "epsilon, sample"],
     ),
-    "sample of edm": ({**EDM, "prediction_type": "sample"}, ["`prediction_type`", "epsilon, v_pred", "'sample'"]),
+    "velocity of edm": (
+        {**EDM, "prediction_type": "flow_prediction"},
+        ["`prediction_type`", "epsilon, v_prediction, sample", "'flow_prediction'"],
+    ),
     "clip of edm": ({**EDM, "clip_normalizer_steps": 5}, ["`clip_normalizer_steps`", "'edm'", "got 5", "Use 0"]),
     "clip of ve": ({**VE, "clip_normalizer_steps": 1}, ["`clip_normalizer_steps`", "'ve'", "got 1", "Use 0"]),
     **{

@@ -125,6 +125,7 @@ class Options:
                 self.rescale_betas_zero_snr,
                 self.snr_shift_scale,
             )
+        self._check_process()  # a config may have been edited since
         given: dict[str, Any] = {"num_train_timesteps": self.num_train_timesteps}
         given |= {name: getattr(self, name) for name in SIGMA_OPTIONS if getattr(self, name) is not None}
         if self.process == "edm":

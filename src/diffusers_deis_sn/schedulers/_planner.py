@@ -344,7 +344,10 @@ class Planner:
         else:
             learned = None if self.statistics is not None and self._can_learn() else False
         path = self.process.path
-        return tried_method(self._told(request.guidance), self.statistics, request.steps, learned, path)
+        method = tried_method(self._told(request.guidance), self.statistics, request.steps, learned, path)
+        if method is not None and self.statistics is None and (request.steps or 0) >= len(self.process):
+            return replace(method, final_sigmas_type="zero")  # every training time is called, the first one too
+        return method
 
     def levels(self, recipe: Recipe, options: Options, shift: float, request: Request) -> Array:
         """Noise levels of a run, from whichever of the three the caller gave; (N + 1,)."""

@@ -63,9 +63,19 @@ def card(
 
     file = locate(folder)
     check_writable(file.parent / CARD, PublishError)
-    text = notes.read_text(encoding="utf-8") if notes is not None else None
+    text = None if notes is None else _text(notes)
     changed = write_folder(ScoreStatistics.load(file), file.parent, name, notes=text)
     echo(f"Written: {', '.join(map(str, changed))}" if changed else "Nothing has changed")
+
+
+def _text(path: Path) -> str:
+    """Text of a file. Raises PublishError where it has none."""
+    from diffusers_deis_sn.errors import PublishError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PublishError(f"`notes` must be a text in UTF-8, and {str(path)!r} is none. Save it as such.") from error
 
 
 def package(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection, Mapping
+from os import PathLike
 from typing import Any, NamedTuple
 
-from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.core.grids import is_whole
+from diffusers_deis_sn.errors import CalibrationError, DeisSnError
 
 AUTO = "auto"  # as many samples as it takes, looked at after so many
 MARKS = (8, 16, 32, 64)
@@ -73,3 +76,53 @@ def check_guidance(scale: Any) -> None:
         raise CalibrationError(
             f"`guidance_scale` must be 0 or more, got {scale!r}. With 1, or 0 in some pipelines, there is no guidance."
         )
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping) and _has_length(value)
+
+
+def _has_length(value: Collection[Any]) -> bool:
+    try:  # arrays of no axis have a length that fails
+        return len(value) >= 0
+    except TypeError:
+        return False
+
+
+_FLAG = ("True or False", lambda value: isinstance(value, bool))
+_TEXTS = (
+    "a text, a list of texts or a file",
+    lambda value: value is None or isinstance(value, str | PathLike) or _is_list(value),
+)
+_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("prompts", "tuning_prompts"), _TEXTS),
+    **dict.fromkeys(("thorough", "resume", "skip_invalid", "anew", "tune", "force", "yes"), _FLAG),
+    "costs": ("a list of names", lambda value: isinstance(value, list | tuple | set | frozenset | str)),
+    "steps": ("a whole number or a list of them", lambda value: isinstance(value, int) or _is_list(value)),
+    "judged": ("a whole number or None", lambda value: value is None or is_whole(value)),
+    "num_samples": ("a whole number", lambda value: value is None or isinstance(value, str | int | float)),
+    "seed": ("a whole number from 0 to 2^62", lambda value: isinstance(value, int) and is_whole(value, 0, 2**62)),
+    "progress": (
+        'True, False, "json" or a function',
+        lambda value: isinstance(value, bool | str) or callable(value),
+    ),
+    "checkpoint": ("the name of a file, or None", lambda value: value is None or isinstance(value, str | PathLike)),
+}
+
+
+def check_kinds(error: type[DeisSnError] = CalibrationError, **given: Any) -> None:
+    """Refuse arguments of `calibrate`, `tune` and `compare` that are of no kind which could be right.
+
+    Whether their values are is looked at where they are used.
+
+    Args:
+        error: What is raised.
+        **given: Some of those in `_RULES`, by name.
+
+    Raises:
+        DeisSnError: Of the kind `error`.
+    """
+    for name, value in given.items():
+        told, holds = _RULES[name]
+        if not holds(value):
+            raise error(f"`{name}` must be {told}, got {value!r}. Give one, or leave it out.")

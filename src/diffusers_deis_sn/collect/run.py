@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusers_deis_sn.collect.arguments import Size, check_numbers, check_tolerance
+from diffusers_deis_sn.collect.arguments import Size, check_kinds, check_numbers, check_tolerance
 from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.checkpoint import Keeper
 from diffusers_deis_sn.collect.drawing import Drawing
@@ -132,6 +132,8 @@ def calibrate(
         ProcessLostError: Another process failed or died; the same.
         ConfigurationError: A model of a process that is not supported.
     """
+    check_kinds(prompts=prompts, costs=costs, num_samples=num_samples, seed=seed, progress=progress)
+    check_kinds(thorough=thorough, resume=resume, skip_invalid=skip_invalid, checkpoint=checkpoint)
     size = Size.of(num_samples, num_inference_steps, trials, thorough)
     check_numbers(size.num_samples, size.num_inference_steps, batch_size, seed, size.trials)
     check_tolerance(tolerance)

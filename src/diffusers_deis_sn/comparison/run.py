@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from diffusers_deis_sn.collect.arguments import check_kinds
 from diffusers_deis_sn.collect.calls import PipelineCalls, guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.fingerprint import describe, weights
 from diffusers_deis_sn.collect.progress import Progress, check_progress, silenced, telling
@@ -109,6 +110,8 @@ def compare(
         StatisticsError: Statistics that cannot be read, or are of another model.
     """
     began = time.monotonic()
+    check_kinds(prompts=prompts, tuning_prompts=tuning_prompts, steps=steps, judged=judged, seed=seed)
+    check_kinds(tune=tune, force=force, yes=yes, progress=progress)
     check_progress(progress)
     numbers, judged = _numbers(steps, judged)
     check_budget(budget)
@@ -185,8 +188,9 @@ def compare(
 # ------------------------------------------------------------------------------------------------------------- asked
 
 
-def _numbers(steps: Sequence[int], judged: int | None) -> tuple[tuple[int, ...], int]:
+def _numbers(steps: int | Sequence[int], judged: int | None) -> tuple[tuple[int, ...], int]:
     """The numbers of calls, rising, and the one that is judged."""
+    steps = [steps] if isinstance(steps, int) else list(steps)
     sound = [one for one in steps if isinstance(one, int) and not isinstance(one, bool) and 1 <= one <= 1000]
     if not sound or len(sound) < len(steps):
         raise ComparisonError(f"`steps` must be whole numbers from 1 to 1000, such as 6, 8, 10, got {list(steps)!r}.")

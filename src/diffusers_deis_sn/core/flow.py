@@ -163,7 +163,7 @@ def check_shift(shift: object, kind: str, terminal: object) -> None:
         ConfigurationError: A shift that is no positive number, an unknown kind, or a terminal level outside (0, 1).
     """
     number = (int, float, np.number)
-    if not isinstance(shift, number) or isinstance(shift, bool) or not 0.0 < shift < np.inf:
+    if not isinstance(shift, number) or isinstance(shift, bool) or not 0.0 < shift <= float(np.finfo(np.float64).max):
         raise ConfigurationError(f"`flow_shift` must be a positive number, got {shift!r}. Copy it from the model.")
     if kind not in TIME_SHIFTS:
         raise ConfigurationError(f"`time_shift_type` must be one of {', '.join(TIME_SHIFTS)}, got {kind!r}.")

@@ -21,10 +21,19 @@ from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 FINAL_SIGMAS = ("zero", "sigma_min")
 CONTINUUM = "'trailing', use_karras_sigmas=True or grid=Power('t', 2)"
 
+LARGEST_FLOAT = int(np.finfo(np.float64).max)
+
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a real number, which a bool is not."""
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    """Whether a value is a real number that a float can have, which a bool is not."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return not isinstance(value, int) or abs(value) <= LARGEST_FLOAT
+
+
+def is_whole(value: object, least: float = 0, most: float = np.inf) -> bool:
+    """Whether a value is a whole number, not a bool, from `least` to `most`."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and least <= int(value) <= most
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ def threshold(x0: Tensor, ratio: float, largest: float) -> Tensor:
         ratio: Which quantile.
         largest: Upper bound of s.
     """
+    if x0.numel() == 0:  # of which there is no quantile
+        return x0
     flat = x0.reshape(len(x0), -1)
     flat = flat if flat.dtype == torch.float64 else flat.float()
     s = torch.quantile(flat.abs(), ratio, dim=1, keepdim=True).clamp(1.0, max(largest, 1.0))

@@ -15,6 +15,7 @@ from diffusers_deis_sn.errors import NoiseScheduleError, TimestepsError
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exp", "laplace")
 SMALLEST_ALPHA_SQUARED = 2.0**-24  # where a zero-terminal-SNR table ends, as in Diffusers: rho = 4096, not infinity
+MOST_LOG_RHO = 30.0 * np.log(10.0)  # where factors no longer fit into single precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class TableSchedule(NoiseSchedule):
         name: What a person calls this schedule, for error messages.
 
     Raises:
-        NoiseScheduleError: Fewer than two levels, a level that is not finite, or noise that does not grow with time.
+        NoiseScheduleError: Fewer than two levels, a level that is not finite or beyond single precision, or noise that
+            does not grow with time.
     """
 
     log_rho: Array
@@ -52,6 +54,11 @@ class TableSchedule(NoiseSchedule):
             raise NoiseScheduleError(
                 f"Noise must grow with time, but {self.name!r} has log rho {table[worst]:.6g} at t = {worst} and "
                 f"{table[worst + 1]:.6g} at t = {worst + 1}. Check the betas in the model's scheduler config."
+            )
+        if table[-1] > MOST_LOG_RHO:
+            raise NoiseScheduleError(
+                f"{self.name!r} ends at sigma / alpha = e^{table[-1]:.6g}, more than numbers of half and single "
+                "precision can have. Check the betas in the model's scheduler config."
             )
         table.flags.writeable = False
         object.__setattr__(self, "log_rho", table)

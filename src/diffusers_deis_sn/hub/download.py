@@ -74,6 +74,14 @@ class HubName:
         return f"{self.folder}/{path}" if self.folder else path
 
 
+_OPTIONS: dict[str, tuple[type, ...]] = {
+    "cache_dir": (str, PathLike),
+    "token": (str, bool),
+    "force_download": (bool,),
+    "local_files_only": (bool,),
+}
+
+
 @dataclass(frozen=True)
 class HubOptions:
     """How to reach the Hub; all as for `huggingface_hub.hf_hub_download`.
@@ -83,6 +91,9 @@ class HubOptions:
         token: A token, True for the stored one, False for none.
         force_download: Whether to download what is cached already.
         local_files_only: Whether to make do with what is cached.
+
+    Raises:
+        StatisticsError: An option of another type.
     """
 
     cache_dir: str | PathLike[str] | None = None
@@ -92,11 +103,18 @@ class HubOptions:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> HubOptions:
-        """The options by name. Raises StatisticsError for a name that is none of them."""
+        """The options by name. Raises StatisticsError for a name that is none of them, or a value of another type."""
         known = [one.name for one in fields(cls)]
         if unknown := sorted(options.keys() - set(known)):
             raise StatisticsError(f"{unknown[0]!r} is no option of the Hub here. Those are {', '.join(known)}.")
         return cls(**options)
+
+    def __post_init__(self) -> None:
+        for name, kinds in _OPTIONS.items():
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kinds):
+                told, got = " or ".join(kind.__name__ for kind in kinds), type(value).__name__  # it may be a token
+                raise StatisticsError(f"`{name}` must be {told}, got {got}. Leave it out for that of the Hub's client.")
 
     @property
     def offline(self) -> bool:

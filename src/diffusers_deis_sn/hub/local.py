@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from os import PathLike, fspath
+from os import PathLike, fsencode, fspath
 from pathlib import Path
 
 from diffusers_deis_sn.errors import DeisSnError, StatisticsError
@@ -29,6 +29,11 @@ def path_of(name: str | PathLike[str], what: str, error: type[DeisSnError] = Sta
         raise error(
             f"{what} begins with the home of an unknown user, {str(name)!r}. Write the whole path."
         ) from unknown
+    try:
+        fsencode(path)
+    except UnicodeEncodeError as half:
+        said = f"{what} has half a character, {str(name)!r}, which no name of a file should. Correct the name."
+        raise error(said) from half
     if "\0" in str(path):
         raise error(f"{what} has a zero byte, {str(name)!r}, which no name of a file has. Correct the name.")
     try:

@@ -67,11 +67,15 @@ def find(
         StatisticsUnreachableError: Not cached, and the Hub was not asked, did not answer or failed.
     """
     options = HubOptions.of(hub_options)
+    for option, value in (("subfolder", subfolder), ("revision", revision)):
+        if value is not None and not isinstance(value, str):
+            raise StatisticsError(f"`{option}` must be a text or None, got {value!r}. Leave it out for none.")
     path = path_of(source, "The place of statistics", StatisticsNotFoundError)
     if path.is_file():
         return Located(path, str(path.resolve()))
     if path.is_dir():
-        found = _in_folder(path / (subfolder or ""))
+        below = path_of(path / subfolder, "`subfolder`", StatisticsNotFoundError) if subfolder else path
+        found = _in_folder(below)
         return Located(found, str(found.resolve()))
     name = HubName.parse(source) if isinstance(source, str) and path.suffix != ".safetensors" else None
     if name is None:

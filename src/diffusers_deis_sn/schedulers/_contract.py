@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
+from operator import index
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from diffusers_deis_sn.core.rounding import is_rounding
 from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
 from diffusers_deis_sn.schedulers._arrays import NoiseTable, lasting
 from diffusers_deis_sn.schedulers._cursor import Cursor, bits_of, first_of, known_time
+from diffusers_deis_sn.schedulers._kinds import check_samples, times_of
 from diffusers_deis_sn.schedulers._neighbours import DERIVED, Neighbours
 from diffusers_deis_sn.schedulers._tokens import OwnTimes
 
@@ -130,7 +132,17 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
         return self._cursor.begin
 
     def set_begin_index(self, begin_index: int = 0) -> None:
-        """Start the run at a later step, as image-to-image pipelines do; the solver starts up afresh there."""
+        """Start the run at a later step, as image-to-image pipelines do; the solver starts up afresh there.
+
+        Raises:
+            StepError: No whole number.
+        """
+        if begin_index is not None:
+            try:
+                begin_index = index(begin_index)
+            except TypeError as error:
+                said = f"`begin_index` must be the number of a step, got {begin_index!r}. Give a whole number."
+                raise StepError(said) from error
         self._cursor.begin_at(begin_index)
 
     def index_for_timestep(self, timestep: float | Tensor, schedule_timesteps: Tensor | None = None) -> int:
@@ -196,6 +208,7 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
         Returns:
             Noised samples with the dtype of `original_samples`; of one sample at N times N of them.
         """
+        check_samples(original_samples=original_samples, noise=noise)
         cursor, plan = self._cursor, self._cursor.plan
         if plan is not None and cursor.begin is not None:
             n = cursor.begin if cursor.step is None else cursor.step
@@ -216,6 +229,7 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
         Raises:
             ConfigurationError: A process that has no such target.
         """
+        check_samples(sample=sample, noise=noise)
         path = self.noise.path
         if path == "flow":
             velocity = noise.to(sample.dtype) - sample
@@ -237,8 +251,7 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
     def _factors(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sigma at given times, to multiply samples by; (B, 1, ...) each."""
         shape = (-1, *[1] * (like.ndim - 1))
-        given = torch.as_tensor(timesteps)
-        scales = self._scales(given.flatten().tolist(), bits_of(given))
+        scales = self._scales(times_of(timesteps, "timesteps"), bits_of(timesteps))
         alpha, sigma = (torch.tensor(one, device=like.device).reshape(shape).to(like.dtype) for one in scales)
         return alpha, sigma
 
@@ -299,9 +312,10 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
         """
         if eta:
             raise StepError(f"DEIS draws no noise: `eta` must be 0, got {eta!r}. Use DDIMScheduler for eta > 0.")
+        check_samples(model_output=model_output, sample=sample)
         cursor = self._cursor  # to the end of this step, whatever another thread plans meanwhile
         plan, n = self._begin_step(cursor, timestep, sample)
-        if model_output.ndim > 1 and model_output.shape[1] == 2 * sample.shape[1]:
+        if model_output.ndim > 1 and sample.ndim > 1 and model_output.shape[1] == 2 * sample.shape[1]:
             model_output = model_output[:, : sample.shape[1]]
         if model_output.shape != sample.shape:
             raise StepError(

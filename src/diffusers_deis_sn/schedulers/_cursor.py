@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from threading import get_ident
 from typing import Any
 
@@ -218,8 +219,20 @@ class Cursor:
 
 
 def first_of(timestep: float | Tensor) -> float:
-    """A timestep as a number; of one for each sample the first, as all are the same."""
-    return float(timestep.flatten()[0]) if isinstance(timestep, Tensor) else float(timestep)
+    """A timestep as a number; of one for each sample the first, as all are the same.
+
+    Raises:
+        StepError: It is none.
+    """
+    try:
+        if isinstance(timestep, str | bytes | bool):
+            raise TypeError("a word is no time")
+        time = float(timestep.flatten()[0]) if isinstance(timestep, Tensor) else float(timestep)
+    except (TypeError, ValueError, OverflowError, IndexError, RuntimeError) as error:
+        raise StepError(f"`timestep` must be one of `scheduler.timesteps`, got {timestep!r}.") from error
+    if not isfinite(time):
+        raise StepError(f"`timestep` must be one of `scheduler.timesteps`, got {time}.")
+    return time
 
 
 def known_time(timestep: float | Tensor) -> float | None:
@@ -232,7 +245,7 @@ def known_time(timestep: float | Tensor) -> float | None:
     if timestep.device.type != "cpu" or is_compiling():
         return None
     try:
-        return first_of(timestep)
+        return first_of(timestep.flatten()[0].item() if timestep.numel() else timestep)
     except RuntimeError:  # within `torch.func.vmap`
         return None
 

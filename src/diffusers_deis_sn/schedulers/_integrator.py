@@ -37,6 +37,7 @@ from diffusers_deis_sn.schedulers._edits import Glance, carried, refuse_other_ta
 from diffusers_deis_sn.schedulers._factors import contradictions, followed, scale_of
 from diffusers_deis_sn.schedulers._given import Request, Times
 from diffusers_deis_sn.schedulers._guidance import PipelineGuidance
+from diffusers_deis_sn.schedulers._kinds import check_asked, check_kinds
 from diffusers_deis_sn.schedulers._life import HUB_OPTIONS, made, refuse_unknown, scheduler_config
 from diffusers_deis_sn.schedulers._neighbours import DERIVED
 from diffusers_deis_sn.schedulers._options import SIGMA_OPTIONS, Options
@@ -230,6 +231,7 @@ class ExponentialIntegrator(PlannedScheduler):
             self._take_config(FrozenDict({**self.config, **shown}))
 
     def _register(self, values: dict[str, Any]) -> None:
+        check_kinds(values)
         refuse_named_grids(type(self), values)
         if self._last_planner is not None and self._glance is not None:
             process = self._last_planner.process
@@ -283,6 +285,7 @@ class ExponentialIntegrator(PlannedScheduler):
             ConfigurationError: `mu` given to a model that is no flow, or missing where it is needed; or a pipeline
                 whose loop asks for what no deterministic method has.
         """
+        check_asked(num_inference_steps, device, mu, sigmas, timesteps)
         seen = PipelineGuidance.of_caller(self) or self._made_for
         if seen is not None:
             refuse_caller(seen.holder)

@@ -9,6 +9,7 @@ from typing import Any
 
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.schedulers._inheritance import inherited_options
+from diffusers_deis_sn.schedulers._kinds import check_kinds
 from diffusers_deis_sn.schedulers._own_config import default_options, kept, refuse_named_grids, split
 
 HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
@@ -41,6 +42,7 @@ def made(
     if isinstance(config, (str, PathLike)):  # as Diffusers had it once
         return cls.from_pretrained(config, return_unused_kwargs=True, stats=stats, **kwargs)
     _check_config(cls, config)
+    check_kinds(kwargs)
     refuse_named_grids(cls, kwargs)
     where = {key: kwargs.pop(key) for key in (*HUB_OPTIONS, *LOOKING_UP, "subfolder") if key in kwargs}
     given = dict(config or {})

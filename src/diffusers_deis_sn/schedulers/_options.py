@@ -22,6 +22,7 @@ from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, INTEGER_SPACINGS, c
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.learn.grid import EqualCost
+from diffusers_deis_sn.schedulers._kinds import is_real
 
 SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
 OTHERS = "Karras', exponential and beta grids are use_karras_sigmas=True and so on; others grid=Power('t', 2)."
@@ -82,6 +83,8 @@ class Options:
             ConfigurationError: A grid or solver under a name that nobody registered.
         """
         known = {one.name: values[one.name] for one in fields(cls)}
+        if isinstance(known["solver_order"], np.integer):
+            known["solver_order"] = int(known["solver_order"])
         return cls(**known | {name: decode(known[name]) for name in ("grid", "solver")})
 
     # ------------------------------------------------------------------------------------------------------ factors
@@ -154,7 +157,7 @@ class Options:
     def check(self) -> None:
         """Raise ConfigurationError for an option that is unknown, out of range or at odds with another."""
         self._check_solver()
-        if self.recipe not in (None, *RECIPES):
+        if not (self.recipe is None or (isinstance(self.recipe, str) and self.recipe in RECIPES)):
             raise ConfigurationError(f"`recipe` must be one of {', '.join(RECIPES)} or None, got {self.recipe!r}.")
         stranger = self.grid is not None and not isinstance(self.grid, Power | EqualCost)
         if self.recipe == "measured" and (stranger or not isinstance(self.solver, str)):
@@ -168,12 +171,8 @@ class Options:
                 f"`clip_normalizer_steps` is a training time, zero or more, got {self.clip_normalizer_steps!r}."
             )
         guidance = self.guidance_scale
-        if guidance is not None and not (is_number(guidance) and 0 <= guidance < float("inf")):
+        if guidance is not None and not (is_real(guidance) and 0 <= guidance < float("inf")):
             raise ConfigurationError(f"`guidance_scale` must be a finite number, zero or more, got {guidance!r}.")
-        if not 0.0 <= self.dynamic_thresholding_ratio <= 1.0:
-            raise ConfigurationError(
-                f"`dynamic_thresholding_ratio` is a quantile from 0 to 1, got {self.dynamic_thresholding_ratio!r}."
-            )
         self._check_grid()
         self._check_whole()
 

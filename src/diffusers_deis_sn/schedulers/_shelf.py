@@ -81,7 +81,7 @@ def resolved(
     """
     if source is None:
         return None, None
-    if source == AUTO:
+    if isinstance(source, str) and source == AUTO:
         return _looked_up(base_model, index, hub_options, check)
     if not isinstance(source, str | PathLike):
         return ScoreStatistics.load(source), None

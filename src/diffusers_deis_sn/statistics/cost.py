@@ -134,7 +134,10 @@ def path_uncertainty(values: NDArray[np.float64], error: NDArray[np.float64], or
 
 def _checked(name: str, values: ArrayLike) -> NDArray[np.float64]:
     """A read-only copy in one row. Raises StatisticsError for values that are negative or not finite."""
-    array = np.array(values, dtype=np.float64)
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+        raise StatisticsError(f"`{name}` of a cost must be one row of numbers: {error}.") from error
     if array.ndim != 1 or len(array) == 0:
         raise StatisticsError(f"`{name}` of a cost must be one row of numbers, got shape {array.shape}.")
     sound = np.isfinite(array) & (array >= 0.0)

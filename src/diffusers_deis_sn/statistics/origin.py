@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
+from diffusers_deis_sn.core.grids import is_number
 from diffusers_deis_sn.errors import StatisticsError
 
 _TEXTS = frozenset("base_model revision noise_schedule fingerprint prediction_type dtype solver".split()) | frozenset(
@@ -108,7 +109,7 @@ def hash_prompts(prompts: Sequence[str]) -> str:
 
 
 def _finite_number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value) or not math.isfinite(value):
         raise StatisticsError(f"`guidance_scale` of an origin must be a finite number or None, got {value!r}.")
     return float(value)
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diffusers_deis_sn.core.grids import is_number
 from diffusers_deis_sn.core.process import NoiseSchedule, log_rho, log_snr
 from diffusers_deis_sn.errors import (
     MissingCostError,
@@ -44,15 +45,7 @@ from diffusers_deis_sn.statistics.markup import html
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.plans import Plans, merged
 from diffusers_deis_sn.statistics.report import report
-from diffusers_deis_sn.statistics.rules import (
-    NOISE_ALONE,
-    demand,
-    demand_each,
-    demand_even,
-    demand_range,
-    demand_smooth,
-    frozen,
-)
+from diffusers_deis_sn.statistics.rules import check_values, demand, demand_even, frozen, listed
 from diffusers_deis_sn.statistics.trials import Trials
 
 _LOG_SNR_TOLERANCE = 1e-3  # absolute; 2 log rho of one schedule in float32 and float64 differs by some 1e-5
@@ -120,8 +113,11 @@ class ScoreStatistics:
                 object.__setattr__(self, name, frozen(name, getattr(self, name)))
         if not isinstance(self.origin, StatisticsOrigin):
             raise StatisticsError(f"`origin` must be a StatisticsOrigin, got {type(self.origin).__name__}.")
+        for one in listed(self.others):
+            if not isinstance(one, ScoreStatistics):
+                raise StatisticsError(f"`others` must hold ScoreStatistics, got {plain(repr(one))}. Use `together`.")
         self._check_shapes()
-        self._check_values()
+        check_values(self.curves, self.log_rho)
         self._check_costs()
         self._check_plans()
         if self.trials is not None and not isinstance(self.trials, Trials):
@@ -141,35 +137,9 @@ class ScoreStatistics:
             if getattr(self, f"{name}_error") is not None and getattr(self, name) is None:
                 raise StatisticsError(f"`{name}_error` is that of `{name}`, which is None. Give both or none.")
 
-    def _check_values(self) -> None:
-        demand_each(np.diff(self.timesteps) > 0.0, "timesteps", "must increase, cleanest first", self.timesteps)
-        demand_each(np.diff(self.log_snr) < 0.0, "log_snr", "must decrease, cleanest first", self.log_snr)
-        for name in ("mean_abs", "mean_square", "mean_abs_data"):
-            if (values := getattr(self, name)) is not None:
-                demand_range(name, values)
-        # Both are means over the same samples, so this holds but for rounding, that of float32 tables included.
-        floors = {
-            "mean_square": (self.mean_abs**2 * (1.0 - 1e-6), "must be at least mean_abs squared"),
-            "mean_abs_error": (0.0, "must not be negative"),
-            "mean_square_error": (0.0, "must not be negative"),
-            "mean_abs_data_error": (0.0, "must not be negative"),
-            "num_samples": (1, "must be at least 1"),
-        }
-        known = self.curves
-        for name, (least, rule) in floors.items():
-            if name in known:
-                demand_each(known[name] >= least, name, rule, known[name])
-        self._check_jumps()
-
-    def _check_jumps(self) -> None:
-        seen = np.minimum(self.log_rho, np.log(NOISE_ALONE))
-        demand_smooth("mean_abs", self.mean_abs, seen)
-        if self.mean_square is not None:
-            demand_smooth("mean_square", self.mean_square, seen, 2.0)
-        if self.mean_abs_data is not None:  # which falls for ever where the mean of the data is zero
-            demand_smooth("mean_abs_data", self.mean_abs_data, self.log_rho)
-
     def _check_costs(self) -> None:
+        if not isinstance(self.costs, Mapping):
+            raise StatisticsError(f"`costs` must map names to LocalCost, got {self.costs!r}. Give {{}} for none.")
         for name, cost in self.costs.items():
             if name not in COST_ORDERS or not isinstance(cost, LocalCost):
                 raise StatisticsError(
@@ -253,15 +223,15 @@ class ScoreStatistics:
         Raises:
             MissingCostError: It was not measured, or there is no such cost.
         """
-        if name not in self.costs:
-            have = " and ".join(self.costs) or "none"
-            probe = f" --cost {name}" if name in PROBED else ""
+        if not isinstance(name, str) or name not in self.costs:
+            known = isinstance(name, str) and name in COST_ORDERS
+            probe = f" --cost {name}" if known and name in PROBED else ""
             advice = f"Measure it with `deis-sn calibrate MODEL{probe} -o FOLDER`."
-            if name not in COST_ORDERS:
+            if not known:
                 advice = f"There are the costs {', '.join(COST_ORDERS)}."
             raise MissingCostError(
-                f"These statistics have no {name!r} cost (they have {have}), and the time grid is learned from it. "
-                + advice
+                f"These statistics have no {name!r} cost (they have {' and '.join(self.costs) or 'none'}), and the "
+                f"time grid is learned from it. {advice}"
             )
         return self.costs[name]
 
@@ -283,7 +253,10 @@ class ScoreStatistics:
             StatisticsError: No record, a guidance that is not known or comes twice, or different times, schedules,
                 curves or costs.
         """
-        given = list(records)
+        given = listed(records)
+        for one in given:
+            if not isinstance(one, cls):
+                raise StatisticsError(f"Records that come together are each a ScoreStatistics, got {plain(repr(one))}.")
         plans = merged(record.plans for record in given)
         members = [replace(one, plans=None) for record in given for one in record.members]
         if not members:
@@ -316,7 +289,14 @@ class ScoreStatistics:
 
         Between two that were measured r, m, nu and the lengths of steps are linear in the guidance, as an output is
         that is guided along one and the same trajectory, and errors of trials are powers. Beyond, the nearest serves.
+
+        Raises:
+            StatisticsError: A guidance that is no finite number.
         """
+        if guidance is not None and not (is_number(guidance) and np.isfinite(guidance)):
+            raise StatisticsError(
+                f"`guidance` must be a finite number or None, got {guidance!r}. Give that of the runs."
+            )
         if not self.others:
             return self
         if guidance is None:

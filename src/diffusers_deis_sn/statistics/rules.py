@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from diffusers_deis_sn.errors import StatisticsError
 SMALLEST, LARGEST = 1e-12, 1e12  # of positive curves
 MOST_JUMP = 10.0  # of a curve between neighbouring times, beyond the square of the noise level; the suite has 1.05
 MOST_LENGTH_JUMP = 1000.0  # likewise of the lengths of steps; the suite has 3.1
+POWERS = {"mean_abs": 1.0, "mean_square": 2.0, "mean_abs_data": 1.0}  # of curves that are positive, see `demand_smooth`
 NOISE_ALONE = 1000.0  # rho from which on the network sees nothing but noise, and r has stopped to rise
 
 
@@ -21,7 +23,10 @@ def frozen(name: str, values: object) -> NDArray[Any]:
     Raises:
         StatisticsError: Not real numbers, not finite, or counts that are not whole.
     """
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise StatisticsError(f"`{name}` must be an array of numbers: {error}.") from error
     if array.dtype.kind not in "iuf":
         raise StatisticsError(f"`{name}` must hold real numbers, got dtype {array.dtype}.")
     if not np.all(np.isfinite(array)):
@@ -31,6 +36,14 @@ def frozen(name: str, values: object) -> NDArray[Any]:
     array = np.array(array, dtype=np.int64 if name == "num_samples" else np.float64)
     array.flags.writeable = False
     return array
+
+
+def listed(values: Any) -> list[Any]:
+    """The values, or the one alone that is no list of any."""
+    try:
+        return list(values)
+    except TypeError:
+        return [values]
 
 
 def demand(holds: bool, name: str, rule: str, value: object) -> None:
@@ -44,6 +57,36 @@ def demand_each(holds: NDArray[np.bool_], name: str, rule: str, values: NDArray[
     if not np.all(holds):
         place = int(np.argmin(holds))
         raise StatisticsError(f"`{name}` {rule}, got {values[place : place + 2].tolist()} at position {place}.")
+
+
+def check_values(curves: Mapping[str, NDArray[Any]], log_rho: NDArray[np.float64]) -> None:
+    """Raise StatisticsError for curves of a record that break a rule, each by itself or with another one.
+
+    Args:
+        curves: Those that are known, by name; (K,).
+        log_rho: log(sigma / alpha) at their times; (K,).
+    """
+    timesteps, log_snr, mean_abs = (curves[name] for name in ("timesteps", "log_snr", "mean_abs"))
+    demand_each(np.diff(timesteps) > 0.0, "timesteps", "must increase, cleanest first", timesteps)
+    demand_each(np.diff(log_snr) < 0.0, "log_snr", "must decrease, cleanest first", log_snr)
+    for name in POWERS:
+        if name in curves:
+            demand_range(name, curves[name])
+    # Both are means over the same samples, so this holds but for rounding, that of float32 tables included.
+    floors = {
+        "mean_square": (mean_abs**2 * (1.0 - 1e-6), "must be at least mean_abs squared"),
+        "mean_abs_error": (0.0, "must not be negative"),
+        "mean_square_error": (0.0, "must not be negative"),
+        "mean_abs_data_error": (0.0, "must not be negative"),
+        "num_samples": (1, "must be at least 1"),
+    }
+    for name, (least, rule) in floors.items():
+        if name in curves:
+            demand_each(curves[name] >= least, name, rule, curves[name])
+    seen = np.minimum(log_rho, np.log(NOISE_ALONE))
+    for name, power in POWERS.items():
+        if name in curves:  # predicted data fall for ever where their mean is zero
+            demand_smooth(name, curves[name], log_rho if name == "mean_abs_data" else seen, power)
 
 
 def demand_range(name: str, values: NDArray[Any]) -> None:

@@ -117,14 +117,14 @@ def _number(value: object) -> bool:
 
 
 _RULES: dict[str, Callable[[Any], bool]] = {
-    "integrand": lambda value: value in ("noise", "data"),
+    "integrand": lambda value: isinstance(value, str) and value in ("noise", "data"),
     "solver_order": lambda value: type(value) is int and 1 <= value <= 4,
     "corrector_order": lambda value: type(value) is int and 0 <= value <= 4,
     "corrector_gain": lambda value: value is None or (_number(value) and value >= 0.0),
-    "timestep_spacing": lambda value: value in (LEARNED, *SPACINGS),
+    "timestep_spacing": lambda value: isinstance(value, str) and value in (LEARNED, *SPACINGS),
     "grid_exponent": lambda value: value is None or (_number(value) and 0.1 <= value <= 100.0),
     "start_time": lambda value: _number(value) and 0.0 < value <= 1.0,
-    "final_sigmas_type": lambda value: value in ("zero", "sigma_min"),
+    "final_sigmas_type": lambda value: isinstance(value, str) and value in ("zero", "sigma_min"),
     "spread": lambda value: _number(value) and 0.0 <= value <= 1.0,
     "share": lambda value: _number(value) and 0.0 <= value <= 1.0,
 }

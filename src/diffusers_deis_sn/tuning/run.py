@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from diffusers_deis_sn.collect.arguments import check_kinds
 from diffusers_deis_sn.collect.calls import PipelineCalls, guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.guidances import parts
 from diffusers_deis_sn.collect.progress import Progress, check_progress, silenced
@@ -21,7 +22,8 @@ from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.run import calibrate, heard, keeper_of
 from diffusers_deis_sn.collect.sharing import Shards, sharing
 from diffusers_deis_sn.collect.signals import Interruptions
-from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.errors import CalibrationError, CheckpointError
+from diffusers_deis_sn.hub.local import path_of
 from diffusers_deis_sn.statistics.plans import Plans
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.tuning.arguments import (
@@ -109,12 +111,16 @@ def tune(
         StatisticsError: Statistics that cannot be read, or are another model's.
         ConfigurationError: A model of a process that is not supported.
     """
+    check_kinds(prompts=prompts, steps=steps, seed=seed, progress=progress)
+    check_kinds(anew=anew, resume=resume, checkpoint=checkpoint)
     wanted = wanted_steps(steps)
     check_budget(budget)
     ours = inspect.signature(tune).parameters
     if resume and checkpoint is None:
         raise CalibrationError("`resume` goes on from a checkpoint, and none is named. Give `checkpoint`.")
-    several = parts(Path("none" if checkpoint is None else checkpoint).expanduser(), pipeline_kwargs)
+    several = parts(
+        path_of("none" if checkpoint is None else checkpoint, "`checkpoint`", CheckpointError), pipeline_kwargs
+    )
     asked = [_Asked.of(pipe, prompts, wanted[0], seed, progress, options, ours) for options in several.values()]
     check_samples(num_samples, num_held_out, batch_size, asked[0].prompts)
     measure = {"batch_size": batch_size, "seed": seed, "progress": progress if isinstance(progress, bool) else False}

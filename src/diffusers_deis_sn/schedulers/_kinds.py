@@ -1,0 +1,147 @@
+"""Which kind of value each option and argument of a scheduler takes: looked at before anything is computed from it.
+
+Numbers of NumPy are numbers here, and its bools bools. What Diffusers' own schedulers take is taken: None for a flag
+that is not set, a quantile of zero, no upper limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffusers_deis_sn.core.grids import is_number, is_whole
+from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, StepError, TimestepsError
+
+MOST_TIMES = 1_000_000  # training times
+
+
+class Kind(NamedTuple):
+    """What a value may be.
+
+    Attributes:
+        told: In a message, after "must be".
+        holds: Whether a value is of it.
+    """
+
+    told: str
+    holds: Callable[[Any], bool]
+
+
+def is_real(value: object) -> bool:
+    """Whether a value is a number that a float can have, infinity included; neither a bool nor NaN."""
+    return is_number(value) and not math.isnan(value)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool | np.bool_)
+
+
+def _is_list(value: object) -> bool:
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError):  # ragged, or a tensor of another device
+        return False
+    return array.ndim == 1 and array.dtype.kind in "iuf"
+
+
+FLAG = Kind("True or False", lambda value: value is None or _is_flag(value))
+TEXT = Kind("a name", lambda value: isinstance(value, str))
+NUMBER = Kind("a finite number", lambda value: is_real(value) and math.isfinite(value))
+POSITIVE = Kind("a number above zero", lambda value: is_real(value) and value > 0)
+SHARE = Kind("a quantile between 0 and 1", lambda value: is_real(value) and 0 <= value <= 1)
+TIMES = Kind(f"a whole number from 1 to {MOST_TIMES}", lambda value: is_whole(value, 1, MOST_TIMES))
+COUNT = Kind("a whole number, zero or more", is_whole)
+LIST = Kind("a list of numbers, or None", lambda value: value is None or _is_list(value))
+
+KINDS = {
+    **dict.fromkeys(("beta_schedule", "prediction_type", "timestep_spacing", "final_sigmas_type"), TEXT),
+    **dict.fromkeys(("process", "time_shift_type"), TEXT),
+    **dict.fromkeys(("lower_order_final", "thresholding", "rescale_betas_zero_snr", "use_flow_sigmas"), FLAG),
+    **dict.fromkeys(("use_dynamic_shifting", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"), FLAG),
+    **dict.fromkeys(("beta_start", "beta_end"), NUMBER),
+    "num_train_timesteps": TIMES,
+    "steps_offset": COUNT,
+    "trained_betas": LIST,
+    "clip_normalizer_steps": NUMBER,
+    "sample_max_value": POSITIVE,
+    "dynamic_thresholding_ratio": SHARE,
+}
+"""Of the options that have no rule of their own which looks at the kind (`_options.Options.check`)."""
+
+_UNUSED = {"beta_start": "trained_betas", "beta_end": "trained_betas", "beta_schedule": "trained_betas"}
+
+
+def check_kinds(values: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError for the first option that is not of its kind.
+
+    Args:
+        values: Options by name, all or some.
+    """
+    for name, value in values.items():
+        if isinstance(value, np.ndarray | Tensor) and value.ndim > 0 and KINDS.get(name) is not LIST:
+            raise ConfigurationError(f"`{name}` is one value, got an array of shape {tuple(value.shape)}. Give one.")
+    for name, kind in KINDS.items():
+        if name not in values or (name in _UNUSED and values.get(_UNUSED[name]) is not None):
+            continue  # configs of Diffusers have all sorts beside betas of their own
+        if not kind.holds(values[name]):
+            raise ConfigurationError(f"`{name}` must be {kind.told}, got {values[name]!r}. Give one, or leave it out.")
+
+
+def check_asked(steps: object, device: object, mu: object, sigmas: object, timesteps: object) -> None:
+    """Refuse arguments of `set_timesteps` that are of no kind which could be right.
+
+    Raises:
+        TimestepsError: Of the number of steps, or of a list.
+        ConfigurationError: Of the device or the shift.
+    """
+    if steps is not None and not is_real(steps):
+        raise TimestepsError(f"`num_inference_steps` must be a whole number, got {steps!r}. Give one, such as 8.")
+    for name, values in (("sigmas", sigmas), ("timesteps", timesteps)):
+        if not LIST.holds(values):
+            raise TimestepsError(f"`{name}` must be {LIST.told}, got {values!r}. Leave it out for the scheduler's own.")
+    if mu is not None and not NUMBER.holds(mu):
+        raise ConfigurationError(f"`mu` must be {NUMBER.told}, got {mu!r}. Pipelines compute it from the resolution.")
+    try:
+        torch.empty(0, device=device)  # type: ignore[call-overload]
+    except (RuntimeError, TypeError, AssertionError, OverflowError, ValueError) as error:
+        reason = str(error).partition("\n")[0].rstrip(". ")
+        raise ConfigurationError(f"`device` cannot be {device!r}: {reason}. Give one such as 'cpu'.") from error
+
+
+def check_samples(error: type[DeisSnError] = StepError, **given: object) -> None:
+    """Refuse what is no tensor of real floating-point numbers.
+
+    Args:
+        error: What is raised.
+        **given: By name.
+
+    Raises:
+        DeisSnError: Of the kind `error`.
+    """
+    for name, value in given.items():
+        if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim == 0:
+            if isinstance(value, Tensor):
+                got = f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
+            else:
+                got = f"{value!r}"
+            raise error(f"`{name}` must be a tensor (B, ...) of floating-point numbers, got {got}. Convert it first.")
+
+
+def times_of(timesteps: Tensor | float, name: str) -> list[float]:
+    """Times as numbers.
+
+    Raises:
+        TimestepsError: No time, or something else among them.
+    """
+    try:
+        times = torch.as_tensor(timesteps).flatten().tolist()
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        times = []
+    if not times or not all(is_real(time) and math.isfinite(time) for time in times):
+        raise TimestepsError(f"`{name}` must be one time or several, finite numbers, got {timesteps!r}.")
+    return times

@@ -191,7 +191,7 @@ def test_times_to_noise_to():
             assert times and all(math.isfinite(one) for one in times)
 
 
-@given(st.tuples(*[ODDITIES] * 5))
+@given(st.tuples(*[ODDITIES] * 3))
 @settings(deadline=None, max_examples=200)
 def test_whatever_is_asked_for_is_taken_or_refused(values):
     try:

@@ -186,7 +186,8 @@ def shift_factor(mu: float, kind: str) -> float:
     Raises:
         ConfigurationError: A shift that is not a positive number.
     """
-    if not isinstance(mu, int | float | np.number) or isinstance(mu, bool):
+    number = isinstance(mu, int | float | np.number) and not isinstance(mu, bool)
+    if not number or (isinstance(mu, int) and abs(mu) > 1e300):
         raise ConfigurationError(f"`mu` must be a number, got {mu!r}. Pipelines compute it from the resolution.")
     with np.errstate(over="ignore"):
         factor = float(np.exp(mu)) if kind == "exponential" else float(mu)

@@ -285,7 +285,7 @@ class ExponentialIntegrator(PlannedScheduler):
             ConfigurationError: `mu` given to a model that is no flow, or missing where it is needed; or a pipeline
                 whose loop asks for what no deterministic method has.
         """
-        check_asked(num_inference_steps, device, mu, sigmas, timesteps)
+        check_asked(device, sigmas, timesteps)
         seen = PipelineGuidance.of_caller(self) or self._made_for
         if seen is not None:
             refuse_caller(seen.holder)

@@ -92,20 +92,16 @@ def check_kinds(values: Mapping[str, Any]) -> None:
             raise ConfigurationError(f"`{name}` must be {kind.told}, got {values[name]!r}. Give one, or leave it out.")
 
 
-def check_asked(steps: object, device: object, mu: object, sigmas: object, timesteps: object) -> None:
+def check_asked(device: object, sigmas: object, timesteps: object) -> None:
     """Refuse arguments of `set_timesteps` that are of no kind which could be right.
 
     Raises:
-        TimestepsError: Of the number of steps, or of a list.
-        ConfigurationError: Of the device or the shift.
+        TimestepsError: Of a list.
+        ConfigurationError: Of the device.
     """
-    if steps is not None and not is_real(steps):
-        raise TimestepsError(f"`num_inference_steps` must be a whole number, got {steps!r}. Give one, such as 8.")
     for name, values in (("sigmas", sigmas), ("timesteps", timesteps)):
         if not LIST.holds(values):
             raise TimestepsError(f"`{name}` must be {LIST.told}, got {values!r}. Leave it out for the scheduler's own.")
-    if mu is not None and not NUMBER.holds(mu):
-        raise ConfigurationError(f"`mu` must be {NUMBER.told}, got {mu!r}. Pipelines compute it from the resolution.")
     try:
         torch.empty(0, device=device)  # type: ignore[call-overload]
     except (RuntimeError, TypeError, AssertionError, OverflowError, ValueError) as error:

@@ -51,6 +51,7 @@ def _is_list(value: object) -> bool:
 
 FLAG = Kind("True or False", lambda value: value is None or _is_flag(value))
 TEXT = Kind("a name", lambda value: isinstance(value, str))
+CHOICE = Kind("a name", lambda value: value is None or isinstance(value, str))  # None takes one back
 NUMBER = Kind("a finite number", lambda value: is_real(value) and math.isfinite(value))
 POSITIVE = Kind("a number above zero", lambda value: is_real(value) and value > 0)
 SHARE = Kind("a quantile between 0 and 1", lambda value: is_real(value) and 0 <= value <= 1)
@@ -59,11 +60,14 @@ COUNT = Kind("a whole number, zero or more", is_whole)
 LIST = Kind("a list of numbers, or None", lambda value: value is None or _is_list(value))
 
 KINDS = {
-    **dict.fromkeys(("beta_schedule", "prediction_type", "timestep_spacing", "final_sigmas_type"), TEXT),
+    **dict.fromkeys(("beta_schedule", "prediction_type", "final_sigmas_type"), TEXT),
     **dict.fromkeys(("process", "time_shift_type"), TEXT),
     **dict.fromkeys(("lower_order_final", "thresholding", "rescale_betas_zero_snr", "use_flow_sigmas"), FLAG),
     **dict.fromkeys(("use_dynamic_shifting", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"), FLAG),
     **dict.fromkeys(("beta_start", "beta_end"), NUMBER),
+    "timestep_spacing": CHOICE,
+    "invert_sigmas": FLAG,
+    "snr_shift_scale": POSITIVE,
     "num_train_timesteps": TIMES,
     "steps_offset": COUNT,
     "trained_betas": LIST,

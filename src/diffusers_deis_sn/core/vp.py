@@ -15,6 +15,7 @@ from diffusers_deis_sn.errors import NoiseScheduleError, TimestepsError
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exp", "laplace")
 SMALLEST_ALPHA_SQUARED = 2.0**-24  # where a zero-terminal-SNR table ends, as in Diffusers: rho = 4096, not infinity
+LARGEST = float(np.finfo(np.float64).max)
 MOST_LOG_RHO = 30.0 * np.log(10.0)  # where factors no longer fit into single precision
 
 
@@ -231,7 +232,7 @@ def vp_schedule(
         )
     alpha_squared = np.cumprod(1.0 - betas)
     if snr_shift_scale != 1.0:
-        if not (isinstance(snr_shift_scale, int | float | np.number) and 0.0 < snr_shift_scale < np.inf):
+        if not (isinstance(snr_shift_scale, int | float | np.number) and 0.0 < snr_shift_scale <= LARGEST):
             raise NoiseScheduleError(
                 f"`snr_shift_scale` must be a positive number, got {snr_shift_scale!r}. Copy it from the model's own "
                 "scheduler config."

@@ -67,7 +67,6 @@ KINDS = {
     **dict.fromkeys(("beta_start", "beta_end"), NUMBER),
     "timestep_spacing": CHOICE,
     "invert_sigmas": FLAG,
-    "snr_shift_scale": POSITIVE,
     "num_train_timesteps": TIMES,
     "steps_offset": COUNT,
     "trained_betas": LIST,

@@ -23,7 +23,7 @@ def error_figure(lines: Mapping[str, Mapping[int, float]], palette: Palette = LI
         TUNED: ("DEISSNScheduler, tuned", palette.purple, "v", "-"),
     }
     with house_style(palette):
-        figure = Figure(figsize=(6.6, 3.7), dpi=160, layout="constrained")
+        figure = Figure(figsize=(8.4, 3.7), dpi=160, layout="constrained")
         axis = figure.subplots()
         for name, errors in lines.items():
             words, colour, marker, stroke = looks[name]
@@ -43,5 +43,5 @@ def error_figure(lines: Mapping[str, Mapping[int, float]], palette: Palette = LI
         for side in (axis.xaxis, axis.yaxis):
             side.set_minor_locator(NullLocator())
         axis.tick_params(labelsize=10.5)
-        axis.legend(fontsize=10.5, loc="lower left")
+        figure.legend(fontsize=10.5, loc="outside right center")
     return figure

@@ -27,6 +27,7 @@ from benchmarks.suite.reference import kept
 from benchmarks.suite.runner import settle
 from benchmarks.tuning.run import TUNED_FROM
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
+from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.plots.style import BLUE, GREEN, MUTED, ORANGE, house_style, panels, png
 from diffusers_deis_sn.tuning.arguments import HELD_OUT, SAMPLES
 from diffusers_deis_sn.tuning.run import tune
@@ -127,7 +128,12 @@ def _run(name: str, arguments: argparse.Namespace, folder: Path) -> None:
         problem = problem or load(name)
         whole = next((one["seconds"] for one in points if (one["samples"], one["share"]) == first[0]), None)
         budget = None if share >= 1.0 or whole is None else share * whole
-        points.append(_point(problem, arguments, samples, budget) | {"samples": samples, "share": share})
+        try:
+            point = _point(problem, arguments, samples, budget)
+        except CalibrationError as error:  # too little time for anything
+            print(f"{name}, {share:g} of the time: {error}", flush=True)
+            continue
+        points.append(point | {"samples": samples, "share": share})
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(json.dumps(points, indent=1))
         print(f"{name}: {points[-1]}", flush=True)

@@ -37,6 +37,8 @@ PAGES = {
     "results/measurements.md": "benchmarks/README.md",
     "results/family.md": "benchmarks/family/family.md",
     "results/tuning.md": "benchmarks/tuning/table.md",
+    "results/published.md": "benchmarks/tuning/published.md",
+    "results/between.md": "benchmarks/tuning/between.md",
     "results/unmeasured.md": "benchmarks/unmeasured.md",
     "results/guidances.md": "benchmarks/calibration/guidances.md",
     "results/networks.md": "benchmarks/models/README.md",

@@ -114,7 +114,10 @@ def index() -> str:
     """The index of all folders beside it that hold statistics: of each model's, those measured at guidance 3."""
     models: dict[str, dict[str, str]] = {}
     for file in sorted((ROOT / "stats").rglob(FILE_NAME)):
-        origin, folder = ScoreStatistics.load(file).origin, file.parent.relative_to(ROOT / "stats").as_posix()
+        statistics, folder = ScoreStatistics.load(file), file.parent.relative_to(ROOT / "stats").as_posix()
+        origin = statistics.origin
+        if statistics.plans is not None:
+            continue  # the same with plans, for who wants them
         if origin.base_model not in models or origin.guidance_scale == INDEXED:
             sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
             models[origin.base_model] = {"sha256": sha256, "stats": f"./{folder}"}

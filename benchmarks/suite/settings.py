@@ -168,7 +168,7 @@ def mean_errors(settings: Iterable[Setting], role: str = "reporting") -> dict[st
     for one in settings:
         if one.role == role:
             by_calls[one.calls].append(one)
-    most = max(map(len, by_calls.values()))
+    most = max(map(len, by_calls.values()), default=0)
     whole = {n: some for n, some in sorted(by_calls.items()) if len(some) == most}
     lines = {"best rival": {n: _mean([s.rivals[s.best] for s in some]) for n, some in whole.items()}}
     for name in (PLAIN, LEARNED, DEIS_SN, TUNED):
@@ -216,8 +216,8 @@ def write_settings(folder: Path, *plans: Path) -> None:
     (folder / "settings.md").write_text(settings_table(settings))
     (folder / "losses.md").write_text(losses(settings))
     (folder / "error-words.md").write_text(figure_words(settings))
-    lines = mean_errors(settings)
-    write_figure(folder / "error-against-calls.png", lambda palette: error_figure(lines, palette))
+    if lines := mean_errors(settings):  # of networks that report
+        write_figure(folder / "error-against-calls.png", lambda palette: error_figure(lines, palette))
 
 
 def main() -> None:

@@ -216,9 +216,12 @@ def test_the_report_of_a_suite_is_written(bump: Bump, order: run.Order) -> None:
     report.write_report(order.output / "rows", order.output / "report", pictures=False)
     assert {path.name for path in (order.output / "report").iterdir()} == {
         "cells.md",
+        "error-words.md",
         "errors.npz",
+        "losses.md",
         "ratios.png",
         "results.csv",
+        "settings.md",
         "summary.md",
         "table.md",
     }

@@ -72,7 +72,7 @@ def test_schedule_refuses_bad_input_in_one_line(run, tmp_path):
         ((tmp_path / "bare",), "no 'solver' cost (they have none)"),
         ((tmp_path / "bare", "--cost", "corrector"), "deis-sn calibrate MODEL --cost corrector"),
         ((tmp_path / "bare", "--cost", "predictor"), "no 'predictor' cost"),
-        ((tmp_path / "costed", "--steps", "0"), "at least 1, got 0"),
+        ((tmp_path / "costed", "--steps", "0"), "at least 1, and at most 100000, got 0"),
         ((tmp_path / "costed", "--steps", "997"), "996 whole training times"),
         ((tmp_path / "costed", "--format", "a1111", "--end", "sigma_min"), "AUTOMATIC1111"),
     )
@@ -179,7 +179,7 @@ def test_a_part_of_the_process_is_that_of_the_library(run, tmp_path):
         (("--start", "0.5", "--end", "0.5"), ("--end", "below that of the start, 0.5", "0.5")),
         (("--end", "never"), ("--end", "zero, sigma_min or a share", "'never'")),
         (("--end", "-1"), ("--end", "-1.0")),
-        (("--steps", "0"), ("--steps must be a whole number of at least 1, got 0",)),
+        (("--steps", "0"), ("--steps must be a whole number of at least 1, and at most 100000, got 0",)),
         (("--format", "a1111", "--end", "0.1"), ("AUTOMATIC1111", "--end")),
     ],
     ids=str,

@@ -149,8 +149,8 @@ def records(draw) -> ScoreStatistics:
     def curve(low: float, high: float) -> np.ndarray:
         return draw(hnp.arrays(np.float64, k, elements=st.floats(low, high)))
 
-    def smooth() -> np.ndarray:  # as far as neighbours may be apart at any two levels
-        return draw(st.floats(1e-6, 3.0)) * curve(1.0, 9.9)
+    def smooth() -> np.ndarray:  # neighbours no further apart than is allowed at any two levels, nor their squares
+        return draw(st.floats(1e-6, 3.0)) * curve(1.0, 3.1)
 
     r = smooth()
     optional = {

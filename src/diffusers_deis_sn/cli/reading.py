@@ -121,11 +121,11 @@ def plot(
     from diffusers_deis_sn.plots.style import is_picture, picture
     from diffusers_deis_sn.statistics.record import ScoreStatistics
 
+    statistics = ScoreStatistics.load(file)
     path = path_of(output or f"{figure.value}.png", "`output`")
     if not is_picture(path):
         raise DeisSnError(f"{str(path)!r} is not the name of a picture. Use one that ends in .png, .svg or .pdf.")
     check_writable(path, DeisSnError)
-    statistics = ScoreStatistics.load(file)
     if figure is not Picture.normaliser or guidance_scale is not None:
         statistics = statistics.at(guidance_scale)
     if figure is Picture.normaliser:

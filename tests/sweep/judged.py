@@ -23,34 +23,36 @@ RUNS = frozenset(
     """
     AceStepPipeline AllegroPipeline AltDiffusionImg2ImgPipeline AltDiffusionPipeline AnimateDiffControlNetPipeline
     AnimateDiffPAGPipeline AnimateDiffPipeline AnimateDiffSDXLPipeline AnimateDiffSparseControlNetPipeline
-    AnimateDiffVideoToVideoControlNetPipeline AnimateDiffVideoToVideoPipeline AudioLDM2Pipeline AuraFlowPipeline
-    BriaPipeline ChromaImg2ImgPipeline ChromaPipeline ChronoEditPipeline CogVideoXFunControlPipeline
+    AnimateDiffVideoToVideoControlNetPipeline AnimateDiffVideoToVideoPipeline AudioLDM2Pipeline AudioLDMPipeline
+    AuraFlowPipeline BriaPipeline ChromaImg2ImgPipeline ChromaPipeline ChronoEditPipeline CogVideoXFunControlPipeline
     CogVideoXImageToVideoPipeline CogVideoXPipeline CogVideoXVideoToVideoPipeline CogView3PlusPipeline
-    CogView4ControlPipeline CogView4Pipeline DDIMPipeline DDPMPipeline DiTPipeline EasyAnimatePipeline
-    ErnieImagePipeline Flux2KleinInpaintPipeline Flux2KleinKVPipeline Flux2KleinPipeline Flux2Pipeline
-    FluxControlImg2ImgPipeline FluxControlInpaintPipeline FluxControlNetImg2ImgPipeline FluxControlNetInpaintPipeline
-    FluxControlNetPipeline FluxControlPipeline FluxFillPipeline FluxImg2ImgPipeline FluxInpaintPipeline
-    FluxKontextInpaintPipeline FluxKontextPipeline FluxPipeline HiDreamImagePipeline HunyuanDiTControlNetPipeline
-    HunyuanDiTPAGPipeline HunyuanDiTPipeline HunyuanImagePipeline HunyuanSkyreelsImageToVideoPipeline
-    HunyuanVideo15ImageToVideoPipeline HunyuanVideo15Pipeline HunyuanVideoFramepackPipeline
-    HunyuanVideoImageToVideoPipeline HunyuanVideoPipeline IFImg2ImgPipeline IFImg2ImgSuperResolutionPipeline
-    IFInpaintingPipeline IFInpaintingSuperResolutionPipeline IFPipeline IFSuperResolutionPipeline JoyImageEditPipeline
-    Kandinsky3Img2ImgPipeline Kandinsky3Pipeline Kandinsky5I2IPipeline Kandinsky5I2VPipeline Kandinsky5T2IPipeline
-    Kandinsky5T2VPipeline KandinskyV22CombinedPipeline KandinskyV22ControlnetImg2ImgPipeline
-    KandinskyV22ControlnetPipeline KandinskyV22Img2ImgCombinedPipeline KandinskyV22Img2ImgPipeline
-    KandinskyV22InpaintCombinedPipeline KandinskyV22InpaintPipeline KandinskyV22Pipeline Krea2Pipeline LDMPipeline
-    LDMSuperResolutionPipeline LTX2ConditionPipeline LTX2DFRPipeline LTX2HDRPipeline LTX2ImageToVideoPipeline
-    LTX2InContextPipeline LTX2Pipeline LTXConditionPipeline
-    LTXI2VLongMultiPromptPipeline LTXImageToVideoPipeline LTXPipeline LattePipeline
-    LucyEditPipeline Lumina2Pipeline LuminaPipeline MarigoldDepthPipeline MarigoldIntrinsicsPipeline
-    MarigoldNormalsPipeline MochiPipeline MotifVideoImage2VideoPipeline MotifVideoPipeline NucleusMoEImagePipeline
-    OvisImagePipeline PIAPipeline PNDMPipeline PRXPipeline PRXPixelPipeline PixArtAlphaPipeline PixArtSigmaPAGPipeline
-    PixArtSigmaPipeline QwenImageControlNetInpaintPipeline QwenImageControlNetPipeline QwenImageEditInpaintPipeline
-    QwenImageEditPipeline QwenImageEditPlusPipeline QwenImageImg2ImgPipeline QwenImageInpaintPipeline
-    QwenImageLayeredPipeline QwenImagePipeline SanaControlNetPipeline SanaImageToVideoPipeline SanaPAGPipeline
-    SanaPipeline SanaVideoPipeline SemanticStableDiffusionPipeline SkyReelsV2ImageToVideoPipeline SkyReelsV2Pipeline
-    SkyReelsV2DiffusionForcingImageToVideoPipeline SkyReelsV2DiffusionForcingPipeline
-    StableAudio3AudioToAudioPipeline StableAudio3InpaintPipeline StableAudio3Pipeline
+    CogView4ControlPipeline CogView4Pipeline DDIMPipeline DDPMPipeline DanceDiffusionPipeline DiTPipeline
+    EasyAnimatePipeline ErnieImagePipeline Flux2KleinInpaintPipeline Flux2KleinKVPipeline Flux2KleinPipeline
+    Flux2Pipeline FluxControlImg2ImgPipeline FluxControlInpaintPipeline FluxControlNetImg2ImgPipeline
+    FluxControlNetInpaintPipeline FluxControlNetPipeline FluxControlPipeline FluxFillPipeline FluxImg2ImgPipeline
+    FluxInpaintPipeline FluxKontextInpaintPipeline FluxKontextPipeline FluxPipeline HiDreamImagePipeline
+    HunyuanDiTControlNetPipeline HunyuanDiTPAGPipeline HunyuanDiTPipeline HunyuanImagePipeline
+    HunyuanImageRefinerPipeline HunyuanSkyreelsImageToVideoPipeline HunyuanVideo15ImageToVideoPipeline
+    HunyuanVideo15Pipeline HunyuanVideoFramepackPipeline HunyuanVideoImageToVideoPipeline HunyuanVideoPipeline
+    IFImg2ImgPipeline IFImg2ImgSuperResolutionPipeline IFInpaintingPipeline IFInpaintingSuperResolutionPipeline
+    IFPipeline IFSuperResolutionPipeline JoyImageEditPipeline Kandinsky3Img2ImgPipeline Kandinsky3Pipeline
+    Kandinsky5I2IPipeline Kandinsky5I2VPipeline Kandinsky5T2IPipeline Kandinsky5T2VPipeline KandinskyCombinedPipeline
+    KandinskyImg2ImgCombinedPipeline KandinskyImg2ImgPipeline KandinskyInpaintCombinedPipeline KandinskyInpaintPipeline
+    KandinskyPipeline KandinskyV22CombinedPipeline KandinskyV22ControlnetImg2ImgPipeline KandinskyV22ControlnetPipeline
+    KandinskyV22Img2ImgCombinedPipeline KandinskyV22Img2ImgPipeline KandinskyV22InpaintCombinedPipeline
+    KandinskyV22InpaintPipeline KandinskyV22Pipeline Krea2Pipeline LDMPipeline LDMSuperResolutionPipeline
+    LTX2ConditionPipeline LTX2DFRPipeline LTX2HDRPipeline LTX2ImageToVideoPipeline LTX2InContextPipeline LTX2Pipeline
+    LTXConditionPipeline LTXI2VLongMultiPromptPipeline LTXImageToVideoPipeline LTXPipeline LattePipeline
+    LongCatImageEditPipeline LongCatImagePipeline LucyEditPipeline Lumina2Pipeline LuminaPipeline MarigoldDepthPipeline
+    MarigoldIntrinsicsPipeline MarigoldNormalsPipeline MochiPipeline MotifVideoImage2VideoPipeline MotifVideoPipeline
+    MusicLDMPipeline NucleusMoEImagePipeline OvisImagePipeline PIAPipeline PNDMPipeline PRXPipeline PRXPixelPipeline
+    PaintByExamplePipeline PixArtAlphaPipeline PixArtSigmaPAGPipeline PixArtSigmaPipeline
+    QwenImageControlNetInpaintPipeline QwenImageControlNetPipeline QwenImageEditInpaintPipeline QwenImageEditPipeline
+    QwenImageEditPlusPipeline QwenImageImg2ImgPipeline QwenImageInpaintPipeline QwenImageLayeredPipeline
+    QwenImagePipeline SanaControlNetPipeline SanaImageToVideoPipeline SanaPAGPipeline SanaPipeline SanaVideoPipeline
+    SemanticStableDiffusionPipeline ShapEImg2ImgPipeline ShapEPipeline SkyReelsV2DiffusionForcingImageToVideoPipeline
+    SkyReelsV2DiffusionForcingPipeline SkyReelsV2DiffusionForcingVideoToVideoPipeline SkyReelsV2ImageToVideoPipeline
+    SkyReelsV2Pipeline StableAudio3AudioToAudioPipeline StableAudio3InpaintPipeline StableAudio3Pipeline
     StableDiffusion3ControlNetInpaintingPipeline StableDiffusion3ControlNetPipeline StableDiffusion3Img2ImgPipeline
     StableDiffusion3InpaintPipeline StableDiffusion3PAGImg2ImgPipeline StableDiffusion3PAGPipeline
     StableDiffusion3Pipeline StableDiffusionAdapterPipeline StableDiffusionAttendAndExcitePipeline
@@ -72,9 +74,9 @@ RUNS = frozenset(
     StableDiffusionXLPAGInpaintPipeline StableDiffusionXLPAGPipeline StableDiffusionXLPipeline
     StableUnCLIPImg2ImgPipeline StableUnCLIPPipeline StableVideoDiffusionPipeline TextToVideoSDPipeline
     TextToVideoZeroPipeline TextToVideoZeroSDXLPipeline VersatileDiffusionImageVariationPipeline VideoToVideoSDPipeline
-    VisualClozeGenerationPipeline VisualClozePipeline WanImageToVideoPipeline WanPipeline WanVACEPipeline
-    WanVideoToVideoPipeline ZImageControlNetInpaintPipeline ZImageControlNetPipeline ZImageImg2ImgPipeline
-    ZImageInpaintPipeline ZImageOmniPipeline ZImagePipeline
+    VisualClozeGenerationPipeline VisualClozePipeline WanAnimatePipeline WanImageToVideoPipeline WanPipeline
+    WanVACEPipeline WanVideoToVideoPipeline ZImageControlNetInpaintPipeline ZImageControlNetPipeline
+    ZImageImg2ImgPipeline ZImageInpaintPipeline ZImageOmniPipeline ZImagePipeline
     """.split()
 )
 """Those that run with both schedulers."""
@@ -82,7 +84,17 @@ RUNS = frozenset(
 REMARKS = _each(
     {
         "asks for whole times: `ScoreOptimalScheduler` needs `whole_timesteps=True`": """
-        StableDiffusionSAGPipeline TextToVideoZeroPipeline
+        KandinskyImg2ImgPipeline StableDiffusionSAGPipeline TextToVideoZeroPipeline
+        """,
+        "asks for whole times: `ScoreOptimalScheduler` needs `whole_timesteps=True`; assign to `pipe.decoder_pipe`": """
+        KandinskyImg2ImgCombinedPipeline
+        """,
+        "made of other pipelines: assign to `pipe.decoder_pipe.scheduler`": """
+        KandinskyCombinedPipeline KandinskyInpaintCombinedPipeline KandinskyV22CombinedPipeline
+        KandinskyV22Img2ImgCombinedPipeline KandinskyV22InpaintCombinedPipeline
+        """,
+        "made of other pipelines: assign to `pipe.generation_pipe.scheduler` and `pipe.upsampling_pipe.scheduler`": """
+        VisualClozePipeline
         """,
         UPSCALER: """
         StableDiffusionLatentUpscalePipeline
@@ -162,10 +174,9 @@ NOT_BUILT = _each(
         VersatileDiffusionPipeline
         """,
         "no tiny components that fit together are made here": """
-        AudioLDMPipeline BriaFiboEditPipeline BriaFiboPipeline DanceDiffusionPipeline
-        JoyImageEditPlusPipeline LongCatImageEditPipeline LongCatImagePipeline
-        MusicLDMPipeline SkyReelsV2DiffusionForcingVideoToVideoPipeline
-        WanAnimatePipeline
+        BriaFiboEditPipeline BriaFiboPipeline
+        JoyImageEditPlusPipeline
+
         """,
         "no tiny `ContextCLIPTextModel` is made here": """
         BlipDiffusionControlNetPipeline BlipDiffusionPipeline
@@ -182,9 +193,6 @@ NOT_BUILT = _each(
         "no tiny `GlmImageForConditionalGeneration` is made here": """
         GlmImagePipeline
         """,
-        "no tiny `AutoencoderKLHunyuanImageRefiner` is made here": """
-        HunyuanImageRefinerPipeline
-        """,
         "no tiny `Ideogram4Transformer2DModel` is made here": """
         Ideogram4Pipeline
         """,
@@ -193,10 +201,6 @@ NOT_BUILT = _each(
         """,
         "no tiny `Kandinsky6Transformer3DModel` is made here": """
         Kandinsky6TI2VAPipeline
-        """,
-        "no tiny `MultilingualCLIP` is made here": """
-        KandinskyCombinedPipeline KandinskyImg2ImgCombinedPipeline KandinskyImg2ImgPipeline
-        KandinskyInpaintCombinedPipeline KandinskyInpaintPipeline KandinskyPipeline
         """,
         "no tiny text encoder of its kind is made here": """
         LDMTextToImagePipeline
@@ -207,9 +211,6 @@ NOT_BUILT = _each(
         "no tiny `LongCatAudioDiTVae` is made here": """
         LongCatAudioDiTPipeline
         """,
-        "no tiny `PaintByExampleImageEncoder` is made here": """
-        PaintByExamplePipeline
-        """,
         "no tiny `AutoencoderKLQwenImage21` is made here": """
         QwenImage21Pipeline
         """,
@@ -218,9 +219,6 @@ NOT_BUILT = _each(
         """,
         "no tiny `SanaWMTransformer3DModel` is made here": """
         SanaWMPipeline
-        """,
-        "no tiny `ShapERenderer` is made here": """
-        ShapEImg2ImgPipeline ShapEPipeline
         """,
         "no tiny `CLIPProcessor` is made here": """
         StableDiffusionGLIGENTextImagePipeline

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.solvers import Multistep
+from diffusers_deis_sn.schedulers._contract import PlannedScheduler
 from tiny_pipelines.ours import record_for
 from tiny_pipelines.studio import DDIMAt, EulerAt, FlowEulerAt
 
@@ -33,15 +38,19 @@ class Found:
         calls: Calls of the network in a run of `STEPS` steps.
         expected: Calls with Diffusers' solver of first order at the same times.
         error: Largest relative difference of any call or the result, of order one to that solver.
+        steps: Steps that it took.
     """
 
     calls: int
     expected: int
     error: float
+    steps: int
 
     @property
     def fault(self) -> str:
         """What is wrong, nothing if all is right."""
+        if not self.steps:
+            return "never asked for a step"
         if self.calls != self.expected:
             return f"{self.calls} calls instead of {self.expected}"
         return "" if self.error < CLOSE else f"order one differs by {self.error:.1e}"
@@ -56,6 +65,7 @@ class Room:
         roles = [part for part in constructor(type(self.pipe)) if "scheduler" in part and part not in ASIDE]
         self.roles = ["scheduler"] if "scheduler" in roles else roles
         self.own = {role: getattr(self.pipe, role) for role in self.roles}
+        self.places = {role: places(self.pipe, role) for role in self.roles}
         self.inputs: list[torch.Tensor] = []
         for part in NETWORKS:
             network = getattr(self.pipe, part, None)
@@ -70,7 +80,8 @@ class Room:
     def run(self, schedulers: dict[str, Any], steps: int = STEPS) -> list[torch.Tensor]:
         """Inputs of all calls and what came out."""
         for role, scheduler in schedulers.items():
-            setattr(self.pipe, role, scheduler)
+            for pipe, name in self.places[role]:
+                setattr(pipe, name, scheduler)
         self.inputs, taken = [], call(type(self.pipe))
         options = {"num_inference_steps": steps, "generator": torch.Generator().manual_seed(0)}
         torch.manual_seed(0)
@@ -94,6 +105,28 @@ class Room:
         return self.ours(cls, normalise=False, whole_timesteps=whole, solver=Multistep(1))
 
 
+def places(pipe: Any, role: str) -> list[tuple[Any, str]]:
+    """Where a scheduler stands: in a pipeline, and in those that it is made of."""
+    parts = [pipe, *(part for part in vars(pipe).values() if isinstance(part, DiffusionPipeline))]
+    own = getattr(pipe, role)
+    return [(part, name) for part in parts for name in part.components if getattr(part, name) is own]
+
+
+@contextlib.contextmanager
+def counted_steps() -> Iterator[list[int]]:
+    """Numbers of the steps that any scheduler of ours takes, also one that a pipeline has copied."""
+    taken: list[int] = []
+    step = PlannedScheduler.step
+
+    @functools.wraps(step)  # pipelines look at its signature
+    def counted(*arguments: Any, **options: Any) -> Any:
+        taken.append(len(taken))
+        return step(*arguments, **options)
+
+    with mock.patch.object(PlannedScheduler, "step", counted):
+        yield taken
+
+
 def numbers(result: Any) -> list[torch.Tensor]:
     """What a pipeline gave, as tensors."""
     if isinstance(result, list | tuple):
@@ -109,13 +142,17 @@ def upstream(own: Any, plan: Any) -> Any:
         return EulerAt.of(own.config, plan.sigmas.tolist())
     if plan.noise.kind == "flow":
         return FlowEulerAt.of(own.config, plan.timesteps.tolist(), plan.sigmas[:-1].tolist())
-    return DDIMAt.of(own.config, plan.timesteps.tolist())
+    config = dict(own.config)
+    if config.get("beta_schedule") not in ("linear", "scaled_linear", "squaredcos_cap_v2"):  # which it does not know
+        config = {**config, "beta_schedule": "linear", "trained_betas": plan.betas.tolist(), "_use_default_values": []}
+    return DDIMAt.of(config, plan.timesteps.tolist())
 
 
 def measure(room: Room, scheduler: str) -> Found:
     """How one of our schedulers does in a pipeline; where that gives the levels, held against its own scheduler too."""
     cls = OURS[scheduler]
-    calls = len(room.run(room.ours(cls))) - 1
+    with counted_steps() as steps:
+        calls = len(room.run(room.ours(cls))) - 1
     single = room.first_order(cls)
     mine = room.run(single)
     theirs = room.run({role: upstream(room.own[role], one) for role, one in single.items()})
@@ -124,7 +161,7 @@ def measure(room: Room, scheduler: str) -> Found:
         itself = room.run(room.own)
         if all(same_times(room.own[role], one) for role, one in single.items()):
             error = max(error, apart(mine, itself))
-    return Found(calls, len(theirs) - 1, error)
+    return Found(calls, len(theirs) - 1, error, len(steps))
 
 
 def same_times(one: Any, other: Any) -> bool:

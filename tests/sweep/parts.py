@@ -13,7 +13,7 @@ import diffusers
 import transformers
 
 from tiny_pipelines.flow import flux_components, sana_components, sd3_components
-from tiny_pipelines.other import kandinsky_components, pixart_components, pixel_unet
+from tiny_pipelines.other import clap_encoder, kandinsky_components, pixart_components, pixel_unet, vocoder
 from tiny_pipelines.registry import PIXELS
 from tiny_pipelines.stable_diffusion import SD_BETAS, controlnet, latent_unet, loud, vae
 from tiny_pipelines.text import (
@@ -83,6 +83,14 @@ def glm() -> transformers.GlmModel:
     )
 
 
+def multilingual_clip() -> Any:
+    """The text encoder of Kandinsky 2.1."""
+    from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP
+
+    sizes = {"hidden_size": CLIP_WIDTH, "intermediate_size": 32, "num_attention_heads": 3, "num_hidden_layers": 1}
+    return MultilingualCLIP(MCLIPConfig(CLIP_WIDTH, CLIP_WIDTH, vocab_size=1005, **sizes))
+
+
 PARTS: dict[str, Callable[[], Any]] = {
     # text
     "CLIPTokenizer": clip_tokenizer,
@@ -99,6 +107,11 @@ PARTS: dict[str, Callable[[], Any]] = {
     "GemmaPreTrainedModel": gemma2,
     "GlmModel": glm,
     "LlamaModel": lambda: transformers.LlamaModel(llama()),
+    "ClapTextModelWithProjection": clap_encoder,
+    "RobertaTokenizer": t5_tokenizer,
+    "XLMRobertaTokenizer": t5_tokenizer,
+    "MultilingualCLIP": multilingual_clip,
+    "SpeechT5HifiGan": vocoder,
     # pictures
     "CLIPVisionModel": lambda: transformers.CLIPVisionModel(vision_config()),
     "CLIPVisionModelWithProjection": lambda: transformers.CLIPVisionModelWithProjection(vision_config()),

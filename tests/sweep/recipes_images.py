@@ -43,6 +43,12 @@ def small_dimensions_in_two(area, ratio):
     return PIXELS, PIXELS
 
 
+class NoPictures:
+    """A processor of text and pictures for pipelines whose embeddings are given."""
+
+    image_processor = None
+
+
 def eightfold_vae():
     """An autoencoder that makes an eighth of height and width."""
     return diffusers.AutoencoderKL(
@@ -237,3 +243,64 @@ recipe(
 )
 recipe(r"VisualCloze", call={"upsampling_height": PIXELS, "upsampling_width": PIXELS})
 recipe(r"ZImageOmni", call={**both(prompt_embeds=[[words()[0]]])})
+recipe(
+    r"LongCatImage",
+    call={
+        "prompt": "a fox",
+        "negative_prompt": "",
+        "prompt_embeds": LEFT_OUT,
+        "negative_prompt_embeds": LEFT_OUT,
+        "enable_prompt_rewrite": False,
+    },
+    attributes={"encode_prompt": lambda *_, **__: (words(), torch.zeros(8, 3))},
+)
+recipe(
+    r"LongCatImage(Edit)?",
+    parts={"vae": lambda: flow_vae(16), "transformer": lambda: model("LongCatImageTransformer2DModel", in_channels=64)},
+)
+recipe(
+    r"LongCatImageEdit",
+    parts={"text_processor": NoPictures},
+    call={"prompt": "a fox", "negative_prompt": "", "prompt_embeds": LEFT_OUT, "negative_prompt_embeds": LEFT_OUT},
+    attributes={"encode_prompt": lambda *_, **__: (words(), torch.zeros(8, 3))},
+    patches={"calculate_dimensions": small_dimensions_in_two},
+)
+recipe(
+    r"HunyuanImageRefiner",
+    parts={
+        "transformer": lambda: model(
+            "HunyuanImageTransformer2DModel",
+            in_channels=16,
+            out_channels=8,
+            patch_size=(1, 1, 1),
+            rope_axes_dim=(2, 4, 4),
+            text_embed_2_dim=None,
+            guidance_embeds=True,
+        )
+    },
+)
+recipe(
+    r"ShapE(Img2Img)?",
+    parts={
+        "prior": lambda: diffusers.PriorTransformer(
+            num_attention_heads=2,
+            attention_head_dim=16,
+            num_layers=1,
+            embedding_dim=CLIP_WIDTH,
+            num_embeddings=8,
+            embedding_proj_dim=CLIP_WIDTH,
+            time_embed_dim=4 * CLIP_WIDTH,
+            clip_embed_dim=2 * CLIP_WIDTH,
+            additional_embeddings=0,
+            time_embed_act_fn="gelu",
+            norm_in_type="layer",
+            encoder_hid_proj_type=None,
+            added_emb_type=None,
+        ),
+        "scheduler": lambda: diffusers.HeunDiscreteScheduler(
+            beta_schedule="exp", prediction_type="sample", use_karras_sigmas=True, clip_sample=True
+        ),
+        "shap_e_renderer": None,
+    },
+    call={"frame_size": 16},
+)

@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+import inspect
+
 import diffusers
 import torch
 
 from tiny_pipelines.other import deepfloyd_components, kandinsky_call, kandinsky_components
 from tiny_pipelines.registry import PIXELS
-from tiny_pipelines.stable_diffusion import SD_BETAS, latent_unet, loud, xl_unet
+from tiny_pipelines.stable_diffusion import SD_BETAS, latent_unet, loud, vae, xl_unet
 from tiny_pipelines.text import CLIP_WIDTH, clip_encoder, clip_tokenizer
 
-from .parts import model
+from .parts import model, vision_config
 from .pictures import picture
-from .recipes import LEFT_OUT, recipe
+from .recipes import LEFT_OUT, NO_PROMPT, both, recipe
 
 SMALL = (8, 16)
+
+
+def bilingual_unet(in_channels):
+    """The decoder of Kandinsky 2.1, for embeddings of text and picture."""
+    made = kandinsky_components()["unet"]
+    both_kinds = {
+        "encoder_hid_dim": CLIP_WIDTH,
+        "encoder_hid_dim_type": "text_image_proj",
+        "addition_embed_type": "text_image",
+        "cross_attention_dim": CLIP_WIDTH,
+    }
+    return type(made)(**{**made.config, **both_kinds, "in_channels": in_channels})
+
+
+def unclip():
+    """The scheduler of priors."""
+    return diffusers.UnCLIPScheduler(
+        variance_type="fixed_small_log", prediction_type="sample", num_train_timesteps=1000, clip_sample_range=5.0
+    )
+
+
+def example_encoder():
+    """What sees the example to paint by."""
+    module = inspect.getmodule(diffusers.PaintByExamplePipeline)
+    return module.PaintByExampleImageEncoder(vision_config(), proj_size=CLIP_WIDTH)
 
 
 def combined_unet(in_channels):
@@ -234,22 +261,16 @@ recipe(
     r"KandinskyV22.*Combined",
     parts={
         "unet": lambda: combined_unet(4),
-        "prior_scheduler": lambda: diffusers.UnCLIPScheduler(
-            variance_type="fixed_small_log", prediction_type="sample", num_train_timesteps=1000, clip_sample_range=5.0
-        ),
+        "prior_scheduler": unclip,
     },
     call={"prior_num_inference_steps": 2},
 )
 recipe(r"KandinskyV22InpaintCombined", parts={"unet": lambda: combined_unet(9)})
 recipe(
     r"Kandinsky(V22)?Prior.*",
-    parts={
-        "scheduler": lambda: diffusers.UnCLIPScheduler(
-            variance_type="fixed_small_log", prediction_type="sample", num_train_timesteps=1000, clip_sample_range=5.0
-        )
-    },
+    parts={"scheduler": unclip},
 )
-recipe(r"StableDiffusionSAG|TextToVideoZero", options={"whole_timesteps": True})
+recipe(r"StableDiffusionSAG|TextToVideoZero|KandinskyImg2Img(Combined)?", options={"whole_timesteps": True})
 recipe(
     r"StableDiffusionLatentUpscale",
     options={"process": "edm", "sigma_data": 1.0, "sigma_min": 0.03, "sigma_max": 14.6, "prediction_type": "sample"},
@@ -280,3 +301,37 @@ recipe(
     call={"conditioning_frames": lambda: [picture()], "controlnet_frame_indices": [0]},
 )
 recipe(r"StableDiffusionAttendAndExcite", call={"attn_res": (8, 8)})
+recipe(
+    r"(Audio|Music)LDM",
+    parts={
+        "vae": lambda: vae(in_channels=1, out_channels=1),
+        "feature_extractor": None,
+        "unet": lambda: latent_unet(
+            class_embed_type="simple_projection",
+            projection_class_embeddings_input_dim=16,
+            class_embeddings_concat=True,
+            cross_attention_dim=SMALL,
+        ),
+    },
+    call={
+        **NO_PROMPT,
+        **both(prompt_embeds=torch.rand(1, 16)),
+        "audio_length_in_s": 0.01,
+    },
+)
+recipe(
+    r"Kandinsky((Img2Img|Inpaint)?(Combined)?)",
+    parts={
+        "unet": lambda: bilingual_unet(4),
+        "movq": lambda: kandinsky_components()["movq"],
+        "scheduler": lambda: kandinsky_components()["scheduler"],
+        "prior_scheduler": unclip,
+    },
+    call={**both(image_embeds=torch.rand(1, CLIP_WIDTH)), "prior_num_inference_steps": 2},
+)
+recipe(r"KandinskyInpaint(Combined)?", parts={"unet": lambda: bilingual_unet(9)})
+recipe(
+    r"PaintByExample",
+    parts={"unet": lambda: latent_unet(9), "image_encoder": example_encoder},
+    call={"example_image": picture},
+)

@@ -271,3 +271,5 @@ recipe(
     },
     call={"lyrics": "a fox", "audio_duration": 0.4, "max_text_length": 32},
 )
+recipe(r"SkyReelsV2DiffusionForcingVideoToVideo", call={"overlap_history": 1, "num_frames": 17})
+recipe(r"WanAnimate", parts={"transformer": lambda: model("WanAnimateTransformer3DModel", num_layers=2)})

@@ -161,7 +161,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "attention_head_dim": 10, "cross_attention_dim": 20, "caption_channels": T5_WIDTH, "video_length": 1,
         "norm_type": "ada_norm_single", "norm_elementwise_affine": False, "num_embeds_ada_norm": 1000,
         "attention_bias": True, "activation_fn": "gelu-approximate"},
-    "UNet1DModel": {"block_out_channels": (32, 32, 64), "extra_in_channels": 16, "sample_size": 512, "sample_rate":
+    "UNet1DModel": {"block_out_channels": (32, 32, 64), "extra_in_channels": 64, "sample_size": 512, "sample_rate":
         16000, "in_channels": 2, "out_channels": 2},
     "I2VGenXLUNet": {"block_out_channels": (4, 8), "layers_per_block": 1, "sample_size": 16, "down_block_types":
         ("CrossAttnDownBlock3D", "DownBlock3D"), "norm_num_groups": 2, "up_block_types": ("UpBlock3D",
@@ -210,5 +210,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "audio_acoustic_hidden_dim": 8, "sliding_window": 16},
     "AutoencoderOobleck": {"encoder_hidden_size": 6, "downsampling_ratios": [1, 2], "decoder_channels": 3,
         "decoder_input_channels": 8, "channel_multiples": [2, 4], "sampling_rate": 4},
+    "AutoencoderKLHunyuanImageRefiner": {"latent_channels": 4, "block_out_channels": (16, 16), "layers_per_block": 1,
+        "spatial_compression_ratio": 4, "temporal_compression_ratio": 4, "downsample_match_channel": False,
+        "upsample_match_channel": False},
 }
 # fmt: on

@@ -226,6 +226,36 @@ def deepfloyd_inpaint() -> Pipeline:
 # ------------------------------------------------------------------------------------------------------------- sound
 
 
+def clap_encoder() -> transformers.ClapTextModelWithProjection:
+    """The text encoder of AudioLDM."""
+    config = transformers.ClapTextConfig(
+        vocab_size=112,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+        projection_dim=16,
+    )
+    return transformers.ClapTextModelWithProjection(config)
+
+
+def vocoder() -> transformers.SpeechT5HifiGan:
+    """What makes a wave of a spectrum."""
+    return transformers.SpeechT5HifiGan(
+        transformers.SpeechT5HifiGanConfig(
+            model_in_dim=8,
+            sampling_rate=16000,
+            upsample_initial_channel=16,
+            upsample_rates=[2, 2],
+            upsample_kernel_sizes=[4, 4],
+            resblock_kernel_sizes=[3],
+            resblock_dilation_sizes=[[1, 3]],
+            normalize_before=False,
+        )
+    )
+
+
 @builder
 def audioldm2() -> Pipeline:
     """AudioLDM 2 with its own U-Net, autoencoder and vocoder; what its language model would say is given."""
@@ -242,31 +272,10 @@ def audioldm2() -> Pipeline:
         cross_attention_dim=(16, 16),
         transformer_layers_per_block=1,
     )
-    vocoder = transformers.SpeechT5HifiGan(
-        transformers.SpeechT5HifiGanConfig(
-            model_in_dim=8,
-            sampling_rate=16000,
-            upsample_initial_channel=16,
-            upsample_rates=[2, 2],
-            upsample_kernel_sizes=[4, 4],
-            resblock_kernel_sizes=[3],
-            resblock_dilation_sizes=[[1, 3]],
-            normalize_before=False,
-        )
-    )
-    clap = transformers.ClapTextConfig(
-        vocab_size=112,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=32,
-        projection_dim=16,
-    )
     speech = transformers.GPT2Config(vocab_size=112, n_embd=16, n_layer=1, n_head=2, n_positions=32)
     pipe = diffusers.AudioLDM2Pipeline(
         vae=vae(in_channels=1, out_channels=1),
-        text_encoder=transformers.ClapTextModelWithProjection(clap),
+        text_encoder=clap_encoder(),
         text_encoder_2=t5_encoder(),
         projection_model=diffusers.AudioLDM2ProjectionModel(16, T5_WIDTH, 16),
         language_model=transformers.GPT2LMHeadModel(speech),
@@ -275,7 +284,7 @@ def audioldm2() -> Pipeline:
         feature_extractor=transformers.ClapFeatureExtractor(),
         unet=unet,
         scheduler=diffusers.DDIMScheduler(**SD_BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1),
-        vocoder=vocoder,
+        vocoder=vocoder(),
     )
     draw = torch.Generator().manual_seed(0)
     embeds = {

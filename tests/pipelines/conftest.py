@@ -63,7 +63,7 @@ class TableWriter:
 
 
 class SweepWriter:
-    """Collects what a sweep found and writes its table at the end, where nothing failed."""
+    """Collects what a sweep found and writes it into the table at the end, where nothing failed."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
@@ -77,7 +77,8 @@ class SweepWriter:
 
     def pytest_sessionfinish(self) -> None:
         if self.rows and not self.failed:
-            EVERY.write_text(table(list(self.rows.values()), diffusers.__version__))
+            former = EVERY.read_text() if EVERY.is_file() else ""
+            EVERY.write_text(table(list(self.rows.values()), diffusers.__version__, former))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         told = "not written, for a test failed" if self.failed else "written"

@@ -55,6 +55,13 @@ def test_the_table_counts_its_rows():
     assert text.count("\n| `") == 3
 
 
+def test_a_sweep_of_some_leaves_the_others_as_they_were():
+    flux, wan = Row("FluxPipeline", "X", (4, 4), 1e-8), Row("WanPipeline", "X", (8, 8), 1e-8)
+    both = table([flux, wan], "0.0")
+    slower = Row("WanPipeline", "X", (8, 8), 5e-4)
+    assert table([slower], "0.0", both) == table([flux, slower], "0.0") != both
+
+
 def test_later_recipes_win_and_patterns_match_whole_names():
     assert recipe_of("FluxPipeline").parts.keys() == {"scheduler"}
     assert "transformer" in recipe_of("FluxFillPipeline").parts

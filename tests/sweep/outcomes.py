@@ -60,12 +60,13 @@ class Row:
         return "" if error is None else next((f"< {bound:g}" for bound in BOUNDS if error < bound), f"{error:.0e}")
 
 
-def table(rows: list[Row], version: str) -> str:
-    """All rows, in the order of the alphabet."""
+def table(rows: list[Row], version: str, former: str = "") -> str:
+    """All rows, in the order of the alphabet; those of a former table for classes that were not run now."""
+    lines = {line.split("`")[1]: f"{line}\n" for line in former.splitlines() if line.startswith("| `")}
+    lines |= {row.name: row.line for row in rows}
     counts = {
-        "yes": sum(row.name not in NO and row.name not in NOT_BUILT for row in rows),
-        "no": sum(row.name in NO for row in rows),
-        "not_built": sum(row.name in NOT_BUILT for row in rows),
+        "yes": sum(name not in NO and name not in NOT_BUILT for name in lines),
+        "no": sum(name in NO for name in lines),
+        "not_built": sum(name in NOT_BUILT for name in lines),
     }
-    body = "".join(row.line for row in sorted(rows, key=lambda row: row.name))
-    return HEAD + body + FOOT.format(version=version, **counts)
+    return HEAD + "".join(lines[name] for name in sorted(lines)) + FOOT.format(version=version, **counts)

@@ -303,4 +303,5 @@ recipe(
         "shap_e_renderer": None,
     },
     call={"frame_size": 16},
+    options={"whole_timesteps": True},
 )

@@ -87,15 +87,22 @@ def table(found: dict[str, list[Point]]) -> str:
 
 
 def figure(found: dict[str, list[Point]]) -> bytes:
-    """A panel for each network: both ways of spending more, for each number of calls."""
+    """A panel for each network: both ways of spending more, for each number of calls; dotted, without a plan."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
     with house_style():
         drawn, axes = panels(len(found), 4.2, 3.3)
         for axis, (problem, points) in zip(axes, found.items(), strict=True):
             for number, colour in zip(points[0]["ratios"], (BLUE, ORANGE, GREEN), strict=False):
                 _lines(axis, points, number, colour)
-            axis.set(title=problem, xscale="log", yscale="log", xlabel="sample calls of tuning, all numbers together")
-            axis.legend()
+            axis.set(title=problem, xscale="log", yscale="log", xlabel="sample calls of tuning, thousands")
+            for side, places in ((axis.xaxis, [5, 10, 20, 30]), (axis.yaxis, [0.1, 0.2, 0.3, 0.5, 0.7, 1.0])):
+                side.set_major_locator(FixedLocator(places))
+                side.set_minor_locator(NullLocator())
+                side.set_major_formatter("{x:g}")
         axes[0].set_ylabel("error over the best rival's")
+        named = max((axis.get_legend_handles_labels() for axis in axes), key=lambda both: len(both[1]))
+        drawn.legend(*named, loc="outside lower center", ncols=4)
         return png(drawn)
 
 
@@ -105,7 +112,7 @@ def _lines(axis: Any, points: list[Point], number: str, colour: str) -> None:
     ways = ((whole, "-", "more samples"), (sorted(timed, key=lambda one: one["asked"]), "--", "more time"))
     for own, line, label in ways:
         if len(own) > 1:
-            asked, ratios = ([one["asked"] for one in own], [one["ratios"][number] for one in own])
+            asked, ratios = ([one["asked"] / 1000.0 for one in own], [one["ratios"][number] for one in own])
             axis.plot(asked, ratios, line, marker="o", ms=3.5, color=colour, label=f"{number} calls, {label}")
     axis.axhline(points[0]["without"][number], color=colour, lw=0.8, ls=":")
     axis.axhline(1.0, color=MUTED, lw=0.8)

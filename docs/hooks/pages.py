@@ -38,6 +38,7 @@ PAGES = {
     "results/family.md": "benchmarks/family/family.md",
     "results/tuning.md": "benchmarks/tuning/table.md",
     "results/published.md": "benchmarks/tuning/published.md",
+    "results/curve.md": "benchmarks/tuning/curve.md",
     "results/between.md": "benchmarks/tuning/between.md",
     "results/unmeasured.md": "benchmarks/unmeasured.md",
     "results/guidances.md": "benchmarks/calibration/guidances.md",

@@ -12,7 +12,7 @@ from torch import Tensor
 from diffusers_deis_sn import ConfigurationError, ScoreStatistics, learned_sigmas
 from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.learn.denoised import plan_over, sample_denoised
-from diffusers_deis_sn.learn.following import recipe_of
+from diffusers_deis_sn.learn.following import fitted_run, recipe_of
 from diffusers_deis_sn.learn.part import Part
 
 from .model_process import ModelProcess, process_of
@@ -48,7 +48,7 @@ def changed(statistics: str) -> str:
 def tried_sigmas(
     kind: ModelProcess, record: ScoreStatistics | None, steps: int, denoise: float, guidance: float | None
 ) -> Array | None:
-    """Sigmas of the recipe that measured best in so many steps, (steps + 1,); None where none was tried.
+    """Sigmas of the plan that was tuned, else of the recipe that measured best; (steps + 1,), None where there is none.
 
     Args:
         kind: The model's process.
@@ -61,6 +61,10 @@ def tried_sigmas(
         DeisSnError: As `Recipe.levels`.
     """
     total = Part(denoise=denoise).total(steps)
+    if total == steps:
+        tuned = fitted_run(kind.process, record, steps, guidance=guidance, shift=kind.shift)
+        if tuned is not None:
+            return tuned.rho if kind.exploding else kind.process.as_sigma(tuned.rho)
     recipe = recipe_of(kind.process, record, total, guidance=guidance, shift=kind.shift)
     if recipe is None:
         return None
@@ -71,8 +75,8 @@ def tried_sigmas(
 class DeisSnScheduler:
     """SIGMAS of a model, learned from its statistics.
 
-    Of a model that is connected the times of the recipe that measured best in so many steps, which "DEIS-SN sampler"
-    recognises and follows; else, and for a share of a run, those of equal cost.
+    Of a model that is connected the times that were tuned for so many steps, or those of the recipe that measured best,
+    which "DEIS-SN sampler" recognises and follows; else, and for a share of a run, those of equal cost.
     """
 
     RETURN_TYPES = ("SIGMAS",)

@@ -20,9 +20,14 @@ from diffusers_deis_sn import (
     learned_sigmas,
 )
 from diffusers_deis_sn.core.flow import FlowSchedule
+from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.solvers import Multistep
+from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.learn.following import recipe_of
 from diffusers_deis_sn.learn.part import Part
+from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
 from diffusers_deis_sn.statistics.trials import Method, Trials
 from records import costed_record, edm_record, flow_record, guided_family, solver_cost
 from refusals import refused
@@ -118,6 +123,28 @@ def test_both_nodes_together_are_the_scheduler_of_this_package(nodes, tmp_path, 
     assert found.shape == SHAPE and patcher.model.calls == sigmas[:-1].tolist()
     expected = ours(scheduler, network, noise)
     torch.testing.assert_close(found, expected, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", models())
+def test_both_nodes_together_follow_a_plan_that_was_tuned(nodes, tmp_path, kind):
+    process, patcher, config = models()[kind]
+    record = records()[process].with_origin(prediction_type=config.get("prediction_type"))
+    noise = DEISSNScheduler(**config).noise
+    prediction = config.get("prediction_type", "epsilon")
+    run = Recipe(noise, Power("t", 1.7), Multistep(2, of="data"), prediction=prediction).plan(5)
+    tuned = Tuned.of_plan(run, 3.0 if process == "flow" else 1.0)
+    tuned = replace(tuned, weights=tuned.weights * 1.01)  # of no formula
+    record = record.with_plans(Plans((TunedPlan(tuned, 2.0),), SHAPE[1:]))
+    scheduler = DEISSNScheduler(**config, stats=record, guidance_scale=2.0)
+    scheduler.set_timesteps(5)
+    assert scheduler.plan is not None
+    place = str(record.save(tmp_path))
+    (sigmas,) = nodes.DeisSnScheduler().get_sigmas(place, 5, 1.0, patcher, guidance=2.0)
+    start, found = drawn(patcher, nodes.DeisSnSampler().get_sampler(place, 2.0)[0], sigmas)
+    assert patcher.model.calls == sigmas[:-1].tolist() and len(sigmas) == 6
+    torch.testing.assert_close(found, ours(scheduler, network, start), rtol=2e-4, atol=2e-4)
+    (other,) = nodes.DeisSnScheduler().get_sigmas(place, 5, 1.0, patcher, guidance=1.0)
+    assert not torch.allclose(other, sigmas, rtol=1e-2)  # plans are for their own guidance
 
 
 @pytest.mark.parametrize("kind", models())

@@ -21,7 +21,7 @@ from tqdm.auto import trange
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.errors import TimestepsError
-from diffusers_deis_sn.learn.following import recipe_over
+from diffusers_deis_sn.learn.following import fitted_run, recipe_over
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
@@ -37,7 +37,7 @@ def plan_over(
     guidance: float | None = None,
     shift: float = 1.0,
 ) -> Plan:
-    """The run over given sigmas: by the recipe whose times they are, else by what is safe.
+    """The run over given sigmas: by the plan or the recipe whose times they are, else by what is safe.
 
     Args:
         process: The model's.
@@ -59,6 +59,9 @@ def plan_over(
             "repeats none, or fewer steps."
         )
     levels = row if exploding else process.from_sigma(row)
+    tuned = fitted_run(process, statistics, len(levels) - 1, guidance=guidance, shift=shift, levels=levels)
+    if tuned is not None:
+        return tuned.plan(process, "sample")
     if statistics is not None:
         statistics = statistics.at(guidance)
     recipe = recipe_over(process, statistics, levels, guidance=guidance, shift=shift, prediction="sample")

@@ -16,6 +16,7 @@ from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.spacing import named_grid
+from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import ConfigurationError, DeisSnError
 from diffusers_deis_sn.learn.grid import EqualCost, Learned
 from diffusers_deis_sn.statistics.guidances import USUAL
@@ -161,6 +162,33 @@ def recipe_of(
     return Recipe(process, Whole(shifted(grid, shift)), solver, scale, ends, prediction)
 
 
+def fitted_run(
+    process: NoiseSchedule,
+    statistics: ScoreStatistics | None,
+    steps: int,
+    *,
+    guidance: float | None = None,
+    shift: float = 1.0,
+    levels: Array | None = None,
+) -> Tuned | None:
+    """The run that `tune` fitted to the model, None where there is none.
+
+    Args:
+        process: The model's.
+        statistics: Of the model.
+        steps: Number of steps.
+        guidance: That of the runs.
+        shift: Of the model's grids, if it is a flow.
+        levels: rho_0 > ... > rho_N that the run has to be at; (N + 1,).
+    """
+    if statistics is None or statistics.plans is None:
+        return None
+    found = statistics.plans.serving(steps, guidance, process)
+    if found is None or not np.isclose(found.run.shift, shift, rtol=1e-6):
+        return None
+    return found.run if levels is None or _close(process, found.run.rho, levels) else None
+
+
 def recipe_over(
     process: NoiseSchedule,
     statistics: ScoreStatistics | None,
@@ -197,6 +225,10 @@ def _same(process: NoiseSchedule, recipe: Recipe, levels: Array) -> bool:
         own = recipe.levels(len(levels) - 1)
     except DeisSnError:
         return False
+    return _close(process, own, levels)
+
+
+def _close(process: NoiseSchedule, own: Array, levels: Array) -> bool:
     return np.allclose(process.as_sigma(own), process.as_sigma(levels), rtol=SAME_LEVELS, atol=1e-9)
 
 

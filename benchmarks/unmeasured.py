@@ -1,7 +1,7 @@
 """The default without statistics, held against the samplers that people would otherwise leave in place.
 
     python -m benchmarks.unmeasured                       # every problem of the suite, to benchmarks/unmeasured.md
-    python -m benchmarks.unmeasured --problems 'tiny-*' --output runs/suite
+    python -m benchmarks.unmeasured 'tiny-*' --output runs/suite
 
 What a user gets who measures nothing is to be no worse than the samplers that a pipeline comes with, on the grid of its
 own config: Euler, DDIM, DPM++ 2M and UniPC. References and rows of rivals are those of the suite (its --output); where
@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.places import results
 from benchmarks.suite import rows
+from benchmarks.suite.asking import parser
 from benchmarks.suite.measures import geometric_mean
 from benchmarks.suite.problems import Problem, load, names
 from benchmarks.suite.reference import kept
@@ -199,7 +199,7 @@ which lost without it; the rest was chosen on choosing networks.
 
 def main() -> None:
     """Measure what is missing, write the table."""
-    options = _parsed()
+    options = parser(__doc__, ["*"], CALLS).parse_args()
     settle()
     chosen = [name for name in names() if any(fnmatch(name, pattern) for pattern in options.problems)]
     for name in () if options.table else chosen:
@@ -209,19 +209,6 @@ def main() -> None:
     (options.output / "unmeasured").mkdir(parents=True, exist_ok=True)
     (options.output / "unmeasured" / "unmeasured.md").write_text(text)
     results("unmeasured.md").write_text(HEADING + text)
-
-
-def _parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", nargs="+", default=["*"], metavar="PATTERN")
-    parser.add_argument("--output", type=Path, default=Path("runs/suite"))
-    parser.add_argument("--calls", type=int, nargs="+", default=CALLS)
-    parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--seeds", type=int, nargs="+", default=(1, 2, 3))
-    parser.add_argument("--table", action="store_true", help="write the table alone")
-    found = parser.parse_args()
-    found.calls, found.seeds = tuple(found.calls), tuple(found.seeds)
-    return found
 
 
 if __name__ == "__main__":

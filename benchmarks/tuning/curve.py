@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.places import results
 from benchmarks.suite import rows
+from benchmarks.suite.asking import parser
 from benchmarks.suite.measures import geometric_mean, sample_errors
 from benchmarks.suite.problems import Problem, Text, load, slug
 from benchmarks.suite.reference import kept
@@ -42,7 +43,7 @@ Point = dict[str, Any]
 
 def main() -> None:
     """Fit, measure, write."""
-    arguments = _parsed()
+    arguments = parser(__doc__, PROBLEMS, CALLS).parse_args()
     settle()
     folder = arguments.output / "tuned" / "curve"
     for name in () if arguments.table else arguments.problems:
@@ -202,19 +203,6 @@ def _rival(problem: Problem, arguments: argparse.Namespace, calls: int) -> float
             f"benchmarks.suite.run --problems '{problem.name}' --only rivals --output {arguments.output}"
         )
     return min(whole)
-
-
-def _parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("problems", nargs="*", default=PROBLEMS)
-    parser.add_argument("--output", type=Path, default=Path("runs/suite"))
-    parser.add_argument("--calls", type=int, nargs="+", default=CALLS)
-    parser.add_argument("--samples", type=int, default=16, help="of a seed, that errors are measured on")
-    parser.add_argument("--seeds", type=int, nargs="+", default=(1, 2, 3))
-    parser.add_argument("--table", action="store_true", help="write table and figure alone")
-    found = parser.parse_args()
-    found.calls, found.seeds = tuple(found.calls), tuple(found.seeds)
-    return found
 
 
 if __name__ == "__main__":

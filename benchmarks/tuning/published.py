@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.places import results
 from benchmarks.suite import rows
+from benchmarks.suite.asking import parser
 from benchmarks.suite.problems import Problem, load, slug
 from benchmarks.suite.reference import kept
 from benchmarks.suite.runner import measured, settle
@@ -87,7 +88,9 @@ class Material:
 
 def main() -> None:
     """Fit, measure, write."""
-    arguments = _parsed()
+    asked = parser(__doc__, PROBLEMS, CALLS)
+    asked.add_argument("--iterations", type=int, default=ITERATIONS, help="steps of Adam")
+    arguments = asked.parse_args()
     settle()
     folder = arguments.output / "tuned" / "published"
     for name in () if arguments.table else arguments.problems:
@@ -136,20 +139,6 @@ def _run(problem: Problem, arguments: argparse.Namespace, folder: Path) -> None:
             facts_at.write_text(json.dumps(facts, indent=1))
             error = float(np.mean([row.geometric or np.nan for row in found[-len(arguments.seeds) :]]))
             print(f"{problem.name}, {calls} calls, {name}: {error:.4g}, {seconds:.0f} s", flush=True)
-
-
-def _parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("problems", nargs="*", default=PROBLEMS)
-    parser.add_argument("--output", type=Path, default=Path("runs/suite"))
-    parser.add_argument("--calls", type=int, nargs="+", default=CALLS)
-    parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--seeds", type=int, nargs="+", default=(1, 2, 3))
-    parser.add_argument("--iterations", type=int, default=ITERATIONS)
-    parser.add_argument("--table", action="store_true", help="write the tables alone")
-    found = parser.parse_args()
-    found.calls, found.seeds = tuple(found.calls), tuple(found.seeds)
-    return found
 
 
 if __name__ == "__main__":

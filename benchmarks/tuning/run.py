@@ -10,7 +10,6 @@ draws error against calls, with plans and without.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.places import results
 from benchmarks.suite import rows
+from benchmarks.suite.asking import parser
 from benchmarks.suite.problems import Problem, Text, load, names, slug
 from benchmarks.suite.reference import kept
 from benchmarks.suite.runner import Order, measured, run_problem, settle
@@ -35,16 +35,17 @@ CALLS = (5, 8, 10)
 
 def main() -> None:
     """Tune, measure, write."""
-    arguments = _parsed()
+    arguments = parser(__doc__, names(), CALLS).parse_args()
     settle()
-    order = Order(arguments.output, arguments.calls, arguments.samples, arguments.seeds, (rows.RIVAL,))
+    calls, seeds = tuple(arguments.calls), tuple(arguments.seeds)
+    order = Order(arguments.output, calls, arguments.samples, seeds, (rows.RIVAL,))
     folder = arguments.output / "tuned"
-    for name in arguments.problems or names():
+    for name in arguments.problems:
         if not arguments.table:
             run_problem(name, order)
             _tuned(load(name), order, folder)
-            write_tables(folder, arguments.output / "rows", arguments.calls, arguments.seeds)
-    text = write_tables(folder, arguments.output / "rows", arguments.calls, arguments.seeds)
+            write_tables(folder, arguments.output / "rows", calls, seeds)
+    text = write_tables(folder, arguments.output / "rows", calls, seeds)
     if text:
         results("tuning", "table.md").write_text(HEADING + text)
         found = [row for row in rows.read_all(folder / "rows") if row.sampler == TUNED]
@@ -116,19 +117,6 @@ def _write_facts(folder: Path, problem: Problem, tuning: Tuning, seconds: float)
     place = folder / "facts" / f"{slug(problem.name)}.json"
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(json.dumps(facts, indent=1))
-
-
-def _parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("problems", nargs="*", help="all that can run here if none is named")
-    parser.add_argument("--output", type=Path, default=Path("runs/suite"))
-    parser.add_argument("--calls", type=int, nargs="+", default=CALLS)
-    parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--seeds", type=int, nargs="+", default=(1, 2, 3))
-    parser.add_argument("--table", action="store_true", help="write the tables alone")
-    found = parser.parse_args()
-    found.calls, found.seeds = tuple(found.calls), tuple(found.seeds)
-    return found
 
 
 if __name__ == "__main__":

@@ -261,7 +261,7 @@ def recording(
         CalibrationError: No scheduler, an unknown cost, or different times in different calls.
         ConfigurationError: A model of a process that is not supported.
     """
-    scheduler = getattr(pipe, "scheduler", None)
+    scheduler: Any = getattr(pipe, "scheduler", None)
     if not hasattr(scheduler, "config"):
         raise CalibrationError(
             f"{type(pipe).__name__} has no attribute `scheduler` with a config. Statistics are measured through it."
@@ -274,7 +274,7 @@ def recording(
         prompts_hash=None if prompts is None else hash_prompts(prompts),
         licence=licence,
     )
-    recorder = RecordingScheduler.measuring(scheduler.config, origin, costs, dense)  # type: ignore[union-attr]
+    recorder = RecordingScheduler.measuring(scheduler.config, origin, costs, dense)
     try:
         pipe.scheduler = recorder
         with _full_precision(recorder.costs):

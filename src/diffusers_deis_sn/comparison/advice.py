@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from diffusers_deis_sn.comparison.rows import Ratio, Row, at, nearest
 from diffusers_deis_sn.errors import ComparisonError
@@ -99,24 +100,24 @@ def advise(rows: Sequence[Row], calls: int, own: str | None = None, equal: Equal
         assert only is not None
         sentence = f"There was nothing to hold {only.scheduler} against: see below why the others do not take part."
         return Advice(verdict, only.scheduler, calls, sentence, "")
-    names = {"best_of_ours": ours.scheduler, "best_rival": rival.scheduler, "ratio": ratio}
+    names: dict[str, Any] = {"best_of_ours": ours.scheduler, "best_rival": rival.scheduler, "ratio": ratio}
     detail = _detail(calls, ours, rival, ratio)
     if verdict == OURS:
         sentence = _won(calls, ours, rival, equal)
-        return Advice(verdict, ours.scheduler, calls, sentence, detail, **names, equal=equal)  # type: ignore[arg-type]
+        return Advice(verdict, ours.scheduler, calls, sentence, detail, **names, equal=equal)
     if verdict == RIVAL:
         sentence = (
             f"Take {rival.scheduler}: in {calls} steps it is nearer to the converged picture than ours, of which "
             f"{ours.scheduler} is nearest."
         )
-        return Advice(verdict, rival.scheduler, calls, sentence, detail, **names)  # type: ignore[arg-type]
+        return Advice(verdict, rival.scheduler, calls, sentence, detail, **names)
     kept = _kept(rows, calls, own)
     why = "one prompt has no error bars" if ratio.error is None else "the difference is within its error bars"
     sentence = (
         f"In {calls} steps it is open whether {ours.scheduler} or {rival.scheduler} is nearer to the converged "
         f"picture: {why}. {'Keep' if kept == own else 'Take'} {kept}, or compare on more prompts."
     )
-    return Advice(verdict, kept, calls, sentence, detail, **names)  # type: ignore[arg-type]
+    return Advice(verdict, kept, calls, sentence, detail, **names)
 
 
 def _won(calls: int, ours: Row, rival: Row, equal: Equal | None) -> str:

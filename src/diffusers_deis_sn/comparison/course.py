@@ -74,7 +74,7 @@ class Course:
         runs = [(one, calls) for calls in numbers for one in entrants if one.takes_part(calls)]
         with self._meter("Comparing", prompts * len(runs)) as report:
             for place, (one, calls) in enumerate(runs):
-                self._runner.report = lambda drawn, done=prompts * place: report(done + drawn)  # type: ignore[misc]
+                self._runner.report = _beyond(prompts * place, report)
                 self._run(one, calls)
                 report(prompts * (place + 1))
 
@@ -133,3 +133,8 @@ class Course:
 
     def _meter(self, title: str, total: int) -> AbstractContextManager[Meter]:
         return meter(False if self._progress == JSON else self._progress, total, title)
+
+
+def _beyond(done: float, report: Callable[[float], None]) -> Callable[[float], None]:
+    """Reports what is drawn beyond what was."""
+    return lambda drawn: report(done + drawn)

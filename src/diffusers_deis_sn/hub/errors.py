@@ -34,12 +34,12 @@ def client_errors() -> tuple[type[Exception], ...]:
     return (OSError, ValueError, RuntimeError, errors.EntryNotFoundError, *transport)
 
 
-def is_passing(error: Exception) -> bool:
+def is_passing(error: BaseException) -> bool:
     """Whether another try may do: what the client itself takes up again only in some of its versions."""
     from huggingface_hub import __version__, errors
 
     if __version__.startswith("0."):  # takes up next to nothing, and hides the reason behind a miss in the cache
-        error = root_of(error)  # type: ignore[assignment]
+        error = root_of(error)
         if status_of(error) in SERVER_ERRORS:
             return True
     transport = (OSError, *errors.HfHubHTTPError.__bases__)

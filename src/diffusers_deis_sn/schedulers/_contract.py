@@ -14,20 +14,21 @@ from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin, SchedulerOutput
 from torch import Tensor
 
-from diffusers_deis_sn.core.plan import OFF_GRID, Plan, Raw, Thresholding, nearest, off_grid
+from diffusers_deis_sn.core.plan import Plan, Raw, Thresholding, nearest, off_grid
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.rounding import is_rounding
-from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
+from diffusers_deis_sn.errors import ConfigurationError, StepError
 from diffusers_deis_sn.schedulers._arrays import NoiseTable, lasting
 from diffusers_deis_sn.schedulers._cursor import Cursor, bits_of, first_of, known_time
 from diffusers_deis_sn.schedulers._kinds import check_samples, times_of
-from diffusers_deis_sn.schedulers._neighbours import DERIVED, Neighbours
+from diffusers_deis_sn.schedulers._neighbours import DERIVED, DerivedArrays, on_demand
+from diffusers_deis_sn.schedulers._noising import scales_at
 from diffusers_deis_sn.schedulers._tokens import OwnTimes
 
 logger = logging.getLogger("diffusers_deis_sn")
 
 
-class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
+class PlannedScheduler(SchedulerMixin, ConfigMixin):
     """A scheduler whose runs are planned in `set_timesteps`; subclasses make the plan and take the steps.
 
     Attributes:
@@ -42,11 +43,14 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
         init_noise_sigma: Standard deviation of the noise that a run starts from.
         order: Network calls per step, as pipelines count them.
         num_inference_steps: Number of steps N, or None before `set_timesteps`.
+        last_sample: None. Predictor-corrector classes keep the sample before here; ours keep outputs alone, so code
+            that changes the shape of all that a scheduler keeps finds them in `model_outputs`.
     """
 
     _compatibles: ClassVar[list[str]] = [e.name for e in KarrasDiffusionSchedulers]
     order = 1
     init_noise_sigma = 1.0
+    last_sample: Tensor | None = None
 
     def _start(self, noise: NoiseSchedule, levels: Array) -> None:
         """State before the first plan: all training levels, noisiest first, as training code looks them up.
@@ -69,6 +73,7 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
     def _hand_out(self, noise: NoiseSchedule) -> None:
         """The arrays of a noise table, which other processes do not have."""
         self._table = NoiseTable(noise) if noise.numbered else None
+        self._derived = DerivedArrays()
         for name in ("alphas_cumprod", "betas", *DERIVED):
             self.__dict__.pop(name, None)
         if self._table is not None:
@@ -119,6 +124,11 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
     def noise(self) -> NoiseSchedule:
         """The noise schedule of the current config."""
 
+    def __getattr__(self, name: str) -> Any:
+        """Arrays made on demand, advice for names of other methods, and what Diffusers makes of all others."""
+        value = on_demand(self, name)
+        return super().__getattr__(name) if value is None else value
+
     # ------------------------------------------------------------------------------------------------- indices
 
     @property
@@ -131,7 +141,7 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
         """Number of the first step of an image-to-image run, as a pipeline has set it."""
         return self._cursor.begin
 
-    def set_begin_index(self, begin_index: int = 0) -> None:
+    def set_begin_index(self, begin_index: int | None = 0) -> None:
         """Start the run at a later step, as image-to-image pipelines do; the solver starts up afresh there.
 
         Raises:
@@ -144,6 +154,42 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
                 said = f"`begin_index` must be the number of a step, got {begin_index!r}. Give a whole number."
                 raise StepError(said) from error
         self._cursor.begin_at(begin_index)
+
+    @property
+    def _step_index(self) -> int | None:
+        """`step_index`, for code that looks at or resets Diffusers' private name."""
+        return self.step_index
+
+    @_step_index.setter
+    def _step_index(self, value: int | None) -> None:
+        if value is None and self.step_index is not None:
+            self.set_begin_index(self.begin_index)
+        elif value != self.step_index:
+            raise AttributeError(
+                f"A run of {type(self).__name__} cannot be moved to step {value}, for the outputs that it goes on from "
+                "would be those of other steps. Call `set_timesteps` and `set_begin_index`."
+            )
+
+    @property
+    def _begin_index(self) -> int | None:
+        """`begin_index`, likewise."""
+        return self.begin_index
+
+    @_begin_index.setter
+    def _begin_index(self, value: int | None) -> None:
+        if value != self.begin_index:
+            self.set_begin_index(value)
+
+    def previous_timestep(self, timestep: int | float | Tensor) -> int | float | Tensor:
+        """The time that a step from `timestep` leads to: the next of a run, or t - 1 before any.
+
+        After the last it is -1, as of DDPMScheduler.
+        """
+        times: Tensor = self.timesteps
+        if self.num_inference_steps is None:
+            return timestep - 1
+        n = self.index_for_timestep(timestep)
+        return times[n + 1] if n + 1 < len(times) else torch.tensor(-1)
 
     def index_for_timestep(self, timestep: float | Tensor, schedule_timesteps: Tensor | None = None) -> int:
         """Number of the step called at `timestep`; the nearest, with one warning, where there is none.
@@ -251,25 +297,9 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
     def _factors(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sigma at given times, to multiply samples by; (B, 1, ...) each."""
         shape = (-1, *[1] * (like.ndim - 1))
-        scales = self._scales(times_of(timesteps, "timesteps"), bits_of(timesteps))
+        scales = scales_at(self.noise, self._cursor.plan, times_of(timesteps, "timesteps"), bits_of(timesteps))
         alpha, sigma = (torch.tensor(one, device=like.device).reshape(shape).to(like.dtype) for one in scales)
         return alpha, sigma
-
-    def _scales(self, times: Sequence[float], bits: int | None = None) -> tuple[list[float], list[float]]:
-        """alpha and sigma at given times, exact levels for those of the plan, even where they were rounded."""
-        last, plan = float(self.noise.time(self.noise.top)), self._cursor.plan
-        turned = self.noise.turned_times(times)
-        levels = self.noise.rho(np.minimum(turned, last + OFF_GRID))
-        for i, time in enumerate(times):
-            beyond = not turned[i] <= last + OFF_GRID
-            n = None if plan is None else plan.index(time, bits, rounded=beyond)
-            if plan is not None and n is not None:
-                levels[i] = plan.levels[n]
-            elif beyond and (bits is None or not is_rounding(last, time, OFF_GRID, bits)):
-                raise TimestepsError(f"Training times end at {last:g}, got {turned[i]:g}. Noise to a time up to that.")
-            elif beyond:
-                levels[i] = self.noise.top
-        return self.noise.alpha(levels).tolist(), self.noise.sigma(levels).tolist()
 
     def __len__(self) -> int:
         """Number of training times, T."""
@@ -370,9 +400,3 @@ class PlannedScheduler(Neighbours, SchedulerMixin, ConfigMixin):
         if config["thresholding"]:
             clamp = Thresholding(config["dynamic_thresholding_ratio"], config["sample_max_value"])
         return plan.convert(n, model_output, sample, clamp)
-
-
-def only_time(timesteps: Tensor | float) -> float | None:
-    """The one time that all of these are, None if there are several."""
-    times = set(torch.as_tensor(timesteps).flatten().tolist())
-    return times.pop() if len(times) == 1 else None

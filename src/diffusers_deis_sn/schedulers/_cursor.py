@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import isfinite
 from threading import get_ident
 from typing import Any
@@ -13,7 +14,7 @@ from torch.compiler import is_compiling
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.rounding import BITS
 from diffusers_deis_sn.errors import StepError
-from diffusers_deis_sn.schedulers._arrays import Watched
+from diffusers_deis_sn.schedulers._arrays import Watched, edited_plan
 from diffusers_deis_sn.schedulers._turns import SHARED, Turn
 
 Nearest = Callable[[float | Tensor], int]
@@ -74,11 +75,28 @@ class Cursor:
         self.plan, self.run = plan, run
         self.forget()
 
-    def edit(self, plan: Plan, run: Any) -> None:
-        """The same run as somebody has edited it, perhaps in its midst: what is at hand stays."""
-        self.plan, self.run = plan.prepare(), run
+    def take_lists(self, timesteps: Tensor, sigmas: Tensor) -> None:
+        """Go through what somebody has written into a scheduler's lists, as in Diffusers; what is at hand stays.
 
-    def see(self, grid: Tensor) -> None:
+        Args:
+            timesteps: As they are now.
+            sigmas: Likewise.
+
+        Raises:
+            StepError: Lists of other lengths in mid-run, or levels between which a solver calls the network.
+            TimestepsError: Levels or times that do not fall.
+        """
+        run, plan = self.run, self.plan
+        if run is None or plan is None or not self._touched(timesteps, sigmas):
+            return
+        edited = edited_plan(run.recipe, plan, sigmas, timesteps, self.step is not None)
+        if edited is not plan:
+            self.plan, self.run = edited.prepare(), replace(run, plan=edited, own_grid=False)
+        if len(edited) == len(timesteps):
+            self._see(timesteps)
+        self.watch(timesteps, sigmas)
+
+    def _see(self, grid: Tensor) -> None:
         """Know the run by another list of its times."""
         if (
             self._turn is not None
@@ -92,13 +110,13 @@ class Cursor:
         """From here on see what is written into the lists of the run."""
         self._watched = Watched(grid), Watched(sigmas)
 
-    def touched(self, grid: Tensor, sigmas: Tensor) -> bool:
+    def _touched(self, grid: Tensor, sigmas: Tensor) -> bool:
         """Whether the lists of a scheduler may hold other numbers than the run has, and are no other run's."""
         if not any(map(Watched.touched, self._watched, (grid, sigmas))):
             return False
         return not self.is_anothers(grid) and not self.is_anothers(sigmas)
 
-    def begin_at(self, begin: int) -> None:
+    def begin_at(self, begin: int | None) -> None:
         """Start at a later step. Raises StepError where the run is another thread's."""
         if self._turn is not None and not is_compiling():
             self._turn.check_mine()

@@ -175,3 +175,20 @@ def contradictions(said: float | None, seen: float | None, statistics: ScoreStat
             f"{used:g}`."
         )
     return found
+
+
+def other_size(statistics: ScoreStatistics | None, shape: tuple[int, ...]) -> str | None:
+    """What to say of a plan on samples of another shape than it was fitted to; None where it is that one.
+
+    Args:
+        statistics: With the plan.
+        shape: Of a sample, without the axis of the batch.
+    """
+    fitted = None if statistics is None or statistics.plans is None else statistics.plans.sample_shape
+    if fitted is None or shape == fitted:
+        return None
+    return (
+        f"The plan of this run was fitted to samples of shape {fitted} and is used for others, {shape}. At other sizes "
+        "plans were better than runs without on the models that were tried; `deis-sn tune --check` says whether it is "
+        "so here, and tuned=False leaves plans out."
+    )

@@ -84,8 +84,7 @@ def _of_call(frame: FrameType) -> float | None:
         scale = known.get("guidance_scale")
     else:
         return None
-    number = isinstance(scale, int | float) and not isinstance(scale, bool)
-    return max(float(scale), NONE) if number else None  # type: ignore[arg-type]
+    return max(float(scale), NONE) if isinstance(scale, int | float) and not isinstance(scale, bool) else None
 
 
 def is_distilled(pipe: Any) -> bool:

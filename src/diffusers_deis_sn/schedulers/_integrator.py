@@ -27,19 +27,19 @@ from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Solver
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.hub.names import SIDE_FILE
-from diffusers_deis_sn.hub.source import side_file
 from diffusers_deis_sn.learn.path import SchedulePath
-from diffusers_deis_sn.schedulers._arrays import NoiseTable, edited_plan
+from diffusers_deis_sn.schedulers._arrays import NoiseTable
 from diffusers_deis_sn.schedulers._callers import refuse_caller
-from diffusers_deis_sn.schedulers._contract import PlannedScheduler, only_time
+from diffusers_deis_sn.schedulers._contract import PlannedScheduler
 from diffusers_deis_sn.schedulers._cursor import Cursor, bits_of, first_of
 from diffusers_deis_sn.schedulers._edits import Glance, carried, refuse_other_table, rewrite
-from diffusers_deis_sn.schedulers._factors import contradictions, followed, scale_of
+from diffusers_deis_sn.schedulers._factors import contradictions, followed, other_size, scale_of
 from diffusers_deis_sn.schedulers._given import Request, Times
 from diffusers_deis_sn.schedulers._guidance import PipelineGuidance
 from diffusers_deis_sn.schedulers._kinds import check_asked, check_kinds
-from diffusers_deis_sn.schedulers._life import HUB_OPTIONS, made, refuse_unknown, scheduler_config
+from diffusers_deis_sn.schedulers._life import found_by_name, made, refuse_unknown, scheduler_config
 from diffusers_deis_sn.schedulers._neighbours import DERIVED
+from diffusers_deis_sn.schedulers._noising import only_time
 from diffusers_deis_sn.schedulers._options import SIGMA_OPTIONS, Options
 from diffusers_deis_sn.schedulers._own_config import entries, refuse_named_grids, registered, with_entries
 from diffusers_deis_sn.schedulers._planner import Planner, Run
@@ -146,7 +146,7 @@ class ExponentialIntegrator(PlannedScheduler):
         table, last = self._table, self._last_planner
         edited = None if table is None else table.edited(self.alphas_cumprod, self.betas)
         if table is not None and not DERIVED.keys().isdisjoint(vars(self)):
-            self._take_derived(edited)
+            self._derived.take(self, edited, self._glance)
             last = self._last_planner
         same = last is not None and last.statistics is self.statistics and last.edited is edited
         if last is None or not same or self._planned is not self._glance:
@@ -324,7 +324,7 @@ class ExponentialIntegrator(PlannedScheduler):
         shares. The times are changed in place, for the pipeline holds a view of them.
         """
         cursor = self._cursor
-        self._take_lists(cursor)
+        cursor.take_lists(self.timesteps, self.sigmas)
         run = cursor.run
         if run is not None and cursor.step is None:
             begin = self._later_begin(cursor, run, timesteps)
@@ -352,7 +352,7 @@ class ExponentialIntegrator(PlannedScheduler):
     def _begin_step(self, cursor: Cursor, timestep: float | Tensor, sample: Tensor) -> tuple[Plan, int]:
         """As ever; of a run planned anew the first time is read, once, for the pipeline may hold a copy of the old."""
         if not is_compiling():
-            self._take_lists(cursor)
+            cursor.take_lists(self.timesteps, self.sigmas)
         first, run = cursor.step is None, cursor.run
         plan, n = super()._begin_step(cursor, timestep, sample)
         if run is None:
@@ -370,37 +370,10 @@ class ExponentialIntegrator(PlannedScheduler):
                     "Walk through the scheduler's own tensor or a slice of it, or use recipe='fixed' (DEISSNScheduler)."
                 )
         if cursor.at_hand == 0 and run.tuned is not None and not is_compiling():
-            self._compare_sizes(tuple(sample.shape[1:]))  # not known when the run was planned
+            words = other_size(self.statistics, tuple(sample.shape[1:]))  # not known when the run was planned
+            if words is not None:
+                self._warn_once("size", words)
         return plan, n
-
-    def _take_lists(self, cursor: Cursor) -> None:
-        """Have the run go through what somebody has written into `sigmas` and `timesteps`, as in Diffusers.
-
-        Raises:
-            StepError: Lists of other lengths in mid-run, or levels between which a solver calls the network.
-            TimestepsError: Levels or times that do not fall.
-        """
-        run, plan, timesteps, sigmas = cursor.run, cursor.plan, self.timesteps, self.sigmas
-        if run is None or plan is None or not cursor.touched(timesteps, sigmas):
-            return
-        edited = edited_plan(run.recipe, plan, sigmas, timesteps, cursor.step is not None)
-        if edited is not plan:
-            cursor.edit(edited, replace(run, plan=edited, own_grid=False))
-        if len(edited) == len(timesteps):
-            cursor.see(timesteps)
-        cursor.watch(timesteps, sigmas)
-
-    def _compare_sizes(self, shape: tuple[int, ...]) -> None:
-        fitted = (
-            None if self.statistics is None or self.statistics.plans is None else self.statistics.plans.sample_shape
-        )
-        if fitted is not None and shape != fitted:
-            self._warn_once(
-                "size",
-                f"The plan of this run was fitted to samples of shape {fitted} and is used for others, {shape}. At "
-                "other sizes plans were better than runs without on the models that were tried; `deis-sn tune --check` "
-                "says whether it is so here, and tuned=False leaves plans out.",
-            )
 
     # ----------------------------------------------------------------------------------------------- statistics
 
@@ -463,7 +436,8 @@ class ExponentialIntegrator(PlannedScheduler):
         scheduler, unused = made(cls, super().from_config, config, stats, dict(kwargs))
         if unused and not return_unused_kwargs:
             refuse_unknown(cls, unused)
-        return (scheduler, unused) if return_unused_kwargs else scheduler  # type: ignore[return-value]
+        result: Any = (scheduler, unused) if return_unused_kwargs else scheduler  # as Diffusers has it
+        return result
 
     @classmethod
     def for_pipeline(cls, pipe: Any, stats: Source | bool | None = AUTO, **kwargs: Unpack[FromConfig]) -> Self:
@@ -505,21 +479,7 @@ class ExponentialIntegrator(PlannedScheduler):
             OSError: No config there.
             StatisticsError: See `set_stats`.
         """
-        where: dict[str, Any] = {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
-        config, unused, commit = cls.load_config(
-            pretrained_model_name_or_path,
-            subfolder=subfolder,
-            return_unused_kwargs=True,
-            return_commit_hash=True,
-            **kwargs,
-        )
-        unused.pop("variant", None)  # Modular Diffusers passes it to every component
-        revision = where.pop("revision", None)  # of the scheduler's repository; other statistics have their own
-        if stats is None and pretrained_model_name_or_path is not None:
-            beside = side_file(pretrained_model_name_or_path, subfolder, revision=commit or revision, **where)
-            stats = None if beside is None else beside.name  # which is remembered, and in the cache by now
-        if stats == AUTO:
-            unused.setdefault("base_model", str(pretrained_model_name_or_path))
+        config, where, unused, stats = found_by_name(cls, pretrained_model_name_or_path, subfolder, stats, kwargs)
         # Loaders of pipelines pass on what is for other components, so nothing is refused here.
         made = cls.from_config(config, return_unused_kwargs=True, stats=stats, **where, **unused)
         return made if return_unused_kwargs else made[0]

@@ -95,7 +95,7 @@ def check_kinds(values: Mapping[str, Any]) -> None:
             raise ConfigurationError(f"`{name}` must be {kind.told}, got {values[name]!r}. Give one, or leave it out.")
 
 
-def check_asked(device: object, sigmas: object, timesteps: object) -> None:
+def check_asked(device: Any, sigmas: object, timesteps: object) -> None:
     """Refuse arguments of `set_timesteps` that are of no kind which could be right.
 
     Raises:
@@ -106,7 +106,7 @@ def check_asked(device: object, sigmas: object, timesteps: object) -> None:
         if not LIST.holds(values):
             raise TimestepsError(f"`{name}` must be {LIST.told}, got {values!r}. Leave it out for the scheduler's own.")
     try:
-        torch.empty(0, device=device)  # type: ignore[call-overload]
+        torch.empty(0, device=device)
     except (RuntimeError, TypeError, AssertionError, OverflowError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(". ")
         raise ConfigurationError(f"`device` cannot be {device!r}: {reason}. Give one such as 'cpu'.") from error

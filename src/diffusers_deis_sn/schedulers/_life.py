@@ -8,9 +8,11 @@ from os import PathLike
 from typing import Any
 
 from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.hub.source import side_file
 from diffusers_deis_sn.schedulers._inheritance import inherited_options
 from diffusers_deis_sn.schedulers._kinds import check_kinds
 from diffusers_deis_sn.schedulers._own_config import default_options, kept, refuse_named_grids, split
+from diffusers_deis_sn.schedulers._shelf import AUTO
 
 HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
 LOOKING_UP = ("base_model", "index")
@@ -68,6 +70,39 @@ def made(
     elif stats is False:
         scheduler.set_stats(None)
     return scheduler, unused
+
+
+def found_by_name(
+    cls: Any, name: str | PathLike[str] | None, subfolder: str | None, stats: Any, kwargs: dict[str, Any]
+) -> tuple[Mapping[str, Any], dict[str, Any], dict[str, Any], Any]:
+    """What `from_pretrained` makes a scheduler of.
+
+    Args:
+        cls: Its class.
+        name: Of a folder or repository.
+        subfolder: Within it.
+        stats: As the user gave them.
+        kwargs: Further arguments, some for the Hub.
+
+    Returns:
+        The config, arguments for the Hub where statistics are looked for, arguments that were not used, and the
+        statistics: those that lie beside the config where nobody names others.
+
+    Raises:
+        OSError: No config there.
+    """
+    where: dict[str, Any] = {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
+    config, unused, commit = cls.load_config(
+        name, subfolder=subfolder, return_unused_kwargs=True, return_commit_hash=True, **kwargs
+    )
+    unused.pop("variant", None)  # Modular Diffusers passes it to every component
+    revision = where.pop("revision", None)  # of the scheduler's repository; other statistics have their own
+    if stats is None and name is not None:
+        beside = side_file(name, subfolder, revision=commit or revision, **where)
+        stats = None if beside is None else beside.name  # which is remembered, and in the cache by now
+    if stats == AUTO:
+        unused.setdefault("base_model", str(name))
+    return config, where, unused, stats
 
 
 def _check_config(cls: Any, config: Any) -> None:

@@ -80,99 +80,73 @@ def _alike(one: Any, other: Tensor) -> bool:
     return tensor.shape == other.shape and torch.allclose(tensor.double(), rounded, rtol=1e-5, atol=1e-7)
 
 
-class Neighbours:
-    """Names of Diffusers' own schedulers; what they mean there.
+class DerivedArrays:
+    """The arrays of `DERIVED` that a scheduler was asked for, each a plain attribute of it from then on."""
 
-    Attributes:
-        last_sample: None. Predictor-corrector classes keep the sample before here; ours keep outputs alone, so code
-            that changes the shape of all that a scheduler keeps finds them in `model_outputs`.
-    """
+    def __init__(self) -> None:
+        self._made: dict[str, Watched] = {}
+        self._of: tuple[object, object] = (None, None)  # the noise schedule and config that they were looked at with
 
-    last_sample: Tensor | None = None
+    def make(self, scheduler: Any, name: str) -> Tensor:
+        """One of them, which can be moved to a device as any attribute."""
+        value = DERIVED[name](scheduler)
+        setattr(scheduler, name, value)
+        self._made[name] = Watched(value)
+        return value
 
-    def __getattr__(self: Any, name: str) -> Any:
-        """Names made on demand, advice for those of other methods, and what Diffusers makes of all others."""
-        if name in DERIVED:
-            if "alphas_cumprod" not in self.__dict__:
-                raise AttributeError(
-                    f"'{type(self).__name__}' object has no attribute '{name}': this process has no betas, but levels; "
-                    "see `sigmas`."
-                )
-            value = DERIVED[name](self)
-            setattr(self, name, value)  # a plain attribute from now on, that can be moved to a device
-            self.__dict__.setdefault("_made", {})[name] = Watched(value)
-            return value
-        if name in ELSEWHERE:
-            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}': {ELSEWHERE[name]}")
-        return super().__getattr__(name)  # type: ignore[misc]
-
-    def _take_derived(self: Any, edited: object) -> None:
-        """See that arrays made on demand are what the noise schedule says, whoever wrote into them.
+    def take(self, scheduler: Any, edited: object, config: object) -> None:
+        """See that they are what the noise schedule says, whoever wrote into them.
 
         The end of runs is `final_sigmas_type`, so that what DDIM reads, `final_alpha_cumprod`, can be written.
 
         Args:
+            scheduler: Whose they are.
             edited: What `alphas_cumprod` were made into, if they were: it tells what the others should be.
+            config: Of the scheduler, another object after every edit.
 
         Raises:
             NoiseScheduleError: Somebody wrote what has no effect.
         """
-        made, of = self.__dict__.setdefault("_made", {}), (edited, self._glance)
-        same = all(one is other for one, other in zip(of, self.__dict__.get("_made_of", (None, None)), strict=True))
-        self._made_of = of
-        for name in DERIVED.keys() & self.__dict__.keys():
-            value = self.__dict__[name]
+        there, made = vars(scheduler), self._made
+        same = self._of[0] is edited and self._of[1] is config
+        self._of = edited, config
+        for name in DERIVED.keys() & there.keys():
+            value = there[name]
             ours = name in made and not made[name].touched(value)
             if same and ours:
                 continue
-            if _alike(value, DERIVED[name](self)) or (name == "alphas" and edited is not None):
+            if _alike(value, DERIVED[name](scheduler)) or (name == "alphas" and edited is not None):
                 made[name] = Watched(value)
                 continue
-            del self.__dict__[name]  # it is made anew when it is next asked for
+            del there[name]  # it is made anew when it is next asked for
             made.pop(name, None)
-            if ours:
-                continue
-            ends = {"zero": torch.tensor(1.0), "sigma_min": self.alphas_cumprod[0]}
-            end = [one for one, level in ends.items() if name == "final_alpha_cumprod" and _alike(value, level)]
-            if not end:
-                raise NoiseScheduleError(
-                    f"`scheduler.{name}` was written, and nothing is computed from it. Write the levels into "
-                    "`scheduler.alphas_cumprod`; where runs end is final_sigmas_type, 'zero' or 'sigma_min'."
-                )
-            self.register_to_config(final_sigmas_type=end[0])
+            if not ours:
+                scheduler.register_to_config(final_sigmas_type=_end_written(name, value, scheduler.alphas_cumprod[0]))
 
-    @property
-    def _step_index(self: Any) -> int | None:
-        """`step_index`, for code that looks at or resets Diffusers' private name."""
-        return self.step_index
 
-    @_step_index.setter
-    def _step_index(self: Any, value: int | None) -> None:
-        if value is None and self.step_index is not None:
-            self.set_begin_index(self.begin_index)
-        elif value != self.step_index:
-            raise AttributeError(
-                f"A run of {type(self).__name__} cannot be moved to step {value}, for the outputs that it goes on from "
-                "would be those of other steps. Call `set_timesteps` and `set_begin_index`."
-            )
+def _end_written(name: str, value: Any, cleanest: Tensor) -> str:
+    """The end of runs that an array says. Raises NoiseScheduleError where it says none."""
+    for end, level in {"zero": torch.tensor(1.0), "sigma_min": cleanest}.items():
+        if name == "final_alpha_cumprod" and _alike(value, level):
+            return end
+    raise NoiseScheduleError(
+        f"`scheduler.{name}` was written, and nothing is computed from it. Write the levels into "
+        "`scheduler.alphas_cumprod`; where runs end is final_sigmas_type, 'zero' or 'sigma_min'."
+    )
 
-    @property
-    def _begin_index(self: Any) -> int | None:
-        """`begin_index`, likewise."""
-        return self.begin_index
 
-    @_begin_index.setter
-    def _begin_index(self: Any, value: int | None) -> None:
-        if value != self.begin_index:
-            self.set_begin_index(value)
+def on_demand(scheduler: Any, name: str) -> Tensor | None:
+    """An array of `DERIVED` that a scheduler does not have yet; None for any other name.
 
-    def previous_timestep(self: Any, timestep: int | float | Tensor) -> int | float | Tensor:
-        """The time that a step from `timestep` leads to: the next of a run, or t - 1 before any.
-
-        After the last it is -1, as of DDPMScheduler.
-        """
-        times: Tensor = self.timesteps
-        if self.num_inference_steps is None:
-            return timestep - 1
-        n = self.index_for_timestep(timestep)
-        return times[n + 1] if n + 1 < len(times) else torch.tensor(-1)
+    Raises:
+        AttributeError: A process without betas, or a name of `ELSEWHERE`.
+    """
+    why = ELSEWHERE.get(name)
+    if name in DERIVED:
+        if "alphas_cumprod" in vars(scheduler):
+            derived: DerivedArrays = scheduler._derived
+            return derived.make(scheduler, name)
+        why = "this process has no betas, but levels; see `sigmas`."
+    if why is not None:
+        raise AttributeError(f"'{type(scheduler).__name__}' object has no attribute '{name}': {why}")
+    return None

@@ -293,8 +293,9 @@ def _check_tensors(tensors: Curves, costs: Mapping[str, Any], trials: Mapping[st
         wanted = (DTYPES.get(name, "F64"), [length if name in DTYPES else length - 1])
         if (found := _described(tensors[name])) != wanted:
             _refuse(place, f"has {name!r} as {_told(found)}, and it must be {_told(wanted)}", _MEASURE)
+    of_each = [len(trials["recipes"]), len(trials["calls"])] if trials else []
     for name in sorted(of_trials):
-        wanted = ("F64", [len(trials["recipes"]), len(trials["calls"])])  # type: ignore[index]
+        wanted = ("F64", of_each)
         if _described(tensors[name]) != wanted:
             _refuse(place, f"has {name!r} that is not {_told(wanted)}, a number a recipe and number of calls", _MEASURE)
 

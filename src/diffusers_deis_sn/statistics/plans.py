@@ -317,8 +317,9 @@ def _joined(parts: list[Array]) -> Array:
 
 def _positive(value: object) -> bool:
     # By comparison first, for whole numbers of files may be too large for a float.
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0.0 < value < 1e30 and isfinite(value)  # type: ignore[operator,arg-type]
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0.0 < value < 1e30 and isfinite(value)
 
 
 def _near(one: float, other: float) -> bool:

@@ -175,7 +175,7 @@ class Studio:
             easel = Easel(pipe, plan_calls(pipe, prompt if prompted else None, steps, seed, options))
             shown = []
             for place, name in enumerate(schedulers):
-                easel.on_step = lambda done, of, n=place, who=name: told((n + done / of) / len(schedulers), who)  # type: ignore[misc]
+                easel.on_step = _share(place, len(schedulers), name, told)
                 with lent(pipe), silenced(pipe):
                     shown.append(_shown(easel, known[name], steps, offer.place))
             return tuple(shown)
@@ -216,3 +216,8 @@ def _empty_cache() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def _share(place: int, of_all: int, name: str, told: Callable[[float, str], None]) -> Callable[[int, int], None]:
+    """Tells how much is done of all runs, in the one at a place."""
+    return lambda done, of: told((place + done / of) / of_all, name)

@@ -23,6 +23,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from diffusers_deis_sn.core import codec
 from fake_hub import TOKEN, FakeHub
 
 # A source distribution holds no models, statistics and figures; without them these have nothing to test.
@@ -71,6 +72,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _seeded() -> None:
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _registered_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that a test runs in this process register classes; the next test may run the same ones."""
+    monkeypatch.setattr(codec, "_CLASSES", dict(codec._CLASSES))
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,7 @@
 
 A page is written once. `PAGES` puts documents that lie elsewhere in the repository (the file format, tables of
 benchmarks) into the site as they are. In pages of docs/ a line `<!-- include: benchmarks/overhead.md -->` is replaced
-by that file, so that a measured table exists once, where the program that measured it writes it; a program is included
-as a code block.
+by that file, so that a measured table exists once, where the program that measured it writes it.
 
 All links are written as on GitHub, relative to the file that they stand in. Here they become links to the page that was
 made of their target, or to the figure, or to the file in the repository.
@@ -22,11 +21,9 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parent))
 
 import addresses  # noqa: E402
-
-from benchmarks.readme import block  # noqa: E402
 
 PAGES = {
     "how-to/comfyui.md": "integrations/comfyui/README.md",
@@ -119,7 +116,7 @@ def _figures_of(file: File) -> Iterator[str]:
 def _included(path: str, here: str) -> str:
     if not (ROOT / path).is_file():
         raise PluginError(f"{here} includes {path}, which does not exist.")
-    return _linked(block(ROOT / path), path, here)
+    return _linked((ROOT / path).read_text().strip(), path, here)
 
 
 def _headed(page: str, text: str) -> str:

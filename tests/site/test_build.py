@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -10,14 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from site_pages import ROOT
+from site_pages import PAGES, ROOT
 
-for needed in ("mkdocs", "material", "mkdocstrings", "latex2mathml", "ziamath"):
-    pytest.importorskip(needed)
+BUILDERS = ("mkdocs", "material", "mkdocstrings", "latex2mathml", "ziamath")
+
+
+def test_a_page_takes_in_a_table_and_follows_its_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quick, with MkDocs alone: a hook that cannot be imported breaks the whole site."""
+    pytest.importorskip("mkdocs")
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "hooks"))
+    pages = importlib.import_module("pages")
+    for page, text in PAGES.items():
+        for path in pages.includes(text):
+            taken = pages._included(path, page)
+            assert taken and len(taken.splitlines()) == len((ROOT / path).read_text().strip().splitlines()), path
+    assert "](../tutorials/tune.md)" in pages._linked("[tune](../docs/tutorials/tune.md)", "stats/x.md", "results/x.md")
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for needed in BUILDERS:
+        pytest.importorskip(needed)
     folder = tmp_path_factory.mktemp("site")
     environment = os.environ | {
         "NO_MKDOCS_2_WARNING": "1",

@@ -111,7 +111,7 @@ def test_bad_input_is_one_line(run, folder, tmp_path, arguments, words):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("scale", "part"), [("3", ""), ("3,7.5", ".g7.5")])
+@pytest.mark.parametrize(("scale", "part"), [("3", ""), ("3", ".more"), ("3,7.5", ".g7.5"), ("3,7.5", ".g3.more")])
 def test_what_was_left_unfinished_is_not_thrown_away(run, folder, tmp_path, scale, part):
     state = tmp_path / f".score_statistics.tuning{part}.safetensors"
     state.write_bytes(b"something")

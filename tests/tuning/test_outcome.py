@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,6 +37,24 @@ def test_what_runs_are_worth_from_now_on():
     assert found().after is PLAN and failed().after is DEFAULT
     refused_ = Outcome(5, 1.0, DEFAULT, RIVALS, None, PLAN, "times", ("too bright",))
     assert refused_.after is DEFAULT
+
+
+UNSURE = Outcome(8, 1.0, DEFAULT, RIVALS, None, PLAN, "times", ("RMS 2, and 1 without",))
+
+
+def test_more_samples_are_for_what_was_found_and_not_accepted():
+    nothing, no_goal = failed(), replace(UNSURE, calls=10, goal=False)
+    tuning = Tuning(tiny_record(), (found(), UNSURE, nothing, no_goal), seconds=60.0)
+    assert tuning.undecided(None) == (8,) == tuning.undecided(600.0)
+    assert tuning.undecided(65.0) == ()
+
+
+def test_what_is_found_on_more_samples_takes_the_place_of_what_was_not():
+    later = Tuning(tiny_record(), (found(8, 1.0),), 10, 5.0)
+    first = Tuning(tiny_record(), (found(8, 3.0), UNSURE, found(5, 1.0)), 20, 7.0)
+    both = first.or_rather(later)
+    assert both.outcomes == (first.outcomes[0], later.outcomes[0], first.outcomes[2])
+    assert both.statistics is later.statistics and (both.asked, both.seconds) == (30, 12.0)
 
 
 def test_each_guidance_has_a_table_of_its_own():

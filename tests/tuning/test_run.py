@@ -19,8 +19,10 @@ from diffusers_deis_sn.errors import (
 )
 from diffusers_deis_sn.tuning import run as running
 from diffusers_deis_sn.tuning import tuner as course
+from diffusers_deis_sn.tuning.deciding import Jury
 from diffusers_deis_sn.tuning.keeping import Fits
 from diffusers_deis_sn.tuning.meter import Meter
+from diffusers_deis_sn.tuning.outcome import Outcome
 from diffusers_deis_sn.tuning.run import check_plans, tune
 from refusals import refused
 from tiny_pipelines import BUILDERS
@@ -154,6 +156,51 @@ def test_a_finished_number_of_steps_is_not_fitted_again(stats, tmp_path, monkeyp
     again = tune(pipe, None, (3, 4), statistics=stats, checkpoint=state, resume=True, **FEW)
     assert again.statistics == expected.statistics and pipe.calls < through[0]  # nothing but what decides
     refused(CalibrationError, ["`checkpoint`"], tune, pipe, None, 4, statistics=stats, resume=True, **FEW)
+
+
+@pytest.fixture
+def strict(monkeypatch):
+    """Nothing is accepted of fewer than eight samples held out, at four steps."""
+    outcome = Jury.outcome
+
+    def judged(self: Jury, before: Any, *rest: Any) -> Outcome:
+        told = outcome(self, before, *rest)
+        sure = len(self.running.calls) > 1 or len(before.run) != 4
+        return told if sure else replace(told, plan=None, objections=("by so few",))
+
+    monkeypatch.setattr(Jury, "outcome", judged)
+
+
+def test_where_nothing_is_accepted_more_samples_decide(stats, strict, caplog):
+    few = FEW | {"batch_size": 4}
+    with caplog.at_level("INFO", "diffusers_deis_sn"):
+        tuning = tune(ToyPipeline(), None, (3, 4), statistics=stats, **few)
+    assert [one.num_samples for one in tuning.plans] == [4, 8] and [one.calls for one in tuning.outcomes] == [3, 4]
+    assert {one.calls for one in tuning.statistics.plans.entries} == {3, 4}
+    assert any("4 steps" in one and "twice" in one for one in caplog.messages)
+    more = tune(ToyPipeline(), None, 4, statistics=stats, **few | {"num_samples": 8, "num_held_out": 8})
+    assert more.plans == tuning.plans[1:] and tuning.asked > more.asked
+
+
+def test_there_is_no_second_fit_without_time_for_it(stats, strict, monkeypatch):
+    monkeypatch.setattr(Meter, "seconds", property(lambda meter: float(meter.done)))
+    few = FEW | {"batch_size": 4}
+    once = tune(ToyPipeline(), None, 4, statistics=stats, budget=3000.0, **few)
+    assert once.plans == () and once.outcomes[0].undecided and once.seconds < 3000.0
+    assert len(tune(ToyPipeline(), None, 4, statistics=stats, budget=12_000.0, **few).plans) == 1
+
+
+def test_fits_on_more_samples_are_kept_too(stats, strict, tmp_path, monkeypatch):
+    state, few = tmp_path / "state.safetensors", FEW | {"batch_size": 4}
+    expected = tune(ToyPipeline(), None, 4, statistics=stats, checkpoint=state, **few)
+    assert {one.name for one in tmp_path.iterdir()} == {"state.safetensors", "state.more.safetensors"}
+    pipe = ToyPipeline()
+    with monkeypatch.context() as patched:
+        patched.setattr(course, "candidates", lambda *_: pytest.fail("fitted again"))
+        again = tune(pipe, None, 4, statistics=stats, checkpoint=state, resume=True, **few)
+    assert again.statistics == expected.statistics
+    state.unlink()
+    refused(CheckpointError, ["state.more", "--resume"], tune, pipe, None, 4, statistics=stats, checkpoint=state, **few)
 
 
 def test_several_guidances_are_tuned_one_after_another(stats, tmp_path, caplog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +14,10 @@ from diffusers_deis_sn.core.grids import Ends, Power, Trailing, Whole
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.core.update import high_band
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError
-from diffusers_deis_sn.tuning.search import WORTH, Found, Search, moved
+from diffusers_deis_sn.tuning.judging import score, sharpness
+from diffusers_deis_sn.tuning.search import DULL, WORTH, Found, Search, moved
 from diffusers_deis_sn.tuning.teacher import Teacher
 from toy_models import PROCESSES, toy
 
@@ -116,3 +119,17 @@ def test_what_the_pipeline_raises_ends_the_search(kind):
     for search in (lambda: search_.started(recipes, 5), lambda: list(search_.swept(found, 0.3))):
         with pytest.raises(kind, match="enough"):
             search()
+
+
+def test_a_fit_as_sharp_as_the_fine_run_is_left_and_another_is_mended():
+    model = toy("vp", 12)
+    teacher = Teacher.of(model, 40)
+    found = Search(model, teacher).started(recipes("vp"), 6)[0]
+    assert abs(sharpness(found.fitted.end, teacher.end) - 1.0) < DULL
+    assert Search(model, teacher).sharpened(found) is None
+    rough = replace(teacher, samples=(*teacher.samples[:-1], teacher.end + 0.1 * high_band(teacher.end)))
+    calls = []
+    model.network = lambda *_: calls.append(1)
+    sharp = Search(model, rough).sharpened(found)
+    assert sharpness(sharp.fitted.end, rough.end) == pytest.approx(1.0, abs=1e-6) and not calls
+    assert sharp.score == score(sharp.fitted.end, rough.end) and sharp.recipe is found.recipe

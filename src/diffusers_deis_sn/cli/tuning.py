@@ -46,7 +46,9 @@ def tune(
     budget: Annotated[
         str | None, typer.Option(help="Time that all may take, such as 90s, 5m or 1h; as long as it takes otherwise.")
     ] = None,
-    num_samples: Annotated[int, typer.Option(help="Samples to fit on.")] = 24,
+    num_samples: Annotated[
+        int, typer.Option(help="Samples to fit on, and twice as many where these leave no plan.")
+    ] = 24,
     num_held_out: Annotated[int, typer.Option(help="Samples that decide, of other noise and prompts.")] = 16,
     batch_size: Annotated[int, typer.Option(help="Samples drawn at once.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
@@ -87,6 +89,7 @@ def tune(
     from diffusers_deis_sn.hub.atomic_write import check_writable
     from diffusers_deis_sn.hub.source import destination
     from diffusers_deis_sn.tuning.arguments import check_budget, check_samples, seconds_of, steps_of
+    from diffusers_deis_sn.tuning.keeping import further
 
     with naming_flags([*signature(tune).parameters]):
         wanted, seconds = steps_of(steps), seconds_of(budget)
@@ -102,9 +105,10 @@ def tune(
         path = destination(output)
         state = tuning_beside(path)
         states = parts(state, options)
+        kept = [one for path in states for one in (path, further(path))]
         if check and not path.exists():
             raise CalibrationError(f"`check` looks at plans that are there, and {str(path)!r} is not. Leave it out.")
-        for one in () if resume or force or check else states:
+        for one in () if resume or force or check else kept:
             unfinished(one)
         if not check:
             check_writable(path, CalibrationError)
@@ -130,7 +134,7 @@ def tune(
 
             from diffusers_deis_sn.tuning.run import tune as fit
 
-            for one in states if writes and force and not resume else ():
+            for one in kept if writes and force and not resume else ():
                 remove(one)
             measure = {"batch_size": batch_size, "seed": seed, "base_model": loading.name, "revision": revision}
             measure |= {"resume": resume, "progress": speech.progress}
@@ -155,7 +159,7 @@ def tune(
         speech.say(f"{path} has plans of all these numbers of steps. Use --force to tune them anew.")
     else:
         _written(tuning, path, str(output), speech)
-    for one in states:
+    for one in kept:
         remove(one)
 
 

@@ -349,7 +349,7 @@ def _fitted(document: Document) -> list[str]:
     return [
         f"{text} Plans for {looked} steps were fitted for this comparison in {number(told['seconds'])} s, on "
         f"{told['num_samples']} samples of other noise{prompts}, and kept where they were better on "
-        f"{told['num_held_out']} more."
+        f"{told['num_held_out']} more (twice as many of both where these left no plan)."
     ]
 
 

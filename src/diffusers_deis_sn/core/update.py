@@ -76,3 +76,8 @@ def threshold(x0: Tensor, ratio: float, largest: float) -> Tensor:
     flat = flat if flat.dtype == torch.float64 else flat.float()
     s = torch.quantile(flat.abs(), ratio, dim=1, keepdim=True).clamp(1.0, max(largest, 1.0))
     return (torch.maximum(torch.minimum(flat, s), -s) / s).reshape(x0.shape).to(x0.dtype)
+
+
+def high_band(x: Tensor) -> Tensor:
+    """What the low band leaves; (B, C, ..., H, W)."""
+    return x - low_band(x)

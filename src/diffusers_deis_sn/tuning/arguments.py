@@ -10,6 +10,7 @@ from diffusers_deis_sn.errors import CalibrationError
 
 STEPS = (5, 6, 8, 10)
 SAMPLES, HELD_OUT = 24, 16
+MORE = 2  # times as many of both where these leave no plan
 FEWEST = 4  # samples of both kinds, and prompts
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 

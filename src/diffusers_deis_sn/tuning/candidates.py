@@ -1,4 +1,4 @@
-"""Plans of a run with more and more left free: weights, the first time, all times; and the last of them in one band."""
+"""Plans of a run with more and more left free: weights, the first time, all times; the last in one band, or sharper."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.tuning.search import Found, Search
 
 ONE_BAND = "times, one band"
-FREEDOMS = ("weights", "first time", ONE_BAND, "times")  # what is simpler is preferred where it is as good
+SHARP = "times, sharp"
+FREEDOMS = ("weights", "first time", ONE_BAND, "times", SHARP)  # what is simpler is preferred where it is as good
 FIRST = (0.3, 0.12)  # how far all times are scaled, in terms of 0.4 of the first
 SWEEPS = (0.3, 0.12, 0.06)  # size of the moves of times
 
@@ -58,6 +59,9 @@ def _all(search: Search, recipes: Sequence[Recipe], calls: int, bands: int) -> I
             yield "times", found
     if bands == 2:
         yield ONE_BAND, search.at(found.recipe, found.run.rho)
+    sharp = search.sharpened(found)
+    if sharp is not None:
+        yield SHARP, sharp
 
 
 def blended(run: Tuned, recipe: Recipe, default: Tuned, share: float) -> Tuned:

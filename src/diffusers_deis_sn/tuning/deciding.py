@@ -171,7 +171,8 @@ class Jury:
             half = self._try(blended(whole, recipe, before.run, BLEND), f"{name}, half", before, fine, goal)
             best = half if not half.objections else ranked[0]
         told = self._told(before, fine, best)
-        return replace(told, tries={one.freedom: one.judged for one in ranked})
+        goal_is_there = best is not None and goal.far <= FINE_ENOUGH * best.judged.geometric
+        return replace(told, tries={one.freedom: one.judged for one in ranked}, goal=goal_is_there)
 
     def checked(self, before: Without, plan: TunedPlan, fine: Tensor) -> Outcome:
         """Whether a plan from before is still better than runs without."""

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from diffusers_deis_sn.core.process import Array
-from diffusers_deis_sn.core.update import has_bands, low_band
+from diffusers_deis_sn.core.update import has_bands, high_band
 
 RMS_WEIGHT = 0.15  # of the root mean square in a score, as recipes are ranked in trials
 TRIMMED = 0.1  # share of the samples that the trimmed RMS leaves out
@@ -62,7 +62,7 @@ class Judged:
             float(np.exp(np.log(each).mean())),
             float(np.sqrt(np.square(each).mean())),
             float(np.sqrt(np.square(kept).mean())),
-            _sharpness(ends, fine),
+            sharpness(ends, fine),
             _tint(ends, fine),
         )
 
@@ -94,10 +94,11 @@ _SAID = {
 }
 
 
-def _sharpness(ends: Tensor, fine: Tensor) -> float:
+def sharpness(ends: Tensor, fine: Tensor) -> float:
+    """Energy of the high band over that of the fine run's; one of samples without bands, or without detail."""
     if not has_bands(fine.shape):
         return 1.0
-    ours, theirs = (float((one.double() - low_band(one.double())).square().mean()) for one in (ends, fine))
+    ours, theirs = (float(high_band(one.double()).square().mean()) for one in (ends, fine))
     return ours / theirs if theirs > TINY else 1.0
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.foreign import literal
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
+from diffusers_deis_sn.tuning.arguments import MORE
 from diffusers_deis_sn.tuning.judging import Judged
 from diffusers_deis_sn.tuning.markup import COLUMNS, FOLDER, html
+from diffusers_deis_sn.tuning.meter import search_calls
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Outcome:
         freedom: What was left free in it, and how much of it was blended in.
         objections: Why it was not accepted.
         tries: What plans were worth that were tried, by what was left free in them.
+        goal: Whether the fine run is fine enough to say so.
     """
 
     calls: int
@@ -38,6 +41,12 @@ class Outcome:
     freedom: str = ""
     objections: tuple[str, ...] = ()
     tries: Mapping[str, Judged] = field(default_factory=dict)
+    goal: bool = True
+
+    @property
+    def undecided(self) -> bool:
+        """Whether more samples may lead to a plan: there is none, though one was found and there is a goal for it."""
+        return self.plan is None and self.tuned is not None and self.goal
 
     @property
     def best_rival(self) -> tuple[str, Judged]:
@@ -94,6 +103,23 @@ class Tuning:
         """This and what was done after it, with the statistics of then."""
         outcomes = (*self.outcomes, *later.outcomes)
         return Tuning(later.statistics, outcomes, self.asked + later.asked, self.seconds + later.seconds)
+
+    def undecided(self, budget: float | None) -> tuple[int, ...]:
+        """Numbers of calls that twice as many samples may lead to a plan for, where there is time for them.
+
+        Args:
+            budget: Seconds for this and for that; None for as long as it takes.
+        """
+        left = tuple(one.calls for one in self.outcomes if one.undecided)
+        share = sum(map(search_calls, left)) / max(sum(search_calls(one.calls) for one in self.outcomes), 1.0)
+        takes = MORE * self.seconds * share
+        return left if budget is None or self.seconds + takes <= budget else ()
+
+    def or_rather(self, later: Tuning) -> Tuning:
+        """This with the outcomes of another in the place of its own for the same guidance and number of calls."""
+        new = {(one.guidance, one.calls): one for one in later.outcomes}
+        outcomes = tuple(new.get((one.guidance, one.calls), one) for one in self.outcomes)
+        return replace(self.and_then(later), outcomes=outcomes)
 
     @property
     def by_guidance(self) -> dict[float, tuple[Outcome, ...]]:

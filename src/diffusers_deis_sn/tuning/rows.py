@@ -62,7 +62,7 @@ def fit(
     """
     same = 0 if known is None else _same(known.run.rho[:-1], base.rho[:-1])
     samples, data = list[Tensor](), list[Tensor]()
-    transfer, weights, low = base.transfer.copy(), base.weights.copy(), np.zeros_like(base.weights)
+    run = base if bands == 1 else replace(base, low=np.zeros_like(base.weights))
     x = model.start(float(base.rho[0]))
     for n, level in enumerate(base.rho[:-1].tolist()):
         if known is not None and n < same:
@@ -71,14 +71,27 @@ def fit(
             output = model.first(level) if n == 0 else model.data(x, level)
         samples.append(x)
         data.append(output)
-        columns = _columns(x, data, bands)
-        b0 = np.concatenate([transfer[n : n + 1], base.weights[n, : n + 1], np.zeros((bands - 1) * (n + 1))])
-        row = b0 + _ridge(columns, teacher.at(float(base.rho[n + 1])), b0, ridge)
-        transfer[n], weights[n, : n + 1] = row[0], row[1 : n + 2]
-        low[n, : n + 1] = row[n + 2 :] if bands == 2 else 0.0
-        x = torch.einsum("csd,c->sd", columns, torch.from_numpy(row).to(columns)).reshape(x.shape)
-    run = replace(base, transfer=transfer, weights=weights, low=low if bands == 2 else None)
+        columns, b0 = columns_of(x, data, bands), base_row(base, n, bands)
+        row = b0 + np.linalg.solve(*normal_equations(columns, teacher.at(float(base.rho[n + 1])), b0, ridge))
+        run = with_row(run, n, row)
+        x = combined(columns, row).reshape(x.shape)
     return Fitted(run, x, tuple(samples), tuple(data))
+
+
+def base_row(base: Tuned, n: int, bands: int) -> Array:
+    """Row n of a formula, of which the low band has no weights of its own; (C,)."""
+    return np.concatenate([base.transfer[n : n + 1], base.weights[n, : n + 1], np.zeros((bands - 1) * (n + 1))])
+
+
+def with_row(run: Tuned, n: int, row: Array) -> Tuned:
+    """A run with another row n: factor of the sample, weights of outputs, and those of low bands where it has some."""
+    transfer, weights = run.transfer.copy(), run.weights.copy()
+    transfer[n], weights[n, : n + 1] = row[0], row[1 : n + 2]
+    low = None
+    if run.low is not None:
+        low = run.low.copy()
+        low[n, : n + 1] = row[n + 2 :]
+    return replace(run, transfer=transfer, weights=weights, low=low)
 
 
 def _same(one: Array, other: Array) -> int:
@@ -87,19 +100,38 @@ def _same(one: Array, other: Array) -> int:
     return int(different[0]) if len(different) else min(len(one), len(other))
 
 
-def _columns(x: Tensor, data: Sequence[Tensor], bands: int) -> Tensor:
+def columns_of(x: Tensor, data: Sequence[Tensor], bands: int) -> Tensor:
     """What the next sample is combined of: x, outputs, newest first, and their low bands; (C, S, d)."""
     newest = list(data[::-1])
     parts = [x, *newest, *(map(low_band, newest) if bands == 2 else ())]
     return torch.stack([part.flatten(1) for part in parts])
 
 
-def _ridge(columns: Tensor, target: Tensor, b0: Array, ridge: float) -> Array:
-    """What is added to b0, (C,), by the products of the columns summed over the samples in float64."""
-    missed = target.flatten(1) - torch.einsum("csd,c->sd", columns, torch.from_numpy(b0).to(columns))
-    gram, right = np.zeros((len(b0), len(b0))), np.zeros(len(b0))
+def combined(columns: Tensor, row: Array) -> Tensor:
+    """What a row makes of columns; (S, d)."""
+    return torch.einsum("csd,c->sd", columns, torch.from_numpy(row).to(columns))
+
+
+def normal_equations(columns: Tensor, target: Tensor, b0: Array, ridge: float) -> tuple[Array, Array]:
+    """Matrix (C, C) and right side (C,) of the regression of what b0 leaves of a target.
+
+    Args:
+        columns: What is combined; (C, S, d).
+        target: What is to come of it; (S, *event).
+        b0: Weights to shrink to; (C,).
+        ridge: lambda.
+    """
+    missed = target.flatten(1) - combined(columns, b0)
+    matrix, right = gram(columns), np.zeros(len(b0))
     for one, rest in zip(columns.unbind(1), missed, strict=True):
+        right += (one.double() @ rest.double()).numpy()
+    return matrix + ridge * np.trace(matrix) / len(matrix) * np.eye(len(matrix)), right
+
+
+def gram(columns: Tensor) -> Array:
+    """Products of columns (C, S, d), summed over the samples in float64; (C, C)."""
+    matrix = np.zeros((len(columns), len(columns)))
+    for one in columns.unbind(1):
         wide = one.double()
-        gram += (wide @ wide.T).numpy()
-        right += (wide @ rest.double()).numpy()
-    return np.linalg.solve(gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram)), right)
+        matrix += (wide @ wide.T).numpy()
+    return matrix

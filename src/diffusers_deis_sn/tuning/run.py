@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ import torch
 
 from diffusers_deis_sn.collect.arguments import check_kinds
 from diffusers_deis_sn.collect.calls import PipelineCalls, guidance_in_use, plan_calls
+from diffusers_deis_sn.collect.checkpoint import unfinished
 from diffusers_deis_sn.collect.guidances import parts
 from diffusers_deis_sn.collect.progress import Progress, check_progress, silenced
 from diffusers_deis_sn.collect.prompts import prompts_given
@@ -29,13 +29,14 @@ from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.tuning.arguments import (
     FEWEST,
     HELD_OUT,
+    MORE,
     SAMPLES,
     STEPS,
     check_budget,
     check_samples,
     wanted_steps,
 )
-from diffusers_deis_sn.tuning.keeping import Fits, run_facts
+from diffusers_deis_sn.tuning.keeping import Fits, further, run_facts
 from diffusers_deis_sn.tuning.outcome import Tuning
 from diffusers_deis_sn.tuning.samples import numbers
 from diffusers_deis_sn.tuning.tuner import Tuner
@@ -73,17 +74,21 @@ def tune(
     DPM++ 2M, UniPC and others of Diffusers, their RMS is not larger by more than 2 %, and sharpness and colour are kept
     to 3 %. Otherwise there is none for that number, and the outcome says why.
 
+    Where nothing is accepted for a number of steps, and twice as many samples can say more, fit and decision are made
+    once more on these, as far as `budget` allows.
+
     The pipeline is asked through its scheduler alone and has its own again afterwards.
 
     With a list for `guidance_scale` (or `true_cfg_scale`) all of this is done at one guidance after another, and the
     statistics hold the plans of all.
 
-    With `checkpoint` what was found is kept after each number of steps, and the same call with `resume=True` goes on
-    from there and gives the same plans, bit for bit. Ctrl-C and SIGTERM then finish the fit at hand first; a second one
-    stops at once. The file (with several guidances one for each, as of `calibrate`) stays: delete it when the
-    statistics are saved. Processes of accelerate or torch.distributed share the samples: call this in all of them, with
-    the same arguments and each with the pipeline on its own device. Batches are those of one process, or smaller where
-    there would not be one for each, so plans are the same but for rounding.
+    With `checkpoint` what was found is kept after each number of steps, and the same call with `resume=True` goes
+    on from there and gives the same plans, bit for bit; fits on more samples have a file of their own beside it.
+    Ctrl-C and SIGTERM then finish the fit at hand first; a second one stops at once. The file (with several
+    guidances one for each, as of `calibrate`) stays: delete it when the statistics are saved. Processes of
+    accelerate or torch.distributed share the samples: call this in all of them, with the same arguments and each
+    with the pipeline on its own device. Batches are those of one process, or smaller where there would not be one
+    for each, so plans are the same but for rounding.
 
     Args:
         pipe: Any pipeline of a variance-preserving, EDM or flow-matching model that starts from noise.
@@ -121,33 +126,84 @@ def tune(
     several = parts(
         path_of("none" if checkpoint is None else checkpoint, "`checkpoint`", CheckpointError), pipeline_kwargs
     )
+    if checkpoint is not None and not resume:
+        for path in several:  # before anything is fitted
+            unfinished(path)
+            unfinished(further(path))
     asked = [_Asked.of(pipe, prompts, wanted[0], seed, progress, options, ours) for options in several.values()]
     check_samples(num_samples, num_held_out, batch_size, asked[0].prompts)
     measure = {"batch_size": batch_size, "seed": seed, "progress": progress if isinstance(progress, bool) else False}
     options = prompts_given(prompts, pipeline_kwargs)[1]
     found = Tuning(_statistics(pipe, statistics, asked[0].texts, measure | options), ())
-    fitted, held_out = numbers(num_samples, num_held_out, asked[0].prompts_in_turn)
-    started = time.monotonic()
     for place, (path, one) in enumerate(zip(several, asked, strict=True)):
         plans = None if anew else found.statistics.plans
         left = tuple(calls for calls in wanted if plans is None or plans.find(calls, one.guidance) is None)
         if not left:
             continue
-        share = None if budget is None else (budget - time.monotonic() + started) / (len(asked) - place)
+        share = None if budget is None else (budget - found.seconds) / (len(asked) - place)
         if share is not None and share <= 0.0 and found.outcomes:
             logger.warning("The budget is spent: nothing was tuned from guidance %s on.", one.guidance)
             break
-        tuner = Tuner(
-            pipe, one.calls, found.statistics, left, fitted, held_out, batch_size, one.guidance, share, progress
-        )
-        keeps = None if checkpoint is None else path
-        with _lent(pipe, keeps) as (shards, stop):
-            keeper = keeper_of(keeps, resume, shards)
-            size = (fitted, held_out, batch_size, seed)
-            facts = {} if keeper is None else run_facts(pipe, one.texts, one.options, found.statistics, size)
-            tuner.fits = Fits(keeper, facts, shards, stop)
-            found = found.and_then(tuner.tuned())
+        course = _Course(pipe, one, None if checkpoint is None else path, resume, batch_size, seed, progress)
+        once = course.tuned(found.statistics, left, (num_samples, num_held_out), share)
+        found = found.and_then(once)
+        rest = once.undecided(share)
+        if rest:
+            logger.info("No plan of %s steps: once more on twice as many samples.", ", ".join(map(str, rest)))
+            more = (MORE * num_samples, MORE * num_held_out)
+            share = None if share is None else share - once.seconds
+            found = found.or_rather(course.again.tuned(found.statistics, rest, more, share))
     return found
+
+
+@dataclass(frozen=True)
+class _Course:
+    """Tuning at one guidance.
+
+    Args:
+        pipe: The pipeline.
+        asked: How it is called.
+        checkpoint: File that the state is kept in; None for none.
+        resume: Whether to go on from it.
+        batch_size: Number of samples drawn at once.
+        seed: Of the first sample.
+        progress: As in `tune`.
+    """
+
+    pipe: Any
+    asked: _Asked
+    checkpoint: Path | None
+    resume: bool
+    batch_size: int
+    seed: int
+    progress: bool | str | Progress
+
+    def tuned(
+        self, statistics: ScoreStatistics, steps: tuple[int, ...], samples: tuple[int, int], budget: float | None
+    ) -> Tuning:
+        """The outcomes for these numbers of steps, and the statistics with the plans.
+
+        Args:
+            statistics: Of the model.
+            steps: Numbers of steps.
+            samples: How many to fit on, and how many to hold out.
+            budget: Seconds; None for as long as it takes.
+        """
+        one, prompts = self.asked, self.asked.prompts_in_turn
+        fitted, held_out = numbers(*samples, prompts)
+        pipe, size = self.pipe, self.batch_size
+        tuner = Tuner(pipe, one.calls, statistics, steps, fitted, held_out, size, one.guidance, budget, self.progress)
+        with _lent(pipe, self.checkpoint) as (shards, stop):
+            keeper = keeper_of(self.checkpoint, self.resume, shards)
+            counts = (fitted, held_out, size, self.seed)
+            facts = {} if keeper is None else run_facts(pipe, one.texts, one.options, statistics, counts)
+            tuner.fits = Fits(keeper, facts, shards, stop)
+            return tuner.tuned()
+
+    @property
+    def again(self) -> _Course:
+        """The same with a checkpoint of its own."""
+        return self if self.checkpoint is None else replace(self, checkpoint=further(self.checkpoint))
 
 
 def check_plans(

@@ -8,7 +8,7 @@ level there is hardly any signal, and the noise that a run starts from is as goo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,12 +16,14 @@ from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import CalibrationError, DeisSnError
-from diffusers_deis_sn.tuning.judging import score
+from diffusers_deis_sn.tuning.judging import KEPT, score, sharpness
 from diffusers_deis_sn.tuning.model import Model
 from diffusers_deis_sn.tuning.rows import Fitted, fit
+from diffusers_deis_sn.tuning.sharpening import sharpened
 from diffusers_deis_sn.tuning.teacher import Teacher
 
 WORTH = 0.004  # by which the score has to fall
+DULL = 0.5 * KEPT  # how far sharpness may be off on the samples that are fitted, before the last row is fitted to it
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +108,14 @@ class Search:
                 found = other
                 yield found
                 other = self._moved(found, 0, sign * step, tail=True)
+
+    def sharpened(self, found: Found) -> Found | None:
+        """The same with a last row that keeps the fine run's sharpness; None where the fit has it, or no row would."""
+        if abs(sharpness(found.fitted.end, self.teacher.end) - 1.0) <= DULL:
+            return None
+        base = Tuned.of_recipe(found.recipe, found.run.rho)
+        fitted = sharpened(found.fitted, self.teacher, base, found.bands)
+        return None if fitted is None else replace(found, fitted=fitted, score=score(fitted.end, self.teacher.end))
 
     def _moved(self, found: Found, place: int, step: float, tail: bool) -> Found | None:
         process, rho = self.model.process, found.run.rho

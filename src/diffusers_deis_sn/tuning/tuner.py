@@ -129,7 +129,8 @@ class Tuner:
     def _tuning(self, jury: Jury, outcomes: list[Outcome]) -> Tuning:
         accepted = [one.plan for one in outcomes if one.plan is not None]
         record = jury.with_plans(*accepted) if accepted else self.statistics
-        return Tuning(record, tuple(outcomes), self.meter.done, self.meter.seconds)
+        seconds = self.fits.shards.led(lambda: repr(self.meter.seconds).encode())  # what comes next depends on them
+        return Tuning(record, tuple(outcomes), self.meter.done, float(seconds.decode()))
 
     def _fit(self, before: Mapping[int, Without], fine: Tensor) -> None:
         """Fit what is not fitted yet: in the first process, which all others serve with their part of the network."""

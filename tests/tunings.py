@@ -1,9 +1,11 @@
-"""Outcomes of tuning as tests make them up."""
+"""Outcomes of tuning as tests make them up, and calls of a pipeline that is asked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from diffusers_deis_sn.collect.calls import plan_calls
 from diffusers_deis_sn.core.grids import Trailing
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Multistep
@@ -11,6 +13,7 @@ from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.tuning.judging import Judged
 from diffusers_deis_sn.tuning.outcome import Outcome
+from diffusers_deis_sn.tuning.samples import batches
 from toy_models import PROCESSES
 
 DEFAULT, PLAN = Judged(0.02, 0.03, 0.025), Judged(0.01, 0.015, 0.012)
@@ -30,3 +33,9 @@ def found(calls: int = 5, guidance: float = 1.0) -> Outcome:
 def failed(calls: int = 8, guidance: float = 1.0, rivals: Mapping[str, Judged] = RIVALS) -> Outcome:
     """An outcome without."""
     return Outcome(calls, guidance, DEFAULT, rivals)
+
+
+def asked(pipe: Any, samples: int = 5, batch_size: int = 2, **options: Any) -> Any:
+    """Arguments of a call for each batch."""
+    prompts = options.pop("prompts", None)
+    return batches(plan_calls(pipe, prompts, 5, 0, options), list(range(samples)), batch_size)

@@ -12,11 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import (
     StatisticsError,
     StatisticsFormatError,
-    StatisticsMismatchError,
     StatisticsNotFoundError,
 )
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
@@ -103,40 +101,6 @@ def test_contradictions_are_refused(change, rule):
 def test_the_square_may_equal_the_mean_squared_but_for_rounding():
     mean_square = np.array([0.5, 0.75]) ** 2 * (1.0 - 1e-7)
     assert np.array_equal(replace(tiny_record(), mean_square=mean_square).mean_square, mean_square)
-
-
-# ------------------------------------------------------------------------------------------- whose statistics they are
-
-
-def test_the_measured_model_is_accepted():
-    gaussian_record().check(vp_schedule(), "epsilon")
-
-
-def test_another_noise_schedule_is_refused_with_both_named():
-    measured, at_hand = vp_schedule(), vp_schedule(beta_schedule="squaredcos_cap_v2")
-    with pytest.raises(StatisticsMismatchError) as error:
-        gaussian_record(measured).check(at_hand, "epsilon")
-    for fragment in (measured.name, measured.fingerprint, at_hand.name, at_hand.fingerprint, "deis-sn calibrate"):
-        assert fragment in str(error.value)
-
-
-def test_an_unknown_fingerprint_does_not_hide_another_noise_schedule():
-    record = gaussian_record().with_origin(fingerprint=None, noise_schedule=None)
-    record.check(vp_schedule(), "epsilon")
-    with pytest.raises(StatisticsMismatchError, match="unnamed"):
-        record.check(vp_schedule(beta_end=0.021), "epsilon")
-
-
-def test_a_right_fingerprint_does_not_hide_a_wrong_log_snr():
-    record = gaussian_record(vp_schedule(beta_end=0.021)).with_origin(fingerprint=vp_schedule().fingerprint)
-    with pytest.raises(StatisticsMismatchError, match="log SNR"):
-        record.check(vp_schedule(), "epsilon")
-
-
-def test_another_prediction_type_is_refused_with_both_named():
-    with pytest.raises(StatisticsMismatchError, match="'epsilon', and this one predicts 'v_prediction'"):
-        gaussian_record().check(vp_schedule(), "v_prediction")
-    gaussian_record().with_origin(prediction_type=None).check(vp_schedule(), "v_prediction")
 
 
 # ------------------------------------------------------------------------------------------------- to a file and back

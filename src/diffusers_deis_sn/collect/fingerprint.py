@@ -52,7 +52,7 @@ def asked(
 
 def of_model(pipe: Any, recorder: RecordingScheduler, data: Any, recipes: object) -> Facts:
     """The facts of a pipeline whose scheduler is the recorder, of clean samples if any, and of recipes to be tried."""
-    from diffusers_deis_sn.collect.recorder import versions
+    from diffusers_deis_sn.collect.versions import versions
 
     config, kind = recorder.config, type(pipe)
     limits = [config[name] for name in ("dynamic_thresholding_ratio", "sample_max_value")]

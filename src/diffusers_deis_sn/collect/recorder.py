@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffusers_deis_sn._version import __version__
-from diffusers_deis_sn.collect.bends import Bends, solver_cost
+from diffusers_deis_sn.collect.bends import Bends
 from diffusers_deis_sn.collect.ledger import BENDS, COST, MOMENTS, Ledger
 from diffusers_deis_sn.collect.planning import RecordingPlanner
 from diffusers_deis_sn.collect.probing import Costs, ProbeGroup
 from diffusers_deis_sn.collect.reducers import moments_of
+from diffusers_deis_sn.collect.results import statistics_of, uncertainty_of
+from diffusers_deis_sn.collect.versions import versions
 from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.plan import Plan, Raw
-from diffusers_deis_sn.core.process import log_snr
 from diffusers_deis_sn.core.update import threshold
 from diffusers_deis_sn.errors import CalibrationError, StepError
 from diffusers_deis_sn.learn.costs import Question
@@ -29,7 +27,7 @@ from diffusers_deis_sn.schedulers._cursor import Cursor
 from diffusers_deis_sn.schedulers._given import Times
 from diffusers_deis_sn.schedulers._planner import Planner
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
-from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
+from diffusers_deis_sn.statistics.cost import PROBED
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -52,7 +50,6 @@ MEASURING_OPTIONS: dict[str, Any] = {
 DENSE = Whole(Power("t", 2.0))
 SOLVER = "DEIS order {solver_order} in t, {spacing}, by the cleanest level, to sigma zero"
 NOISED_DATA = "noised data at {spacing}, and at the cleanest level"
-HALF_NORMAL = (2.0 / np.pi) ** 0.5  # mean magnitude of a normal number of deviation one
 HALF_PRECISION = (torch.float16, torch.bfloat16)
 
 
@@ -323,62 +320,11 @@ class RecordingScheduler(DEISSNScheduler):
             CalibrationError: Fewer than two times were visited by at least two samples; or a cost not between all of
                 them.
         """
-        reducer = self.ledger.moments
-        visited = np.flatnonzero(reducer.count >= 2)[::-1]
-        if len(visited) < 2:
-            raise CalibrationError(
-                f"Too little to measure: {self.num_samples} samples at {np.count_nonzero(reducer.count)} times, and at "
-                "least two samples at two times are needed. Did the pipeline call its scheduler?"
-            )
-        times = np.array(self.ledger.times)[visited]
-        means, errors = reducer.mean[:, visited], reducer.standard_error[:, visited]
-        return ScoreStatistics(
-            timesteps=times,
-            log_snr=log_snr(self.noise.rho(times)),
-            mean_abs=means[0],
-            mean_abs_error=errors[0],
-            mean_square=means[1],
-            mean_square_error=errors[1],
-            mean_abs_data=means[2],
-            mean_abs_data_error=errors[2],
-            num_samples=reducer.count[visited],
-            origin=self._full_origin(),
-            costs={name: self._cost(name, visited) for name in self.ledger.costs} | self._solver_cost(visited),
-        )
-
-    def _solver_cost(self, visited: np.ndarray) -> dict[str, LocalCost]:
-        """The cost that is seen along the trajectories, if there were any."""
-        levels = self.noise.rho(np.array(self.ledger.times)[visited])
-        reducer, entered = self.ledger.bends, visited[:-1]
-        seen = reducer.count[entered] >= 2
-        squares, errors = (np.where(seen, row[0, entered], np.nan) for row in (reducer.mean, reducer.standard_error))
-        data_scale = float(self.ledger.moments.mean[2, visited[0]] / HALF_NORMAL)
-        progress, count = self.noise.progress(levels), int(reducer.count.max())
-        cost = solver_cost(squares, errors, levels, progress, data_scale, count)
-        return {} if cost is None else {"solver": cost}
-
-    def _cost(self, name: str, visited: np.ndarray) -> LocalCost:
-        """A cost of the intervals between the visited times, cleanest first."""
-        reducer = self.ledger.costs[name]
-        left = visited[1:]  # the step from each time but the cleanest
-        if np.any(np.diff(visited) != -1) or np.any(reducer.count[left] < 2):
-            raise CalibrationError(
-                f"The {name} cost was not measured between all visited times. Call the pipeline with one "
-                "`num_inference_steps` and one `strength`, to the end of each run."
-            )
-        return LocalCost(
-            values=np.maximum(reducer.mean[0, left], 0.0),  # an estimate without bias may fall below
-            error=reducer.standard_error[0, left],
-            order=COST_ORDERS[name],
-            num_samples=int(reducer.count[left].max()),
-        )
+        return statistics_of(self.ledger, self.noise, self._full_origin())
 
     def uncertainty(self, name: str) -> float:
         """Relative standard error of the length that a cost gives the path so far; infinite where nothing is known."""
-        reducer = self.ledger.costs.get(name)
-        if reducer is None or reducer.count.max() < 2:
-            return float("inf")
-        return self._cost(name, np.flatnonzero(self.ledger.moments.count >= 2)[::-1]).uncertainty
+        return uncertainty_of(self.ledger, name)
 
     @property
     def _solver_in_words(self) -> str:
@@ -410,14 +356,3 @@ def _name(dtype: torch.dtype | None) -> str:
 
 def _span(times: tuple[float, ...]) -> str:
     return f"{len(times)} times from {times[0]:g} to {times[-1]:g}"
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that a measurement depends on."""
-    found = {"diffusers_deis_sn": __version__, "torch": torch.__version__}
-    for name in ("diffusers", "transformers", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

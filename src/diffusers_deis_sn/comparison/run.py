@@ -340,6 +340,6 @@ def _device(pipe: Any) -> str:
 
 
 def _versions() -> dict[str, str]:
-    from diffusers_deis_sn.collect.recorder import versions
+    from diffusers_deis_sn.collect.versions import versions
 
     return dict(versions())

@@ -22,7 +22,7 @@ the cube root of an error, leave the least of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diffusers_deis_sn.errors import StatisticsError
+from diffusers_deis_sn.statistics.rules import demand, demand_even
 
 COST_ORDERS = {"corrector": 2, "predictor": 4, "solver": 6}
 """The costs that can be measured, and their local order p."""
@@ -119,6 +120,25 @@ class LocalCost:
             order=self.order,
             num_samples=min(self.num_samples, other.num_samples),
         )
+
+
+def check_costs(costs: object, log_rho: NDArray[np.float64]) -> None:
+    """Raise StatisticsError for what are no costs of the intervals between measured times, by name.
+
+    Args:
+        costs: Of a record.
+        log_rho: log(sigma / alpha) at its times, rising; (K,).
+    """
+    if not isinstance(costs, Mapping):
+        raise StatisticsError(f"`costs` must map names to LocalCost, got {costs!r}. Give {{}} for none.")
+    intervals = len(log_rho) - 1
+    for name, cost in costs.items():
+        if name not in COST_ORDERS or not isinstance(cost, LocalCost):
+            raise StatisticsError(
+                f"`costs` maps {' and '.join(COST_ORDERS)} to a LocalCost, got {name!r}: {type(cost).__name__}."
+            )
+        demand(len(cost) == intervals, f"costs[{name!r}]", f"needs {intervals} intervals", len(cost))
+        demand_even(f"lengths of costs[{name!r}]", cost.values ** (1.0 / cost.order), log_rho)
 
 
 def path_uncertainty(values: NDArray[np.float64], error: NDArray[np.float64], order: int) -> float:

@@ -1,14 +1,15 @@
-"""Records of one model at several guidances: what they must have in common."""
+"""Records of one model at several guidances: what they must have in common, and which of them tell any other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffusers_deis_sn.core.grids import is_number
 from diffusers_deis_sn.errors import StatisticsError
 from diffusers_deis_sn.statistics.cost import LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
@@ -41,6 +42,9 @@ class Guided(Protocol):
         ...
 
 
+G = TypeVar("G", bound=Guided)
+
+
 def distance_from_usual(record: Guided) -> tuple[float, float]:
     """By how much its guidance differs from `USUAL`; of two that are as near the lower comes first."""
     return abs(guidance_of(record) - USUAL), guidance_of(record)
@@ -62,6 +66,26 @@ def guidance_of(record: Guided) -> float:
             "Of records of several guidances each must say its own in `origin.guidance_scale`, and one says None."
         )
     return record.origin.guidance_scale
+
+
+def check_guidance(guidance: object) -> None:
+    """Raise StatisticsError for a guidance that is neither None nor a finite number."""
+    if guidance is not None and not (is_number(guidance) and np.isfinite(guidance)):
+        raise StatisticsError(f"`guidance` must be a finite number or None, got {guidance!r}. Give that of the runs.")
+
+
+def neighbours(members: Sequence[G], guidance: float) -> tuple[G, G, float, float]:
+    """Two records that tell a guidance, the share of the second, and the guidance, which is held within all of them.
+
+    Args:
+        members: Two or more, rising.
+        guidance: Any.
+    """
+    known = [guidance_of(one) for one in members]
+    wanted = float(np.clip(guidance, known[0], known[-1]))
+    above = max(1, int(np.searchsorted(known, wanted)))
+    share = (wanted - known[above - 1]) / (known[above] - known[above - 1])
+    return members[above - 1], members[above], share, wanted
 
 
 def check_together(members: Iterable[Guided]) -> None:

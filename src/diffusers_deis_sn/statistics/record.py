@@ -26,29 +26,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusers_deis_sn.core.grids import is_number
-from diffusers_deis_sn.core.process import NoiseSchedule, log_rho, log_snr
-from diffusers_deis_sn.errors import (
-    MissingCostError,
-    NoiseScheduleError,
-    StatisticsError,
-    StatisticsFormatError,
-    StatisticsMismatchError,
-)
+from diffusers_deis_sn.core.process import NoiseSchedule, log_rho
+from diffusers_deis_sn.errors import MissingCostError, StatisticsError, StatisticsFormatError
 from diffusers_deis_sn.foreign import plain
 from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.hub.source import destination, locate
 from diffusers_deis_sn.statistics import format as layout
-from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
-from diffusers_deis_sn.statistics.guidances import between, check_together, distance_from_usual, guidance_of
+from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost, check_costs
+from diffusers_deis_sn.statistics.guidances import (
+    between,
+    check_guidance,
+    check_together,
+    distance_from_usual,
+    guidance_of,
+    neighbours,
+)
 from diffusers_deis_sn.statistics.markup import html
+from diffusers_deis_sn.statistics.matching import check_model
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
 from diffusers_deis_sn.statistics.plans import Plans, merged
 from diffusers_deis_sn.statistics.report import report
-from diffusers_deis_sn.statistics.rules import check_values, demand, demand_even, frozen, listed
+from diffusers_deis_sn.statistics.rules import check_shapes, check_values, frozen, listed
 from diffusers_deis_sn.statistics.trials import Trials
-
-_LOG_SNR_TOLERANCE = 1e-3  # absolute; 2 log rho of one schedule in float32 and float64 differs by some 1e-5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -116,9 +115,9 @@ class ScoreStatistics:
         for one in listed(self.others):
             if not isinstance(one, ScoreStatistics):
                 raise StatisticsError(f"`others` must hold ScoreStatistics, got {plain(repr(one))}. Use `together`.")
-        self._check_shapes()
+        check_shapes(self.curves)
         check_values(self.curves, self.log_rho)
-        self._check_costs()
+        check_costs(self.costs, self.log_rho)
         self._check_plans()
         if self.trials is not None and not isinstance(self.trials, Trials):
             raise StatisticsError(f"`trials` must be Trials or None, got {type(self.trials).__name__}.")
@@ -127,26 +126,6 @@ class ScoreStatistics:
         object.__setattr__(self, "others", tuple(self.others))
         if self.others:
             check_together(self.members)
-
-    def _check_shapes(self) -> None:
-        length = self.timesteps.size
-        demand(length >= 2, "timesteps", "needs at least two times", length)
-        for name, values in self.curves.items():
-            demand(values.shape == (length,), name, f"must have the shape ({length},) of `timesteps`", values.shape)
-        for name in ("mean_square", "mean_abs_data"):
-            if getattr(self, f"{name}_error") is not None and getattr(self, name) is None:
-                raise StatisticsError(f"`{name}_error` is that of `{name}`, which is None. Give both or none.")
-
-    def _check_costs(self) -> None:
-        if not isinstance(self.costs, Mapping):
-            raise StatisticsError(f"`costs` must map names to LocalCost, got {self.costs!r}. Give {{}} for none.")
-        for name, cost in self.costs.items():
-            if name not in COST_ORDERS or not isinstance(cost, LocalCost):
-                raise StatisticsError(
-                    f"`costs` maps {' and '.join(COST_ORDERS)} to a LocalCost, got {name!r}: {type(cost).__name__}."
-                )
-            demand(len(cost) == len(self) - 1, f"costs[{name!r}]", f"needs {len(self) - 1} intervals", len(cost))
-            demand_even(f"lengths of costs[{name!r}]", cost.values ** (1.0 / cost.order), self.log_rho)
 
     def _check_plans(self) -> None:
         if self.plans is None:
@@ -293,19 +272,12 @@ class ScoreStatistics:
         Raises:
             StatisticsError: A guidance that is no finite number.
         """
-        if guidance is not None and not (is_number(guidance) and np.isfinite(guidance)):
-            raise StatisticsError(
-                f"`guidance` must be a finite number or None, got {guidance!r}. Give that of the runs."
-            )
+        check_guidance(guidance)
         if not self.others:
             return self
         if guidance is None:
             return replace(self, others=())
-        known = self.guidances
-        wanted = float(np.clip(guidance, known[0], known[-1]))
-        above = max(1, int(np.searchsorted(known, wanted)))
-        low, high = self.members[above - 1 : above + 1]
-        share = (wanted - known[above - 1]) / (known[above] - known[above - 1])
+        low, high, share, wanted = neighbours(self.members, guidance)
         found = low._towards(high, share, wanted) if 0.0 < share < 1.0 else (high if share else low)
         return found.with_plans(self.plans)
 
@@ -338,28 +310,7 @@ class ScoreStatistics:
             StatisticsMismatchError: Another noise schedule or prediction type was measured. What the origin leaves
                 unknown is not compared, but log SNR always is.
         """
-        origin = self.origin
-        advice = "Use statistics measured on this model, or measure them with `deis-sn calibrate`."
-        try:
-            with np.errstate(divide="ignore"):
-                apart = np.abs(self.log_snr - log_snr(noise.rho(self.timesteps)))
-        except NoiseScheduleError:  # times that this schedule does not have
-            apart = np.full(len(self), np.inf)
-        # The levels decide: betas that were rounded to float32 on their way have another fingerprint.
-        if np.any(apart > _LOG_SNR_TOLERANCE):
-            worst = int(np.argmax(apart))
-            raise StatisticsMismatchError(
-                f"Statistics of another noise schedule: measured on {origin.noise_schedule or 'an unnamed one'}, "
-                f"fingerprint {origin.fingerprint or 'unknown'}; this model has {noise}. At t = "
-                f"{self.timesteps[worst]:g} their log SNR differs by {apart[worst]:.3g}. {advice}"
-            )
-        if self.plans is not None:
-            self.plans.check(noise)
-        if origin.prediction_type not in (None, prediction_type):
-            raise StatisticsMismatchError(
-                f"Statistics of another prediction type: measured on a model that predicts {origin.prediction_type!r}, "
-                f"and this one predicts {prediction_type!r}. {advice}"
-            )
+        check_model(self, noise, prediction_type)
 
     # -------------------------------------------------------------------------------------------------- as a file
 

@@ -59,6 +59,21 @@ def demand_each(holds: NDArray[np.bool_], name: str, rule: str, values: NDArray[
         raise StatisticsError(f"`{name}` {rule}, got {values[place : place + 2].tolist()} at position {place}.")
 
 
+def check_shapes(curves: Mapping[str, NDArray[Any]]) -> None:
+    """Raise StatisticsError unless the curves of a record are of the same times, and errors not alone.
+
+    Args:
+        curves: Those that are known, by name.
+    """
+    length = curves["timesteps"].size
+    demand(length >= 2, "timesteps", "needs at least two times", length)
+    for name, values in curves.items():
+        demand(values.shape == (length,), name, f"must have the shape ({length},) of `timesteps`", values.shape)
+    for name in ("mean_square", "mean_abs_data"):
+        if f"{name}_error" in curves and name not in curves:
+            raise StatisticsError(f"`{name}_error` is that of `{name}`, which is None. Give both or none.")
+
+
 def check_values(curves: Mapping[str, NDArray[Any]], log_rho: NDArray[np.float64]) -> None:
     """Raise StatisticsError for curves of a record that break a rule, each by itself or with another one.
 

@@ -11,259 +11,25 @@ several processes share the work each has batches of its own; the first one asks
 
 from __future__ import annotations
 
-import contextvars
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
-from functools import partial
-from queue import SimpleQueue
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 import torch
-from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from safetensors.torch import load, save
 from torch import Tensor
 
 from diffusers_deis_sn.collect.sharing import ALONE, Shards
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, ProcessLostError
-from diffusers_deis_sn.schedulers._planner import shift_of
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.tuning.dealing import gathered, own
 from diffusers_deis_sn.tuning.samples import Arguments
+from diffusers_deis_sn.tuning.threads import Batch, PerThread
+from diffusers_deis_sn.tuning.waiting import AskedScheduler
 
-QUESTIONS = 100_000  # that a pipeline can be asked in one call
 _STOPPED = b"stopped: "  # in the place of a question, which begins with a length
-TOLERANCE = 1e-3  # of a time, which some pipelines copy in another precision
-
-
-class _Stopped(BaseException):
-    """Raised in `step` to leave the pipeline; no `except Exception` of a pipeline stops it."""
-
-
-@dataclass
-class _Answer:
-    """What one call of `step` told, or why there is none."""
-
-    output: Tensor | None = None
-    sample: Tensor | None = None
-    error: BaseException | None = None
-
-
-class AskedScheduler(DEISSNScheduler):
-    """The scheduler of one batch: each `step` gives an answer and waits for the next question."""
-
-    _silent = True
-
-    @classmethod
-    def waiting(cls, config: Mapping[str, Any], told: Callable[[_Answer], tuple[Tensor, float] | None]) -> Any:
-        """One that hands answers to `told`, which returns the next sample and its level, or None to stop."""
-        scheduler = cls.from_config(dict(config), stats=False)
-        scheduler._told, scheduler._given, scheduler._at, scheduler.asked = told, None, 0, 0
-        return scheduler
-
-    _told: Callable[[_Answer], tuple[Tensor, float] | None]
-    _given: Tensor | None
-    _level: float
-    _at: int
-    asked: int
-    shift: float
-
-    def set_timesteps(
-        self,
-        num_inference_steps: int | None = None,
-        device: str | torch.device | None = None,
-        mu: float | None = None,
-        sigmas: Any = None,
-        timesteps: Any = None,
-    ) -> None:
-        """A long list of times, of which only the first is known."""
-        if self._planner.options.invert_sigmas:
-            raise CalibrationError(
-                "Plans are not fitted to models of inverted sigmas (OmniGen, Mochi). Run them untuned."
-            )
-        self.shift = shift_of(self._planner.options, self.noise, mu)
-        self._level, self._at, self._given = self.noise.top, 0, None
-        dtype = torch.int64 if self.noise.numbered else torch.float32
-        self.timesteps = torch.full((QUESTIONS,), self._time, dtype=dtype, device=device)
-        self.sigmas = torch.full((QUESTIONS + 1,), float(self.noise.as_sigma(self._level)))
-        self.num_inference_steps = QUESTIONS
-        self.init_noise_sigma = self.noise.start_scale(self._level)
-
-    @property
-    def _time(self) -> float:
-        return float(self.noise.call_times(torch.tensor([self._level]).double().numpy())[0])
-
-    def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
-        """What the network is to be given."""
-        sigma = self.noise.sigma([self._level])
-        scale = float(self.noise.input_scale(sigma)[0])
-        return sample if scale == 1.0 else sample * scale
-
-    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Refused: a run that starts from an image is another run."""
-        raise CalibrationError(
-            "This pipeline starts from an image or keeps one while it samples, and plans are for runs from noise. Tune "
-            "the model's text-to-image pipeline."
-        )
-
-    def step(
-        self,
-        model_output: Tensor,
-        timestep: float | Tensor,
-        sample: Tensor,
-        generator: Any = None,
-        return_dict: bool = True,
-        eta: float = 0.0,
-        use_clipped_model_output: bool | None = None,
-        per_token_timesteps: Tensor | None = None,
-        prev_timestep: float | Tensor | None = None,
-    ) -> SchedulerOutput | tuple[Tensor]:
-        """Tell what the network said, and return what it is to be asked next."""
-        if per_token_timesteps is not None:
-            raise CalibrationError(
-                "This pipeline gives each token a time of its own, and plans are for samples at one. Tune the model's "
-                "plain text-to-video pipeline."
-            )
-        time = float(torch.as_tensor(timestep).flatten()[0])
-        if abs(time - self._time) > TOLERANCE * max(1.0, abs(self._time)):
-            raise CalibrationError(
-                f"The pipeline keeps its own list of times: it called the network at {time:g} where the scheduler says "
-                f"{self._time:g}. It cannot be tuned through its scheduler."
-            )
-        if self._given is not None and not torch.equal(sample, self._given):
-            raise CalibrationError(
-                "The pipeline changes its samples between steps, as those do that paint within a mask, so no plan can "
-                "be fitted through it. Tune the model's plain text-to-image pipeline."
-            )
-        if model_output.ndim > 1 and model_output.shape[1] == 2 * sample.shape[1]:
-            model_output = model_output[:, : sample.shape[1]]
-        self.asked += 1
-        question = self._told(_Answer(model_output.detach(), sample.detach()))
-        self._at += 1
-        if question is None or self._at == QUESTIONS:
-            raise _Stopped
-        self._given, self._level = question[0].to(sample), question[1]
-        self.timesteps[self._at] = self._time
-        return SchedulerOutput(prev_sample=self._given) if return_dict else (self._given,)
-
-
-class _PerThread:
-    """Whatever it is asked for, the scheduler of the thread that asks has it."""
-
-    def __init__(self, config: Any) -> None:
-        self._own = threading.local()
-        self._config = config
-
-    @property
-    def config(self) -> Any:
-        return self._config
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._own.scheduler, name)
-
-    def __len__(self) -> int:
-        return len(self._own.scheduler)
-
-
-class _Batch:
-    """A pipeline's call in a thread, asked one question after the other.
-
-    Args:
-        call: Calls the pipeline.
-        scheduler: Its scheduler in all threads.
-        config: Of the model's own.
-    """
-
-    def __init__(self, call: Callable[[], Any], scheduler: _PerThread, config: Mapping[str, Any]) -> None:
-        self._questions: SimpleQueue[tuple[Tensor, float] | None] = SimpleQueue()
-        self._answers: SimpleQueue[_Answer] = SimpleQueue()
-        self._ended: BaseException | None = None
-        self.scheduler = AskedScheduler.waiting(config, self._tell)
-        self._call, self._shared = call, scheduler
-        self._threads = torch.get_num_threads()
-        self._around = _surroundings()
-        context = contextvars.copy_context()
-        self._thread = threading.Thread(target=lambda: context.run(self._run), daemon=True)
-        self._thread.start()
-        first = self.answer()
-        assert first.sample is not None and first.output is not None
-        self.start, self.first = first.sample, first.output
-
-    def ask(self, sample: Tensor, level: float) -> Tensor:
-        """What the network says of a batch of samples at a level. Raises what the pipeline raised, now or before."""
-        if self._ended is not None:
-            raise self._ended
-        self._questions.put((sample, level))
-        output = self.answer().output
-        assert output is not None
-        return output
-
-    def answer(self) -> _Answer:
-        """The next answer. Raises what the pipeline raised."""
-        answer = self._answers.get()
-        if answer.error is not None:
-            self._ended = answer.error
-            self._thread.join()
-            raise answer.error
-        return answer
-
-    def stop(self) -> None:
-        """Leave the pipeline."""
-        if self._thread.is_alive():
-            self._questions.put(None)
-            self._thread.join()
-
-    def _tell(self, answer: _Answer) -> tuple[Tensor, float] | None:
-        self._answers.put(answer)
-        return self._questions.get()
-
-    def _run(self) -> None:
-        torch.set_num_threads(self._threads)  # of OpenMP each thread has a number of its own
-        self._shared._own.scheduler = self.scheduler
-        try:
-            with ExitStack() as stack:
-                for make in self._around:
-                    stack.enter_context(make())
-                self._call()
-        except _Stopped:
-            return
-        except BaseException as error:
-            self._answers.put(_Answer(error=error))
-        else:
-            self._answers.put(
-                _Answer(error=CalibrationError("The pipeline ended where its scheduler has further times for it."))
-            )
-
-
-def _surroundings() -> list[Callable[[], AbstractContextManager[Any]]]:
-    """Contexts that hold in this thread and would not in another: no gradients, the GPU, mixed precision."""
-    found: list[Callable[[], AbstractContextManager[Any]]] = [torch.no_grad]
-    if torch.cuda.is_available():
-        found.append(partial(torch.cuda.device, torch.cuda.current_device()))
-    for device in ("cuda", "cpu"):
-        if _is_mixed(device):
-            found.append(partial(torch.autocast, device, _mixed_with(device)))
-    return found
-
-
-def _is_mixed(device: str) -> bool:
-    try:
-        return bool(torch.is_autocast_enabled(device))
-    except TypeError:  # before PyTorch 2.4
-        return torch.is_autocast_enabled() if device == "cuda" else torch.is_autocast_cpu_enabled()
-
-
-def _mixed_with(device: str) -> torch.dtype:
-    if hasattr(torch, "get_autocast_dtype"):
-        return torch.get_autocast_dtype(device)
-    return torch.get_autocast_gpu_dtype() if device == "cuda" else torch.get_autocast_cpu_dtype()
-
-
-def _plain(x: Tensor) -> Tensor:
-    return x.to("cpu", torch.float32)
 
 
 class Asker:
@@ -296,7 +62,7 @@ class Asker:
         shards: Shards = ALONE,
     ) -> None:
         self._pipe, self._calls, self._report, self._shards = pipe, calls, report, shards
-        self._batches: dict[int, _Batch] = {}
+        self._batches: dict[int, Batch] = {}
         self._sizes: list[int] = []
         self._before = pipe.scheduler
         self._serves = False
@@ -304,7 +70,7 @@ class Asker:
 
     def __enter__(self) -> Asker:
         # What pipelines read there decides how levels are shifted, so it is what they read in runs with a plan.
-        shared = _PerThread(DEISSNScheduler.from_config(dict(self._before.config), stats=False).config)
+        shared = PerThread(DEISSNScheduler.from_config(dict(self._before.config), stats=False).config)
         try:
             self._pipe.scheduler = shared
             starts = gathered(self._shards, lambda: self._begun(shared))
@@ -316,10 +82,10 @@ class Asker:
         self.first, self._sizes, self._serves = torch.cat(firsts), list(map(len, starts)), self._shards.world > 1
         return self
 
-    def _begun(self, shared: _PerThread) -> dict[int, Tensor]:
+    def _begun(self, shared: PerThread) -> dict[int, Tensor]:
         """The samples that this process's own batches start from."""
         for number in own(self._shards, len(self._calls)):
-            self._batches[number] = batch = _Batch(self._calling(self._calls[number]), shared, self._before.config)
+            self._batches[number] = batch = Batch(self._calling(self._calls[number]), shared, self._before.config)
             self._count(len(batch.start))
         return {number: _plain(batch.start) for number, batch in self._batches.items()}
 
@@ -402,3 +168,7 @@ class Asker:
 
     def _calling(self, arguments: Arguments) -> Callable[[], Any]:
         return lambda: self._pipe(**arguments())
+
+
+def _plain(x: Tensor) -> Tensor:
+    return x.to("cpu", torch.float32)

@@ -4,7 +4,8 @@
 
 Plans are fitted and accepted by `tune` alone, on seeds from 20 000 on; compared are the seeds of the suite.
 References, statistics and the rivals' rows are those of the suite (--output of benchmarks.suite.run, measured where
-they are missing). Rows of plans go to OUTPUT/tuned, tables to OUTPUT/tuned/table.md. `benchmarks.suite.settings` then
+they are missing). Rows of plans go to OUTPUT/tuned, tables to OUTPUT/tuned/table.md; numbers of calls that have rows
+there are not tuned again. `benchmarks.suite.settings` then
 draws error against calls, with plans and without.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.places import results
 from benchmarks.suite import rows
@@ -26,11 +28,12 @@ from benchmarks.suite.runner import Order, measured, run_problem, settle
 from benchmarks.suite.samplers import OURS, TUNED, Sampler
 from benchmarks.tuning.table import write_tables
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
-from diffusers_deis_sn.tuning.outcome import Tuning
+from diffusers_deis_sn.tuning.outcome import Outcome, Tuning
 from diffusers_deis_sn.tuning.run import tune
 
 TUNED_FROM = 20_000  # seeds from here on are tuned on; those below are compared, or measured
 CALLS = (5, 8, 10)
+PROMPTS = 80  # for the samples to fit on and those held out, and as many again where these leave no plan
 
 
 def main() -> None:
@@ -64,30 +67,31 @@ run.
 
 
 def _tuned(problem: Problem, order: Order, folder: Path) -> None:
-    """The rows of plans, and of runs without, of one problem."""
+    """The rows of plans, and of runs without, of one problem, for the numbers of calls that have none."""
     place = folder / "rows" / f"{slug(problem.name)}.csv"
-    if place.is_file():
+    known = rows.read(place)
+    left = tuple(one for one in order.calls if one not in {row.asked for row in known})
+    if not left:
         return
     statistics = problem.statistics(order.output / "statistics")
     start = time.perf_counter()
     tuning = tune(
         problem.pipe,
-        problem.prompts(40, TUNED_FROM) if isinstance(problem, Text) else None,
-        order.calls,
+        problem.prompts(PROMPTS, TUNED_FROM) if isinstance(problem, Text) else None,
+        left,
         statistics=statistics,
         seed=TUNED_FROM,
         progress=False,
         guidance_scale=problem.guidance,
     )
     seconds = time.perf_counter() - start
-    _write_facts(folder, problem, tuning, seconds)
-    found: list[rows.Row] = []
+    _keep(folder, problem, tuning, seconds)
     for seed in order.seeds:
         reference = kept(problem, order.samples, seed, order.output / "references")
         for sampler in _samplers(problem, statistics, tuning.statistics):
-            for calls in order.calls:
-                found.append(measured(problem, sampler, rows.OURS, calls, seed, reference, "", problem.judged))
-    rows.write(place, found)
+            for calls in left:
+                known.append(measured(problem, sampler, rows.OURS, calls, seed, reference, "", problem.judged))
+    rows.write(place, known)
     print(f"{problem.name}: tuned in {seconds:.0f} s\n{tuning}", flush=True)
 
 
@@ -96,28 +100,32 @@ def _samplers(problem: Problem, before: ScoreStatistics, after: ScoreStatistics)
         yield Sampler(name, partial(DEISSNScheduler.from_config, problem.config, stats=statistics))
 
 
-def _write_facts(folder: Path, problem: Problem, tuning: Tuning, seconds: float) -> None:
-    """Statistics with plans, and what tuning said, beside the rows."""
-    tuning.statistics.save(folder / "statistics" / slug(problem.name))
-    outcomes = [
-        {
-            "calls": one.calls,
-            "freedom": one.freedom,
-            "accepted": one.plan is not None,
-            "objections": list(one.objections),
-            "tuned": None if one.tuned is None else asdict(one.tuned),
-            "tries": {name: asdict(judged) for name, judged in one.tries.items()},
-            "default": asdict(one.default),
-            "rivals": {name: asdict(judged) for name, judged in one.rivals.items()},
-            "times": None if one.plan is None else one.plan.run.times.tolist(),
-        }
-        for one in tuning.outcomes
-    ]
-    facts = {"problem": problem.name, "seconds": seconds, "asked": tuning.asked, "outcomes": outcomes}
-    place = folder / "facts" / f"{slug(problem.name)}.json"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(json.dumps(facts, indent=1))
+def _keep(folder: Path, problem: Problem, tuning: Tuning, seconds: float) -> None:
+    """Statistics with plans, and what tuning said, beside the rows and what is there of other numbers of calls."""
+    place = folder / "statistics" / slug(problem.name)
+    record = tuning.statistics
+    if place.exists() and (before := ScoreStatistics.load(place).plans) is not None:
+        record = record.with_plans(before.with_plans(*tuning.plans))
+    record.save(place)
+    facts = folder / "facts" / f"{slug(problem.name)}.json"
+    facts.parent.mkdir(parents=True, exist_ok=True)
+    told = json.loads(facts.read_text()) if facts.is_file() else {"seconds": 0.0, "asked": 0, "outcomes": []}
+    new = [_fact(one) for one in tuning.outcomes]
+    old = [one for one in told["outcomes"] if one["calls"] not in {fact["calls"] for fact in new}]
+    whole = {"seconds": told["seconds"] + seconds, "asked": told["asked"] + tuning.asked, "outcomes": old + new}
+    facts.write_text(json.dumps({"problem": problem.name} | whole, indent=1))
 
 
-if __name__ == "__main__":
-    main()
+def _fact(one: Outcome) -> dict[str, Any]:
+    """What tuning said of a number of calls."""
+    return {
+        "calls": one.calls,
+        "freedom": one.freedom,
+        "accepted": one.plan is not None,
+        "objections": list(one.objections),
+        "tuned": None if one.tuned is None else asdict(one.tuned),
+        "tries": {name: asdict(judged) for name, judged in one.tries.items()},
+        "default": asdict(one.default),
+        "rivals": {name: asdict(judged) for name, judged in one.rivals.items()},
+        "times": None if one.plan is None else one.plan.run.times.tolist(),
+    }

@@ -129,3 +129,7 @@ def _fact(one: Outcome) -> dict[str, Any]:
         "rivals": {name: asdict(judged) for name, judged in one.rivals.items()},
         "times": None if one.plan is None else one.plan.run.times.tolist(),
     }
+
+
+if __name__ == "__main__":
+    main()

@@ -289,6 +289,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-
-__all__ = ["Row", "every_cell", "overview", "write_report"]

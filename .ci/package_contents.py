@@ -45,7 +45,7 @@ def metadata_faults(metadata: Message) -> list[str]:
     faults = [f"the description links to {link}" for link in links if not re.match(r"https://|#", link)]
     if not any(link.endswith(".png") for link in links):
         faults.append("the description has no picture")
-    version = re.search(r'"(.+)"', (ROOT / "src" / PACKAGE / "_version.py").read_text())
+    version = re.search(r'^__version__ = "(.+)"', (ROOT / "src" / PACKAGE / "_version.py").read_text(), re.MULTILINE)
     if version is None or metadata["Version"] != version[1]:
         faults.append(f"the version is {metadata['Version']}")
     for field in ("Summary", "License-Expression", "License-File", "Requires-Python", "Project-URL", "Keywords"):

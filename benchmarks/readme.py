@@ -3,12 +3,14 @@
 And the address of the repository, which is that of [project.urls] in pyproject.toml, wherever else it stands. Pages of
 the site take tables in when it is built (docs/hooks/pages.py) and need no copies.
 
-python -m benchmarks.readme            # rewrite
-python -m benchmarks.readme --check    # exit status 1 if one of them is not what the files say
+python -m benchmarks.readme                 # rewrite
+python -m benchmarks.readme --check         # exit status 1 if one of them is not what the files say
+python -m benchmarks.readme --owner NAME    # the repository is NAME/diffusers-deis-sn: say so everywhere
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from pathlib import Path
@@ -35,8 +37,21 @@ DOCUMENTS = {
 }
 
 
-ADDRESSED = ("integrations/comfyui/pyproject.toml", "examples/quickstart.ipynb")
-REPOSITORY = re.compile(r"https://(github\.com|raw\.githubusercontent\.com)/[\w.-]+/diffusers-deis-sn\b")
+ADDRESSED = (  # what else says where the repository is; a test finds whoever does and is not here
+    "examples/quickstart.ipynb",
+    "integrations/comfyui/README.md",
+    "integrations/comfyui/pyproject.toml",
+    "src/diffusers_deis_sn/publish/card.py",
+    "stats/tiny-flow-emoji/guidance-1/README.md",
+    "stats/tiny-flow-emoji/guidance-3/README.md",
+    "stats/tiny-flow-emoji/guidance-6/README.md",
+    "stats/tiny-sd-digits/README.md",
+)
+REPOSITORY = re.compile(r"(?<=https://github\.com/)[\w.-]+(?=/diffusers-deis-sn\b)")
+ADDRESS = re.compile(
+    r"(?<=https://)(?:(?P<host>github\.com|raw\.githubusercontent\.com)/[\w.-]+|[\w-]+(?P<site>\.github\.io))"
+    r"(?=/diffusers-deis-sn\b)"
+)
 
 
 def filled(document: str) -> str:
@@ -51,21 +66,30 @@ def filled(document: str) -> str:
     return text
 
 
-def addressed(text: str) -> str:
-    """A text in which the repository is where pyproject.toml says."""
-    own = re.search(r'^Repository = "https://github\.com/(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    if own is None:
+def addressed(text: str, owner: str | None = None) -> str:
+    """A text in which the repository and the site are those of an owner, or of the one in pyproject.toml."""
+    found = REPOSITORY.search((ROOT / "pyproject.toml").read_text())
+    if found is None:
         raise SystemExit("pyproject.toml must say the Repository under [project.urls], an address on GitHub.")
-    return REPOSITORY.sub(lambda found: f"https://{found[1]}/{own[1]}", text)
+    own = owner or found[0]
+    return ADDRESS.sub(lambda one: f"{one['host']}/{own}" if one["host"] else f"{own.lower()}{one['site']}", text)
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
+    """Carry on what has changed, or say whether anything has."""
+    parser = argparse.ArgumentParser(description="Copy tables and the repository's address to where they stand.")
+    parser.add_argument("--check", action="store_true", help="only say, by the exit status, whether all is up to date")
+    parser.add_argument("--owner", help="write first that the repository is OWNER/diffusers-deis-sn")
+    asked = parser.parse_args(arguments)
+    if asked.owner:
+        project = ROOT / "pyproject.toml"
+        project.write_text(addressed(project.read_text(), asked.owner))
     stale = [name for name in (*DOCUMENTS, *ADDRESSED) if filled(name) != (ROOT / name).read_text()]
-    if "--check" in sys.argv[1:]:
+    if asked.check:
         sys.exit(bool(stale))
     for name in stale:
         (ROOT / name).write_text(filled(name))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -228,8 +228,9 @@ def text() -> str:
         wrapped(
             """`prompts.txt` has a prompt a line: some hundred of those that the model is used with. The licence of the
             numbers is yours to choose, as far as that of the model lets you; `--licence` of `calibrate` records it.
-            `push --dry-run` tells what would go up, without asking anybody. `inspect` tells how well each number is
-            known: if it is not enough, take more samples."""
+            `push` draws the figures of the card and needs `pip install "diffusers-deis-sn[plot]"`; `push --dry-run`
+            tells what would go up, without asking anybody. `inspect` tells how well each number is known: if it is not
+            enough, take more samples."""
         ),
     ]
     for recipe in RECIPES:

@@ -46,6 +46,7 @@ collect_ignore_glob = (
         "test_flow_model.py",
         "test_learned_grids.py",
         "test_quickstart.py",
+        "test_release.py",
         "test_tra*.py",
         "test_workflows.py",
     ]

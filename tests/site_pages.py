@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = {file.relative_to(DOCS).as_posix(): file.read_text() for file in sorted(DOCS.rglob("*.md"))}
-ELSEWHERE = ("stats/README.md", "integrations/comfyui/README.md", "CONTRIBUTING.md")
+ELSEWHERE = ("stats/README.md", "stats/RECIPES.md", "integrations/comfyui/README.md", "CONTRIBUTING.md")
 
 _BLOCK = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 

@@ -55,16 +55,6 @@ def test_readme_holds_what_the_files_say() -> None:
         assert readme.filled(name) == (ROOT / name).read_text(), "run `python -m benchmarks.readme`"
 
 
-def test_the_repository_is_where_pyproject_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text('Repository = "https://github.com/me/diffusers-deis-sn"\n')
-    monkeypatch.setattr(readme, "ROOT", tmp_path)
-    other = "see https://github.com/huggingface/diffusers"
-    text = (
-        "https://raw.githubusercontent.com/user/diffusers-deis-sn/main/a.png https://github.com/user/diffusers-deis-sn"
-    )
-    assert readme.addressed(f"{text} {other}") == f"{text.replace('/user/', '/me/')} {other}"
-
-
 def test_links_of_the_documents_lead_somewhere() -> None:
     for name in ("README.md", "benchmarks/README.md", "stats/README.md", "stats/tiny-sd-digits/README.md"):
         document = ROOT / name

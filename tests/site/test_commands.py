@@ -73,10 +73,29 @@ def test_every_extra_that_is_named_is_one() -> None:
             assert set(named.split(",")) <= extras, f"{page}: [{named}]"
 
 
-def test_who_is_told_to_plot_is_told_what_to_install() -> None:
+NEEDING = {  # what a reader types, and what has to be installed for it that the package does not bring
+    r"^deis-sn (plot|push|card)": 'pip install "diffusers-deis-sn[plot]"',
+    r"^deis-sn serve": 'pip install "diffusers-deis-sn[web]"',
+    r"^deis-sn [^\n]*--lora|load_lora_weights": "pip install peft",
+    r"^python examples/train_tiny": 'pip install "diffusers-deis-sn[train]"',
+    r"^(import|from) (matplotlib|diffusers_deis_sn\.plots)": 'pip install "diffusers-deis-sn[plot]"',
+}
+
+
+@pytest.mark.parametrize("typed", sorted(NEEDING))
+def test_who_is_told_to_type_something_is_told_what_to_install(typed: str) -> None:
+    pages = [page for page, text in TEXTS.items() if re.search(typed, text, re.MULTILINE)]
+    silent = [page for page in pages if NEEDING[typed] not in TEXTS[page]]
+    assert not silent, f"{silent} do not say {NEEDING[typed]}"
+
+
+def test_every_program_of_the_benchmarks_that_is_named_is_one() -> None:
     for page, text in TEXTS.items():
-        if re.search(r"^deis-sn (plot|push|card)", text, re.MULTILINE):
-            assert "[plot]" in text, f"{page} has a command that draws, and does not say that it needs [plot]"
+        for name in re.findall(r"python -m (benchmarks[\w.]+)", text):
+            path = ROOT / name.rstrip(".").replace(".", "/")
+            assert path.with_suffix(".py").exists() or path.is_dir(), f"{page}: python -m {name}"
+        for script in re.findall(r"python (examples/[\w/]+\.py|[\w/]+\.py)", text):
+            assert (ROOT / script).exists() or (ROOT / "examples" / script).exists(), f"{page}: python {script}"
 
 
 def test_there_are_pages() -> None:

@@ -19,7 +19,8 @@ CAPTIONS = {
 }
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
-_INSTALL = "pip install diffusers-deis-sn  # while no index has it, in a checkout of its repository: pip install ."
+_SOURCE = "https://github.com/user/diffusers-deis-sn"  # `python -m benchmarks.readme` keeps it that of [project.urls]
+_INSTALL = f"pip install diffusers-deis-sn  # until it is on the index: pip install git+{_SOURCE}"
 _EXAMPLE = """\
 from diffusers import DiffusionPipeline
 from diffusers_deis_sn import DEISSNScheduler

@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.exact.flows import Gaussian, Mixture
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.sigma import SigmaSchedule
-from diffusers_deis_sn.core.solvers import Multistep, RungeKutta
+from diffusers_deis_sn.core.solvers import Multistep, RungeKutta, Solver
 from diffusers_deis_sn.core.update import combine
 
 NOISE = SigmaSchedule(0.01, 5.0, label="sigma")
@@ -85,10 +85,10 @@ def error(flow: Flow, levels: np.ndarray, known: int = 0, r: Normaliser = FLAT, 
         levels: Where the steps begin, and the end.
         known: See above.
         r: The normaliser.
-        **solver: Fields of `Multistep`; or `solver`, the name of a Runge-Kutta method.
+        **solver: Fields of `Multistep`; or `solver`, the name of a Runge-Kutta method or any solver.
     """
-    name = solver.pop("solver", None)
-    method = RungeKutta(name) if name else Multistep(**{"lower_order_final": False} | solver)
+    other = solver.pop("solver", None) or Multistep(**{"lower_order_final": False} | solver)
+    method: Solver = RungeKutta(other) if isinstance(other, str) else other
     table = method.table(NOISE, r, levels)
     truth = flow.exact((*levels[: known + 1].tolist(), float(levels[-1])))
     x, outputs = flow.start, []

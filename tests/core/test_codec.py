@@ -15,6 +15,7 @@ from diffusers import EulerDiscreteScheduler
 
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from diffusers_deis_sn.core import codec
 from diffusers_deis_sn.core.codec import decode, encode, register
 from diffusers_deis_sn.core.grids import Beta, Leading, Linspace, Power, Shifted, Trailing, Whole
 from diffusers_deis_sn.core.recipe import Recipe
@@ -38,6 +39,7 @@ VALUES = [
     Whole(Shifted(Trailing(), 1.5)),
     Multistep(3, "log_rho", "data", Corrector(3, 0.75), lower_order_final=False),
     Multistep(equal_steps=True),
+    Corrector(2, 0.5),
     RungeKutta("kutta3"),
 ]
 
@@ -48,6 +50,11 @@ def example(*names: str) -> dict[str, Any]:
     for name in names:
         exec(re.search(rf"<!-- {name} -->\n```python\n(.*?)```", PAGE, re.S)[1], found)  # type: ignore[index]
     return found
+
+
+def test_every_grid_and_solver_of_ours_is_among_them():
+    ours = {one for one in codec._CLASSES.values() if one.__module__.startswith("diffusers_deis_sn.core.")}
+    assert ours == {type(value) for value in VALUES}
 
 
 @pytest.mark.parametrize("value", VALUES, ids=str)

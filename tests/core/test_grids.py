@@ -5,22 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.exact.flows import SD_BETAS
-from diffusers_deis_sn.core.flow import FlowSchedule
-from diffusers_deis_sn.core.grids import Beta, Ends, Given, Power, Trailing
-from diffusers_deis_sn.core.sigma import EDMSchedule, SigmaSchedule
-from diffusers_deis_sn.core.vp import vp_schedule
+from diffusers_deis_sn.core import codec, grids
+from diffusers_deis_sn.core.grids import Beta, Ends, Given, Leading, Linspace, Power, Shifted, Trailing, Whole
 from diffusers_deis_sn.errors import ConfigurationError
+from noise_processes import PROCESSES
 from refusals import refused
 
-VP = vp_schedule(**SD_BETAS)
-PROCESSES = {"vp": VP, "edm": EDMSchedule(), "ve": SigmaSchedule(label="sigma"), "flow": FlowSchedule()}
+VP = PROCESSES["vp"]
+GRIDS = [Trailing(), Power("t", 1.0), Power("t", 2.5), Power("sigma", 7.0), Power("sigma", np.inf), Beta()]
+OF_TABLES = {Leading, Linspace, Whole}  # whole training times, which a continuum does not have
+OF_ANOTHER = {Shifted}  # what they do to a grid
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-@pytest.mark.parametrize(
-    "grid", [Trailing(), Power("t", 1.0), Power("t", 2.5), Power("sigma", 7.0), Power("sigma", np.inf), Beta()], ids=str
-)
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
 @pytest.mark.parametrize("ends", [Ends(), Ends("sigma_min"), Ends(start=0.9, end=0.01)], ids=str)
 def test_every_grid_falls_from_the_first_level_to_the_end_on_every_process(process, grid, ends):
     own = PROCESSES[process]
@@ -31,6 +29,11 @@ def test_every_grid_falls_from_the_first_level_to_the_end_on_every_process(proce
         levels = grid.levels(own, steps, ends)
         assert levels.shape == (steps + 1,) and np.all(np.diff(levels) < 0.0)
         assert levels[0] == pytest.approx(ends.first(own), rel=1e-9) and levels[-1] == ends.last(own)
+
+
+def test_every_grid_of_ours_is_among_them() -> None:
+    ours = {one for one in codec._CLASSES.values() if one.__module__ == grids.__name__}
+    assert ours == {type(grid) for grid in GRIDS} | OF_TABLES | OF_ANOTHER
 
 
 @pytest.mark.parametrize("process", PROCESSES)

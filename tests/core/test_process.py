@@ -5,15 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.exact.flows import SD_BETAS
-from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.process import log_rho, log_snr
-from diffusers_deis_sn.core.sigma import EDMSchedule, SigmaSchedule
-from diffusers_deis_sn.core.vp import vp_schedule
+from diffusers_deis_sn.core.sigma import EDMSchedule
 from diffusers_deis_sn.errors import NoiseScheduleError
+from noise_processes import PROCESSES
 from refusals import refused
 
-PROCESSES = {"vp": vp_schedule(**SD_BETAS), "ve": SigmaSchedule(), "edm": EDMSchedule(), "flow": FlowSchedule()}
 PARTS = {"vp": lambda a, s: a**2 + s**2, "ve": lambda a, s: a, "edm": lambda a, s: a, "flow": lambda a, s: a + s}
 ALL = pytest.mark.parametrize("kind", PROCESSES)
 RHO = np.geomspace(0.05, 10.0, 9)

@@ -59,7 +59,7 @@ class TableWriter:
         TABLE.write_text(self.outcomes.table())
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        terminalreporter.write_line(f"{TABLE} was written; `python -m benchmarks.readme` brings it into README.md")
+        terminalreporter.write_line(f"{TABLE} was written; the site takes it in")
 
 
 class SweepWriter:

@@ -11,7 +11,7 @@ from tiny_pipelines.table import FOOT, HEAD, SCHEDULERS, SHOWN, Outcomes, imposs
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "benchmarks/pipelines.md"
-REWRITE = "run `pytest tests/pipelines --pipeline-table`, then `python -m benchmarks.readme`"
+REWRITE = "run `python -m pytest tests/pipelines --pipeline-table`"
 
 
 def columns(row: str) -> list[str]:

@@ -11,7 +11,7 @@ from diffusers_deis_sn.errors import NoiseScheduleError
 from noise_processes import PROCESSES
 from refusals import refused
 
-PARTS = {"vp": lambda a, s: a**2 + s**2, "ve": lambda a, s: a, "edm": lambda a, s: a, "flow": lambda a, s: a + s}
+PARTS = {"vp": lambda a, s: a**2 + s**2, "ve": lambda a, s: a, "flow": lambda a, s: a + s}  # by path
 ALL = pytest.mark.parametrize("kind", PROCESSES)
 RHO = np.geomspace(0.05, 10.0, 9)
 
@@ -20,7 +20,7 @@ RHO = np.geomspace(0.05, 10.0, 9)
 def test_signal_and_noise_are_parts_of_one(kind):
     process = PROCESSES[kind]
     alpha, sigma = process.alpha(RHO), process.sigma(RHO)
-    assert PARTS[kind](alpha, sigma) == pytest.approx(1.0) and sigma / alpha == pytest.approx(RHO)
+    assert PARTS[process.path](alpha, sigma) == pytest.approx(1.0) and sigma / alpha == pytest.approx(RHO)
     assert process.kind == kind and process.numbered == (kind == "vp")
 
 
@@ -56,7 +56,7 @@ def test_only_networks_of_edm_are_given_something_else_and_only_sigmas_start_wid
         scale = process.input_scale(np.array([0.5, 2.0]))
         expected = [(s**2 + 0.25) ** -0.5 for s in (0.5, 2.0)] if kind == "edm" else [1.0, 1.0]
         assert scale == pytest.approx(expected)
-        assert process.start_scale(2.0) == pytest.approx(5.0**0.5 if kind in ("ve", "edm") else 1.0)
+        assert process.start_scale(2.0) == pytest.approx(5.0**0.5 if process.path == "ve" else 1.0)
 
 
 def test_log_snr_and_log_rho_are_one_number():

@@ -177,3 +177,10 @@ def guided_record(noise: NoiseSchedule, scale: float, times: int = 50) -> ScoreS
 def guided_family(noise: NoiseSchedule, scales: Sequence[float] = (1.0, 3.0, 9.0), times: int = 50) -> ScoreStatistics:
     """Such records together."""
     return ScoreStatistics.together(guided_record(noise, scale, times) for scale in scales)
+
+
+def with_trials(record: ScoreStatistics, *recipes: Method, error: Any = None, guidance: float = 4.0) -> ScoreStatistics:
+    """A record on whose model these recipes were tried: by default the first is the best of each kind."""
+    error = [[1.0 + k, 1.0 + k] for k in range(len(recipes))] if error is None else error
+    trials = Trials(recipes, (4, 16), error, error, np.ones((len(recipes), 2)), 8)
+    return record.with_trials(trials).with_origin(guidance_scale=guidance)

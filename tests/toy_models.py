@@ -11,6 +11,7 @@ from diffusers import DDIMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteSc
 from torch import Tensor
 
 from benchmarks.exact.flows import SD_BETAS
+from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.sigma import EDMSchedule
@@ -111,3 +112,12 @@ class TextPipeline(ToyPipeline):
     ) -> Any:
         self.prompts += prompt
         return self.drawn(generator, num_inference_steps)
+
+
+class Pipe(SimpleNamespace):
+    """Just enough of a pipeline, which a plain namespace is not: it can be referred to weakly."""
+
+    scheduler: Any = None
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(config={}, scheduler=DEISSNScheduler(**SD_BETAS), **attributes)

@@ -181,15 +181,6 @@ def test_any_grid_at_whole_times_where_a_network_takes_no_others(spacing, steps)
     assert torch.all((whole.timesteps - own.timesteps).abs()[~crowded] <= 0.5)
 
 
-def test_what_a_run_uses_can_be_printed():
-    scheduler = DEISSNScheduler(**SD_BETAS, stats=stats(), grid=Power("t", 2.0))
-    scheduler.set_timesteps(6)
-    told = str(scheduler.recipe)
-    for part in ("Multistep(corrector=Corrector(order=4", "Power()", "epsilon", "vp, 1000 times", "divided by r(t)"):
-        assert part in told
-    assert len(told) < 300
-
-
 def test_positional_number_and_keyword_device():
     scheduler = DEISSNScheduler(recipe="fixed")
     scheduler.set_timesteps(4, device=torch.device("cpu"))
@@ -564,16 +555,6 @@ def test_the_cutoff_holds_r_flat_near_clean_data():
 
 
 # -------------------------------------------------------------------------------------------------------- what it says
-
-
-def test_that_nothing_was_measured_is_said_once(caplog):
-    scheduler = DEISSNScheduler(**SD_BETAS)
-    with caplog.at_level(logging.INFO, "diffusers_deis_sn"):
-        scheduler.set_timesteps(5)
-        scheduler.set_timesteps(6)
-    assert [record.getMessage() for record in caplog.records if "statistics" in record.getMessage()] == [
-        "No score statistics given: a cautious recipe is used. Measure the model with `calibrate`."
-    ]
 
 
 def test_nothing_is_said_with_statistics(caplog, diffusers_log):

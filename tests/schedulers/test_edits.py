@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import json
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -196,18 +193,6 @@ def test_an_edited_shift_is_that_of_schedulers_of_diffusers(theirs, shift):
     assert torch.allclose(us.sigmas, them.sigmas.float(), atol=1e-5)
 
 
-def test_the_config_that_is_held_stays_that_of_the_scheduler():
-    scheduler = DEISSNScheduler(**FLOW)
-    config = scheduler.config
-    for shift in (7.0, 3.0, 1.0, 5.0):
-        config.flow_shift = shift
-        scheduler.set_timesteps(4)
-        made = DEISSNScheduler(**FLOW, flow_shift=shift)
-        made.set_timesteps(4)
-        assert scheduler.config is config and torch.equal(scheduler.sigmas, made.sigmas)
-        assert config["flow_shift"] == config.flow_shift == shift
-
-
 def test_the_shift_of_flow_matching_schedulers_is_known_by_their_name(tmp_path):
     ours = DEISSNScheduler.from_config(FlowMatchEulerDiscreteScheduler(shift=3.0, shift_terminal=0.2).config)
     ours.config.shift = 5.0
@@ -218,28 +203,6 @@ def test_the_shift_of_flow_matching_schedulers_is_known_by_their_name(tmp_path):
     assert torch.equal(ours.sigmas, made.sigmas)
     back = FlowMatchEulerDiscreteScheduler.from_config(ours.config)
     assert back.config["shift"] == 5.0 and back.config["shift_terminal"] == 0.1
-
-
-def test_edits_are_saved_and_survive_statistics_and_copies(tmp_path):
-    scheduler = DEISSNScheduler(**SD_BETAS)
-    scheduler.config.timestep_spacing = "leading"
-    scheduler.save_pretrained(tmp_path)
-    assert json.loads((tmp_path / "scheduler_config.json").read_text())["_deis_sn"]["timestep_spacing"] == "leading"
-    scheduler.config.prediction_type = "v_prediction"
-    scheduler.set_stats(None)
-    assert scheduler.config["prediction_type"] == "v_prediction"
-    scheduler.config.solver_order = 3
-    for copied in (copy.copy(scheduler), copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler))):
-        assert copied.options["solver_order"] == 3 and copied.options["timestep_spacing"] == "leading"
-
-
-def test_a_copy_that_shares_a_config_sees_its_edits():
-    scheduler = DEISSNScheduler(**FLOW)
-    other = copy.copy(scheduler)
-    scheduler.config.flow_shift = 4.0
-    for one in (scheduler, other):
-        one.set_timesteps(4)
-    assert torch.equal(scheduler.sigmas, other.sigmas)
 
 
 @pytest.mark.parametrize("way", WAYS[:4], ids=lambda one: one.__name__)
@@ -259,24 +222,6 @@ def test_the_length_of_a_noise_table_is_no_option(way):
     with pytest.raises(ConfigurationError, match="`num_train_timesteps` of a model of betas"):
         way(scheduler, "num_train_timesteps", 500)
         scheduler.set_timesteps(4)
-
-
-def test_values_that_are_wrong_are_refused_at_the_next_run_and_can_be_mended():
-    scheduler = DEISSNScheduler(**SD_BETAS)
-    scheduler.config.prediction_type = "banana"
-    with pytest.raises(ConfigurationError, match="banana"):
-        scheduler.set_timesteps(4)
-    scheduler.config.prediction_type = "epsilon"
-    scheduler.set_timesteps(4)
-
-
-def test_an_edit_of_a_recipes_option_turns_recipes_off():
-    scheduler = DEISSNScheduler(**SD_BETAS)
-    scheduler.set_timesteps(5)
-    assert scheduler.method is not None
-    scheduler.config.timestep_spacing = "leading"
-    scheduler.set_timesteps(5)
-    assert scheduler.method is None
 
 
 def test_a_swap_there_and_back_is_no_edit():

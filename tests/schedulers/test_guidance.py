@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import logging
 import pickle
 from types import SimpleNamespace
 from typing import Any
@@ -20,21 +19,13 @@ from diffusers_deis_sn.schedulers._guidance import NONE, PipelineGuidance
 from diffusers_deis_sn.statistics.trials import Method, Trials
 from records import costed_record
 from tiny_pipelines import BUILDERS
+from toy_models import Pipe
 
 OURS = [DEISSNScheduler, ScoreOptimalScheduler]
 MEASURED_AT = 3.0
 STATS = costed_record(vp_schedule(**SD_BETAS)).with_origin(guidance_scale=MEASURED_AT)
 RECIPES = (Method("noise", 1, 0, None, "power_t", 1.5), Method("noise", 1, 0, None, "learned"))
 TRIED = STATS.with_trials(Trials(RECIPES, (6,), [[0.1], [0.1]], [[0.1], [0.1]], [[1.0], [1.0]], 2))
-
-
-class Pipe(SimpleNamespace):
-    """Just enough of a pipeline, which a plain namespace is not: it can be referred to weakly."""
-
-    scheduler: Any = None
-
-    def __init__(self, **attributes: Any) -> None:
-        super().__init__(config={}, scheduler=DEISSNScheduler(**SD_BETAS), **attributes)
 
 
 def limit(scheduler: Any) -> float:
@@ -161,27 +152,6 @@ def test_what_was_tried_is_followed_near_its_guidance_only(ours):
         pipe.guidance_scale = guidance
         scheduler.set_timesteps(6)
         assert (scheduler.method is not None) == followed
-
-
-def test_an_option_that_says_the_guidance_wins_and_is_told_where_it_is_wrong(caplog):
-    pipe = Pipe(guidance_scale=3.0)
-    scheduler = DEISSNScheduler.for_pipeline(pipe, stats=STATS, recipe="fixed", guidance_scale=2.5)
-    with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
-        for _ in range(2):
-            scheduler.set_timesteps(6)
-    assert limit(scheduler) == pytest.approx(GAIN / 2.5)
-    assert sum("guidance_scale=2.5" in text and "3" in text for text in caplog.messages) == 1
-
-
-@pytest.mark.parametrize("ours", OURS)
-def test_statistics_of_less_guidance_are_told_once(ours, caplog):
-    pipe = Pipe(guidance_scale=7.5)
-    scheduler = ours.for_pipeline(pipe, stats=TRIED)
-    with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
-        for steps in (6, 8):
-            scheduler.set_timesteps(steps)
-    told = [text for text in caplog.messages if "measured at guidance 3" in text]
-    assert len(told) == 1 and "7.5" in told[0] and "deis-sn calibrate --guidance-scale 7.5" in told[0]
 
 
 def test_where_a_callback_switches_guidance_off_the_run_starts_up_afresh():

@@ -180,31 +180,6 @@ def walk(scheduler, x: torch.Tensor, times) -> torch.Tensor:
     return x
 
 
-def test_a_run_is_reset_by_the_private_index_as_it_is_for_diffusers():
-    scheduler, x = scheduler_of(DEISSNScheduler), torch.randn(2, 3)
-    scheduler.set_timesteps(5)
-    first = walk(scheduler, x, scheduler.timesteps)
-    assert scheduler._step_index == scheduler.step_index == 5
-    scheduler._step_index = None
-    assert scheduler.step_index is None
-    assert torch.equal(walk(scheduler, x, scheduler.timesteps), first)
-    scheduler._begin_index = 2
-    assert scheduler.begin_index == 2
-    walk(scheduler, x, scheduler.timesteps[2:])
-    scheduler._begin_index = None
-    assert scheduler.begin_index is None and scheduler.step_index is None
-
-
-def test_a_run_is_not_moved_to_another_step():
-    scheduler, x = scheduler_of(DEISSNScheduler), torch.randn(2, 3)
-    scheduler.set_timesteps(5)
-    walk(scheduler, x, scheduler.timesteps[:2])
-    scheduler._step_index = 2  # where it is
-    with pytest.raises(AttributeError, match="step 1"):
-        scheduler._step_index -= 1
-    assert scheduler.step_index == 2
-
-
 def test_all_that_is_kept_may_be_cut_in_mid_run_as_chronoedit_does():
     """Frames between the first and the last are dropped from the latents, and from what the scheduler keeps."""
     whole, cut = (scheduler_of(DEISSNScheduler, flow=True) for _ in range(2))

@@ -24,13 +24,13 @@ from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Beta, Power
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
-from diffusers_deis_sn.errors import ConfigurationError, StepError
+from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.schedulers import _factors
 from diffusers_deis_sn.schedulers._own_config import OF_GRIDS, RECIPE_OPTIONS, configured, default_options
-from diffusers_deis_sn.statistics.trials import Method, Trials, unmeasured
+from diffusers_deis_sn.statistics.trials import Method, unmeasured
 from oracles import spaced_levels
-from records import costed_record, edm_record
+from records import costed_record, edm_record, with_trials
 from tiny_pipelines.studio import Studio
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
@@ -43,13 +43,6 @@ LEARNED_FEW = Method("data", 2, 2, None, "learned")
 LEARNED_MANY = Method("noise", 3, 4, 1.5, "learned", start_time=0.97)
 RECIPES = {DEISSNScheduler: (FEW, MANY), ScoreOptimalScheduler: (LEARNED_FEW, LEARNED_MANY)}
 SD = vp_schedule(**SD_BETAS)
-
-
-def with_trials(record: ScoreStatistics, *recipes: Method, error: Any = None, guidance: float = 4.0) -> ScoreStatistics:
-    """A record on whose model these recipes were tried: by default the first is the best of each kind."""
-    error = [[1.0 + k, 1.0 + k] for k in range(len(recipes))] if error is None else error
-    trials = Trials(recipes, (4, 16), error, error, np.ones((len(recipes), 2)), 8)
-    return record.with_trials(trials).with_origin(guidance_scale=guidance)
 
 
 # The first of each kind is better up to seven calls, the second from nine on: they meet at the geometric mean of 4, 16.
@@ -560,37 +553,11 @@ def test_a_copy_in_the_middle_of_a_run_goes_on_by_its_recipe(ours):
 # ------------------------------------------------------------------------------------------------------- image to image
 
 MOST = 12.0  # guidance of any of these pipelines by default, and more
-SQUARE = with_trials(costed_record(SD), Method("data", 3, 3, None, "power_t", 2.0), guidance=MOST)
-ROUND = with_trials(costed_record(SD), Method("noise", 2, 4, 0.5, "power_t", 1.0), guidance=MOST)  # 10 whole times
 
 
 @cache
 def room(name: str) -> Studio:
     return Studio(name)
-
-
-@pytest.mark.parametrize("stats", [SQUARE, ROUND], ids=["fractional times", "whole times"])
-@pytest.mark.parametrize("options", [{}, {"use_karras_sigmas": True, "solver_order": 3}], ids=str)
-@pytest.mark.parametrize("name", ["sd_img2img", "sd_inpaint", "sdxl_img2img", "kandinsky22_img2img"])
-def test_a_run_from_an_image_is_that_of_the_options(name, options, stats):
-    """`strength` is a share of the process, and a recipe's grid is not spaced like shares."""
-    studio = room(name)
-    recipe, fixed = (
-        DEISSNScheduler.from_config(studio.config, **SD_BETAS, **options, stats=stats, recipe=kind)
-        for kind in ("measured", "fixed")
-    )
-    for steps, strength in ((20, 0.05), (10, 0.3), (5, 0.6), (4, 0.75), (10, 0.95)):
-        expected = studio.run(fixed, steps, strength=strength)
-        times, inputs = studio.times, studio.inputs
-        assert torch.equal(studio.run(recipe, steps, strength=strength), expected)
-        assert studio.times == times and all(map(torch.equal, studio.inputs, inputs))
-        assert recipe.method is None and recipe.begin_index == fixed.begin_index
-    studio.run(recipe, 10, strength=1.0)
-    assert recipe.method == stats.trials.recipes[0]
-    whole = DEISSNScheduler.from_config(studio.config, **SD_BETAS, stats=stats, recipe="measured")
-    whole.set_timesteps(10)
-    assert studio.times == whole.timesteps.tolist()
-    assert torch.equal(studio.run(recipe, 5, strength=0.6), studio.run(fixed, 5, strength=0.6))  # and again
 
 
 @pytest.mark.parametrize("name", ["sd3_img2img", "flux_img2img"])
@@ -604,49 +571,6 @@ def test_flow_pipelines_likewise(name):
         assert recipe.method is None
     first = studio.run(recipe, 5, strength=1.0)
     assert recipe.method == MANY and not torch.equal(first, studio.run(fixed, 5, strength=1.0))
-
-
-@pytest.mark.parametrize("name", ["sd_img2img", "kandinsky22_img2img"])
-def test_learned_times_from_an_image_are_those_of_the_options(name):
-    studio, stats = room(name), with_trials(costed_record(SD), LEARNED_FEW, guidance=MOST)
-    recipe, fixed = (
-        ScoreOptimalScheduler.from_config(studio.config, **SD_BETAS, stats=stats, recipe=kind)
-        for kind in ("measured", "fixed")
-    )
-    result, expected = (studio.run(scheduler, 10, strength=0.4) for scheduler in (recipe, fixed))
-    if name == "sd_img2img":
-        assert torch.equal(result, expected) and recipe.method is None
-    else:  # its list of times is cut, with learned times too
-        studio.run(recipe, 10, strength=0.4)
-        assert recipe.method == LEARNED_FEW and studio.times == recipe.timesteps[6:].tolist()
-
-
-def test_a_copy_of_the_old_times_is_an_error_and_not_another_picture():
-    scheduler, x = tried(DEISSNScheduler), torch.ones(1, 3)
-    for begins in (True, False):  # with set_begin_index, and without
-        scheduler.set_timesteps(10)
-        kept = scheduler.timesteps[4:].clone()
-        if begins:
-            scheduler.set_begin_index(4)
-        scheduler.add_noise(x, x, kept[:1])
-        assert scheduler.method is None and scheduler.timesteps[4] == 599.0
-        with pytest.raises(StepError, match=r"copy of `scheduler.timesteps`|is not in the plan|at timestep 599"):
-            scheduler.step(x, kept[0], x)
-
-
-def test_noise_added_in_training_or_by_hand_plans_nothing():
-    scheduler = tried(DEISSNScheduler)
-    x = torch.ones(2, 3)
-    before = scheduler.add_noise(x, x, torch.tensor([10, 500]))
-    scheduler.set_timesteps(6)
-    plan = scheduler._plan
-    assert torch.equal(scheduler.add_noise(x, x, torch.tensor([10, 500])), before)  # of two samples, so of no run
-    assert torch.equal(scheduler.add_noise(x, x, torch.tensor([10])), scheduler.add_noise(x, x, torch.tensor([10, 10])))
-    scheduler.add_noise(x, x, scheduler.timesteps[:1])  # with which a whole run begins
-    for t in scheduler.timesteps:
-        x = scheduler.step(torch.sin(x), t, x).prev_sample
-        scheduler.add_noise(x, x, scheduler.timesteps[3:4])  # within a run, as inpainting does
-    assert scheduler._plan is plan and scheduler.method == FEW
 
 
 # ---------------------------------------------------------------------------------------------------------------- flows

@@ -17,12 +17,13 @@ from torch import Tensor
 from diffusers_deis_sn.core.plan import Plan, Raw, Thresholding, nearest, off_grid
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.rounding import is_rounding
-from diffusers_deis_sn.errors import ConfigurationError, StepError
+from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.schedulers._arrays import NoiseTable, lasting
 from diffusers_deis_sn.schedulers._cursor import Cursor, bits_of, first_of, known_time
-from diffusers_deis_sn.schedulers._kinds import check_samples, times_of
+from diffusers_deis_sn.schedulers._indices import BeginIndex, StepIndex
+from diffusers_deis_sn.schedulers._kinds import check_samples
 from diffusers_deis_sn.schedulers._neighbours import DERIVED, DerivedArrays, on_demand
-from diffusers_deis_sn.schedulers._noising import scales_at
+from diffusers_deis_sn.schedulers._noising import factors, velocity
 from diffusers_deis_sn.schedulers._tokens import OwnTimes
 
 logger = logging.getLogger("diffusers_deis_sn")
@@ -51,6 +52,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     order = 1
     init_noise_sigma = 1.0
     last_sample: Tensor | None = None
+    _step_index, _begin_index = StepIndex(), BeginIndex()
 
     def _start(self, noise: NoiseSchedule, levels: Array) -> None:
         """State before the first plan: all training levels, noisiest first, as training code looks them up.
@@ -69,6 +71,12 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         self.num_inference_steps: int | None = None
         self._cursor = Cursor(self.timesteps)
         self._warned: set[str] = set()
+
+    def _scale_start(self, level: float) -> None:
+        """Say how large the noise is that a run starts from at a level."""
+        scale = self.noise.start_scale(level)
+        if scale != 1.0:  # else a pipeline's own is left alone
+            self.init_noise_sigma = scale
 
     def _hand_out(self, noise: NoiseSchedule) -> None:
         """The arrays of a noise table, which other processes do not have."""
@@ -115,6 +123,14 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
                 tensor.copy_(torch.tensor(values, dtype=torch.float64))
         cursor.watch(self.timesteps, self.sigmas)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy or pickle: another scheduler has the list of times, and the run goes on here by itself."""
+        self.__dict__.update(state)
+        timesteps = self.timesteps.clone()
+        self._cursor = self._cursor.alone(timesteps if self._cursor.grid is self.timesteps else self._cursor.grid)
+        self.timesteps = timesteps
+        self._cursor.watch(self.timesteps, self.sigmas)
+
     @property
     def _plan(self) -> Plan | None:
         return self._cursor.plan
@@ -154,31 +170,6 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
                 said = f"`begin_index` must be the number of a step, got {begin_index!r}. Give a whole number."
                 raise StepError(said) from error
         self._cursor.begin_at(begin_index)
-
-    @property
-    def _step_index(self) -> int | None:
-        """`step_index`, for code that looks at or resets Diffusers' private name."""
-        return self.step_index
-
-    @_step_index.setter
-    def _step_index(self, value: int | None) -> None:
-        if value is None and self.step_index is not None:
-            self.set_begin_index(self.begin_index)
-        elif value != self.step_index:
-            raise AttributeError(
-                f"A run of {type(self).__name__} cannot be moved to step {value}, for the outputs that it goes on from "
-                "would be those of other steps. Call `set_timesteps` and `set_begin_index`."
-            )
-
-    @property
-    def _begin_index(self) -> int | None:
-        """`begin_index`, likewise."""
-        return self.begin_index
-
-    @_begin_index.setter
-    def _begin_index(self, value: int | None) -> None:
-        if value != self.begin_index:
-            self.set_begin_index(value)
 
     def previous_timestep(self, timestep: int | float | Tensor) -> int | float | Tensor:
         """The time that a step from `timestep` leads to: the next of a run, or t - 1 before any.
@@ -261,7 +252,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             noised = original_samples * plan.alpha[n] + noise.to(original_samples.dtype) * plan.sigma[n]
             several = torch.as_tensor(timesteps).numel()
             return noised.repeat_interleave(several, 0) if several > len(noised) == 1 else noised
-        a, s = self._factors(timesteps, original_samples)
+        a, s = factors(self.noise, plan, timesteps, original_samples)
         return original_samples * a + noise.to(original_samples.dtype) * s
 
     def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -276,30 +267,13 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             ConfigurationError: A process that has no such target.
         """
         check_samples(sample=sample, noise=noise)
-        path = self.noise.path
-        if path == "flow":
-            velocity = noise.to(sample.dtype) - sample
-            return -velocity if self.noise.turned_sigmas(0.0) else velocity
-        if path != "vp":
-            raise ConfigurationError(
-                f"Velocity is alpha eps - sigma x_0 of variance-preserving models and eps - x_0 of flows, and this is "
-                f"process={self.noise.kind!r}. Train such networks on predicted data or noise."
-            )
-        alpha, sigma = self._factors(timesteps, sample)
-        return noise.to(sample.dtype) * alpha - sample * sigma
+        return velocity(self.noise, self._cursor.plan, sample, noise, timesteps)
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor | None = None) -> Tensor:
         """`add_noise` under the name and argument order of the flow-matching pipelines."""
         if noise is None:
             raise StepError("`scale_noise` needs `noise`, a tensor like the sample.")
         return self.add_noise(sample, noise, timestep)
-
-    def _factors(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha and sigma at given times, to multiply samples by; (B, 1, ...) each."""
-        shape = (-1, *[1] * (like.ndim - 1))
-        scales = scales_at(self.noise, self._cursor.plan, times_of(timesteps, "timesteps"), bits_of(timesteps))
-        alpha, sigma = (torch.tensor(one, device=like.device).reshape(shape).to(like.dtype) for one in scales)
-        return alpha, sigma
 
     def __len__(self) -> int:
         """Number of training times, T."""

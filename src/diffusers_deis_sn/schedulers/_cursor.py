@@ -96,6 +96,13 @@ class Cursor:
             self._see(timesteps)
         self.watch(timesteps, sigmas)
 
+    def take_guidance(self) -> None:
+        """Forget the outputs of another guidance, where the pipeline's has changed since the run was planned."""
+        run = self.run
+        guidance = None if run is None or self.guidance is None else self.guidance.read()
+        if run is not None and self.guidance is not None and guidance != run.guidance:
+            self.at_hand, self.run = 0, replace(run, guidance=guidance)
+
     def _see(self, grid: Tensor) -> None:
         """Know the run by another list of its times."""
         if (

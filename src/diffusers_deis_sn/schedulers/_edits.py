@@ -15,6 +15,7 @@ import numpy as np
 from diffusers.configuration_utils import FrozenDict
 
 from diffusers_deis_sn.core.codec import PRIVATE
+from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.schedulers._own_config import BOOKKEEPING, OWN_OPTIONS, default_options, entries
 
@@ -101,18 +102,18 @@ def carried(config: Mapping[str, Any], edits: Mapping[str, Any], besides: Collec
     return names | {name: edits[name] for name in OWN_OPTIONS & edits.keys() & {*config.keys(), *besides} - {PRIVATE}}
 
 
-def refuse_other_table(values: Mapping[str, Any], before: object, length: int | None) -> None:
+def refuse_other_table(values: Mapping[str, Any], before: object, process: NoiseSchedule) -> None:
     """Raise ConfigurationError for another number of training times of a model of betas, which is part of the model.
 
     Args:
         values: Options that are edited.
         before: The number in the config until now.
-        length: Of the noise table, None where times are a continuum.
+        process: Of the model.
     """
     number = values.get("num_train_timesteps", before)
-    if length is not None and number not in (before, length):
+    if process.numbered and number not in (before, len(process)):
         raise ConfigurationError(
-            f"`num_train_timesteps` of a model of betas is the length of its noise schedule, {length}, and cannot be "
-            f"edited, got {number!r}. To start a run later use `timesteps=`, or grid=Power('t', 1) with start_time; "
-            "for another schedule make a scheduler with its betas."
+            f"`num_train_timesteps` of a model of betas is the length of its noise schedule, {len(process)}, and "
+            f"cannot be edited, got {number!r}. To start a run later use `timesteps=`, or grid=Power('t', 1) with "
+            "start_time; for another schedule make a scheduler with its betas."
         )

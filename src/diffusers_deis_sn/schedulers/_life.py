@@ -9,6 +9,8 @@ from typing import Any
 
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.hub.source import side_file
+from diffusers_deis_sn.schedulers._callers import refuse_caller
+from diffusers_deis_sn.schedulers._current import take_config
 from diffusers_deis_sn.schedulers._inheritance import inherited_options
 from diffusers_deis_sn.schedulers._kinds import check_kinds
 from diffusers_deis_sn.schedulers._own_config import default_options, kept, refuse_named_grids, split
@@ -21,28 +23,40 @@ SHIFTS = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
 """What pipelines compute `mu` from."""
 
 
-def made(
+def make(
     cls: Any,
-    make: Callable[..., Any],
+    construct: Callable[..., Any],
     config: Mapping[str, Any] | str | PathLike[str] | None,
     stats: Any,
     kwargs: dict[str, Any],
-) -> tuple[Any, dict[str, Any]]:
-    """A scheduler, and the options that were not used.
+    return_unused: bool = False,
+) -> Any:
+    """A scheduler from whatever config; with the options that were not used, if they are asked for.
 
     Args:
         cls: Its class.
-        make: `ConfigMixin.from_config` of that class.
+        construct: `ConfigMixin.from_config` of that class.
         config: Of whatever scheduler; what is another class's stays in it for the way back.
         stats: As in `from_config`.
         kwargs: Options chosen by the caller, and arguments of `set_stats`.
+        return_unused: Whether to return the options that were not used as well, as Diffusers has it.
 
     Raises:
-        ConfigurationError: A process that is not supported, or an option that is at fault or that the class lacks.
+        ConfigurationError: A process that is not supported, or an option that is at fault or that nobody used.
         StatisticsError: See `set_stats`.
     """
     if isinstance(config, (str, PathLike)):  # as Diffusers had it once
-        return cls.from_pretrained(config, return_unused_kwargs=True, stats=stats, **kwargs)
+        scheduler, unused = cls.from_pretrained(config, return_unused_kwargs=True, stats=stats, **kwargs)
+    else:
+        scheduler, unused = _made(cls, construct, config, stats, kwargs)
+    if unused and not return_unused:
+        _refuse_unknown(cls, unused)
+    return (scheduler, unused) if return_unused else scheduler
+
+
+def _made(
+    cls: Any, construct: Callable[..., Any], config: Mapping[str, Any] | None, stats: Any, kwargs: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     _check_config(cls, config)
     check_kinds(kwargs)
     refuse_named_grids(cls, kwargs)
@@ -59,11 +73,11 @@ def made(
     ours = default_options(cls)
     for key in own.keys() & ours.keys() - kwargs.keys():
         arguments[key] = own[key]
-    scheduler, unused = make(arguments if config is not None else None, return_unused_kwargs=True, **kwargs)
+    scheduler, unused = construct(arguments if config is not None else None, return_unused_kwargs=True, **kwargs)
     if "shift" in left:  # the same under another name, for the way back
         left["shift"] = scheduler.config["flow_shift"]
     others |= {key: value for key, value in own.items() if key not in ours}
-    scheduler._take_config(kept(scheduler.config, left, others))
+    take_config(scheduler, kept(scheduler.config, left, others))
     source = remembered if stats is None else stats
     if source is not None and source is not False:
         scheduler.set_stats(source, **where)
@@ -122,17 +136,22 @@ def _check_config(cls: Any, config: Any) -> None:
 
 
 def scheduler_config(cls: Any, pipe: Any) -> Mapping[str, Any]:
-    """The config of a pipeline's scheduler. Raises ConfigurationError for what has none."""
+    """The config of a pipeline's scheduler.
+
+    Raises:
+        ConfigurationError: It has none, or a loop that cannot be walked.
+    """
     config = None if isinstance(pipe, type) else getattr(getattr(pipe, "scheduler", None), "config", None)
     if config is None:
         what = f"the class {pipe.__name__}" if isinstance(pipe, type) else f"an object of class {type(pipe).__name__}"
         raise ConfigurationError(
             f"{cls.__name__}.for_pipeline needs a pipeline with a scheduler, got {what}. Load one."
         )
+    refuse_caller(pipe)
     return config
 
 
-def refuse_unknown(cls: Any, names: Iterable[str]) -> None:
+def _refuse_unknown(cls: Any, names: Iterable[str]) -> None:
     """Raise ConfigurationError for arguments of `from_config` that nobody used: a misspelt option changes nothing."""
     known = sorted({*default_options(cls), *HUB_OPTIONS, *LOOKING_UP, "stats", "subfolder", "shift"})
     told = [

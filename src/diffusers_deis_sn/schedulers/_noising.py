@@ -11,7 +11,9 @@ from torch import Tensor
 from diffusers_deis_sn.core.plan import OFF_GRID, Plan
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.rounding import is_rounding
-from diffusers_deis_sn.errors import TimestepsError
+from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
+from diffusers_deis_sn.schedulers._cursor import bits_of
+from diffusers_deis_sn.schedulers._kinds import times_of
 
 
 def scales_at(
@@ -47,3 +49,32 @@ def only_time(timesteps: Tensor | float) -> float | None:
     """The one time that all of these are, None if there are several."""
     times = set(torch.as_tensor(timesteps).flatten().tolist())
     return times.pop() if len(times) == 1 else None
+
+
+def factors(noise: NoiseSchedule, plan: Plan | None, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """alpha and sigma at given times, to multiply samples by; (B, 1, ...) each.
+
+    Args:
+        noise: The process.
+        plan: The current run, if there is one.
+        timesteps: One, or one for each sample.
+        like: The samples.
+    """
+    shape = (-1, *[1] * (like.ndim - 1))
+    scales = scales_at(noise, plan, times_of(timesteps, "timesteps"), bits_of(timesteps))
+    alpha, sigma = (torch.tensor(one, device=like.device).reshape(shape).to(like.dtype) for one in scales)
+    return alpha, sigma
+
+
+def velocity(process: NoiseSchedule, plan: Plan | None, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """What networks of "v_prediction", or of flows, are trained to say; see `PlannedScheduler.get_velocity`."""
+    if process.path == "flow":
+        found = noise.to(sample.dtype) - sample
+        return -found if process.turned_sigmas(0.0) else found
+    if process.path != "vp":
+        raise ConfigurationError(
+            f"Velocity is alpha eps - sigma x_0 of variance-preserving models and eps - x_0 of flows, and this is "
+            f"process={process.kind!r}. Train such networks on predicted data or noise."
+        )
+    alpha, sigma = factors(process, plan, timesteps, sample)
+    return noise.to(sample.dtype) * alpha - sample * sigma

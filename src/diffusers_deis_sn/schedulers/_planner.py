@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,46 +23,12 @@ from diffusers_deis_sn.schedulers._factors import followed, recipe_of, scale_of,
 from diffusers_deis_sn.schedulers._given import Request, labelled_before_shift, overridden
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
+from diffusers_deis_sn.schedulers._run import Run
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Method
 
 EDM_EXPONENT = 7.0  # of the levels of EDM's schedulers in Diffusers
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What a run was planned from.
-
-    Args:
-        options: Those in use.
-        recipe: Made of them.
-        plan: The run.
-        method: The tried method that it follows, or None.
-        shift: Of its grid.
-        begin: The call that it was planned anew from, or None.
-        begun_at: The time of that call before.
-        own_grid: Whether its times are not spaced like shares of the process, and nobody gave them by hand.
-        guidance: That the pipeline said it runs with, or None.
-        tuned: The plan that was fitted to the model for such runs, where this is one.
-        given: Whether its times were given by hand, in a list that no pipeline has of itself.
-        unshifted: See `Request`.
-        overridden: What a given list won over, in words.
-    """
-
-    options: Options
-    recipe: Recipe
-    plan: Plan
-    method: Method | None = None
-    shift: float = 1.0
-    begin: int | None = None
-    begun_at: float | None = None
-    own_grid: bool = False
-    guidance: float | None = None
-    tuned: TunedPlan | None = None
-    given: bool = False
-    unshifted: bool = False
-    overridden: str | None = None
 
 
 class Planner:
@@ -233,6 +199,11 @@ class Planner:
             unshifted=request.unshifted,
             overridden=self._overridden(request) if given else None,
         )
+
+    def has_numbers(self, run: Run) -> bool:
+        """Whether times of a run that are whole are shown as integers: not where one planned anew would not fit in."""
+        fractions = (run.follows or self.options.learns) and not run.options.whole_timesteps
+        return self.process.numbered and not fractions
 
     def understood(self, request: Request) -> tuple[Request, bool]:
         """What is asked for, and whether by a list that no pipeline has of itself.

@@ -1,7 +1,8 @@
 """Score statistics that are in use in this process, by name.
 
 The config's private key holds where statistics came from: a Hub name, or, since a path of this machine is nobody else's
-business, a hash under which they are kept here, so that a swap to another class and back finds them again.
+business, a hash under which they are kept here, so that a swap to another class and back finds them again. They lie
+beside a saved config, one folder deeper: `score_statistics/score_statistics.safetensors`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from diffusers_deis_sn.errors import DeisSnError
+from diffusers_deis_sn.hub.names import SIDE_FILE
 from diffusers_deis_sn.hub.source import find
 from diffusers_deis_sn.schedulers._contract import logger
 from diffusers_deis_sn.statistics.index import look_up
@@ -28,6 +30,7 @@ NOT_AT_HAND = (
     "This config had score statistics that are not at hand in this process (%s), so this is plain DEIS. Pass stats=, "
     "or load the scheduler with `from_pretrained` from the folder they were saved in."
 )
+Source = ScoreStatistics | str | PathLike[str]
 Found = tuple[ScoreStatistics | None, str | None]
 
 
@@ -63,22 +66,38 @@ class Shelf:
 SHELF = Shelf()
 
 
-def resolved(
-    source: ScoreStatistics | str | PathLike[str] | None,
+def shelved(
+    source: Source | None,
     check: Callable[[ScoreStatistics], None],
     base_model: str | None,
     index: str | PathLike[str] | None,
     hub_options: Mapping[str, Any],
 ) -> Found:
-    """Statistics and the name of where they are; arguments as for `set_stats`.
+    """Statistics, kept on the shelf from here on, and what a config says of them; arguments as for `set_stats`.
 
     Args:
         source: What the caller gave.
-        check: Raises for statistics that do not fit; asked of those that an index names, which are then left out.
+        check: Raises for statistics that do not fit; those that an index names are then left out.
         base_model: The model, for "auto".
         index: Where to look it up.
         hub_options: For the Hub.
     """
+    statistics, name = _resolved(source, check, base_model, index, hub_options)
+    if statistics is None:
+        return None, None
+    if source != AUTO:
+        check(statistics)
+    return statistics, SHELF.remember(statistics, name)
+
+
+def _resolved(
+    source: Source | None,
+    check: Callable[[ScoreStatistics], None],
+    base_model: str | None,
+    index: str | PathLike[str] | None,
+    hub_options: Mapping[str, Any],
+) -> Found:
+    """Statistics and the name of where they are."""
     if source is None:
         return None, None
     if isinstance(source, str) and source == AUTO:
@@ -113,3 +132,18 @@ def _looked_up(
         logger.warning("The index names statistics that do not fit here. %s Sampling as plain DEIS.", error)
         return None, None
     return found.statistics, found.source
+
+
+def save_beside(statistics: ScoreStatistics | None, folder: str | PathLike[str]) -> None:
+    """Write statistics into the folder of a saved config, or remove those that were saved there before.
+
+    Args:
+        statistics: Of the scheduler that is saved, or None.
+        folder: That its config is written to.
+    """
+    # A file of this kind directly beside the config would make Diffusers take the folder for one of weights.
+    beside = Path(folder, SIDE_FILE)
+    if statistics is None:
+        beside.unlink(missing_ok=True)  # what was saved here before would be loaded with this config
+    else:
+        statistics.save(beside)

@@ -1,0 +1,94 @@
+"""The planner of a config as it is: another where config, arrays or statistics are others, and else the same."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+
+import pytest
+import torch
+
+from benchmarks.exact.flows import SD_BETAS
+from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.core.vp import vp_schedule
+from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.schedulers._current import current_planner, register, take_config, take_edits
+from records import costed_record
+
+FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+
+
+def test_the_planner_is_the_same_until_something_is_edited():
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    planners = [current_planner(scheduler)]
+    for edit in (
+        lambda: register(scheduler, {"solver_order": 3}),
+        lambda: setattr(scheduler.config, "timestep_spacing", "leading"),
+        lambda: scheduler.set_stats(costed_record(vp_schedule(**SD_BETAS))),
+        lambda: scheduler.alphas_cumprod.mul_(0.9999),
+    ):
+        assert current_planner(scheduler) is planners[-1]
+        edit()
+        planners.append(current_planner(scheduler))
+    assert len(set(map(id, planners))) == 5
+    assert planners[-1].options.solver_order == 3 and planners[-1].edited is not None
+
+
+def test_a_config_that_is_taken_is_nobodys_edit():
+    scheduler, other = DEISSNScheduler(**SD_BETAS), DEISSNScheduler(**SD_BETAS, solver_order=3)
+    take_config(scheduler, other.config)
+    take_edits(scheduler)
+    assert scheduler.config is other.config and current_planner(scheduler).options.solver_order == 3
+
+
+def test_the_config_that_is_held_stays_that_of_the_scheduler():
+    scheduler = DEISSNScheduler(**FLOW)
+    config = scheduler.config
+    for shift in (7.0, 3.0, 1.0, 5.0):
+        config.flow_shift = shift
+        scheduler.set_timesteps(4)
+        made = DEISSNScheduler(**FLOW, flow_shift=shift)
+        made.set_timesteps(4)
+        assert scheduler.config is config and torch.equal(scheduler.sigmas, made.sigmas)
+        assert config["flow_shift"] == config.flow_shift == shift
+
+
+def test_edits_are_saved_and_survive_statistics_and_copies(tmp_path):
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    scheduler.config.timestep_spacing = "leading"
+    scheduler.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "scheduler_config.json").read_text())["_deis_sn"]["timestep_spacing"] == "leading"
+    scheduler.config.prediction_type = "v_prediction"
+    scheduler.set_stats(None)
+    assert scheduler.config["prediction_type"] == "v_prediction"
+    scheduler.config.solver_order = 3
+    for copied in (copy.copy(scheduler), copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler))):
+        assert copied.options["solver_order"] == 3 and copied.options["timestep_spacing"] == "leading"
+
+
+def test_a_copy_that_shares_a_config_sees_its_edits():
+    scheduler = DEISSNScheduler(**FLOW)
+    other = copy.copy(scheduler)
+    scheduler.config.flow_shift = 4.0
+    for one in (scheduler, other):
+        one.set_timesteps(4)
+    assert torch.equal(scheduler.sigmas, other.sigmas)
+
+
+def test_values_that_are_wrong_are_refused_at_the_next_run_and_can_be_mended():
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    scheduler.config.prediction_type = "banana"
+    with pytest.raises(ConfigurationError, match="banana"):
+        scheduler.set_timesteps(4)
+    scheduler.config.prediction_type = "epsilon"
+    scheduler.set_timesteps(4)
+
+
+def test_an_edit_of_a_recipes_option_turns_recipes_off():
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    scheduler.set_timesteps(5)
+    assert scheduler.method is not None
+    scheduler.config.timestep_spacing = "leading"
+    scheduler.set_timesteps(5)
+    assert scheduler.method is None

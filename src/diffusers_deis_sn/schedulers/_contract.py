@@ -72,9 +72,9 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         self._cursor = Cursor(self.timesteps)
         self._warned: set[str] = set()
 
-    def _scale_start(self, level: float) -> None:
+    def _scale_start(self, noise: NoiseSchedule, level: float) -> None:
         """Say how large the noise is that a run starts from at a level."""
-        scale = self.noise.start_scale(level)
+        scale = noise.start_scale(level)
         if scale != 1.0:  # else a pipeline's own is left alone
             self.init_noise_sigma = scale
 

@@ -96,11 +96,10 @@ class Cursor:
             self._see(timesteps)
         self.watch(timesteps, sigmas)
 
-    def take_guidance(self) -> None:
-        """Forget the outputs of another guidance, where the pipeline's has changed since the run was planned."""
-        run = self.run
-        guidance = None if run is None or self.guidance is None else self.guidance.read()
-        if run is not None and self.guidance is not None and guidance != run.guidance:
+    def take_guidance(self, run: Any) -> None:
+        """Use no output of another guidance, where the pipeline's has changed since the run was planned."""
+        guidance = self.guidance.read()
+        if guidance != run.guidance:  # a callback has changed it: outputs from here on are of another function
             self.at_hand, self.run = 0, replace(run, guidance=guidance)
 
     def _see(self, grid: Tensor) -> None:

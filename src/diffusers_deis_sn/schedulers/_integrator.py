@@ -106,7 +106,7 @@ class ExponentialIntegrator(PlannedScheduler):
         options = self._planner.options
         options.check()
         self._start(self.noise, self._all_planner.training_levels())
-        self._scale_start(self.noise.top)
+        self._scale_start(self.noise, self.noise.top)
         self.order = self.recipe.solver.calls_per_step
         self.model_outputs = [None] * options.solver_order
         remembered = entries(self.config).get("stats")  # of a whole config, Scheduler(**config)
@@ -222,7 +222,7 @@ class ExponentialIntegrator(PlannedScheduler):
         run = planner.run(Request(num_inference_steps, mu, sigmas, timesteps, guidance))
         self._adopt(run.plan, device, planner.has_numbers(run), run, seen)
         self.order = run.recipe.solver.calls_per_step
-        self._scale_start(run.plan.levels[0])
+        self._scale_start(planner.process, run.plan.levels[0])
         for topic, words in remarks(run, planner.options, self.statistics, seen=seen is not None, silent=self._silent):
             self._warn_once(topic, words)
 
@@ -255,8 +255,8 @@ class ExponentialIntegrator(PlannedScheduler):
         plan, n = super()._begin_step(cursor, timestep, sample)
         if run is None:
             return plan, n
-        if self.order == 1:
-            cursor.take_guidance()
+        if cursor.guidance is not None and self.order == 1:
+            cursor.take_guidance(run)
         if first and run.begin is not None:
             check_first(plan, n, timestep)
         if cursor.at_hand == 0 and run.tuned is not None:

@@ -15,6 +15,10 @@ EXCEPTIONS = {
 }
 
 
+MOST_LINES = {"src": 400, "integrations": 400, "examples": 400, "benchmarks": 400, "tests": 1000}
+"""Of one file. Where it is reached a file has two reasons to change: give one of them a file with a name of its own."""
+
+
 def file_of_tests(module: str) -> Path:
     path = Path(module)
     return TESTS / path.parent / f"test_{path.stem.removeprefix('_')}.py"
@@ -34,3 +38,12 @@ def test_exceptions_are_modules_without_a_test_file_of_their_own() -> None:
 
 def test_two_modules_never_share_a_test_file() -> None:
     assert len({file_of_tests(module) for module in MODULES}) == len(MODULES)
+
+
+@pytest.mark.parametrize("folder", MOST_LINES)
+def test_no_file_is_too_long_to_have_one_subject(folder: str) -> None:
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert lengths and not {name: lines for name, lines in lengths.items() if lines > MOST_LINES[folder]}

@@ -23,7 +23,7 @@ from benchmarks.suite.reference import kept
 from benchmarks.suite.runner import settle
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
 from diffusers_deis_sn.collect.calls import plan_calls
-from diffusers_deis_sn.collect.progress import silenced
+from diffusers_deis_sn.collect.lending import silenced
 from diffusers_deis_sn.tuning.deciding import FineScheduler
 from diffusers_deis_sn.tuning.judging import Judged
 from diffusers_deis_sn.tuning.meter import FINE_CALLS

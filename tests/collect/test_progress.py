@@ -8,16 +8,9 @@ import logging
 import pytest
 
 from diffusers_deis_sn.collect import progress
-from diffusers_deis_sn.collect.progress import check_progress, meter, silenced, telling
+from diffusers_deis_sn.collect.progress import check_progress, meter, telling
 from diffusers_deis_sn.errors import CalibrationError
 from refusals import refused
-
-
-class Pipeline:
-    """Has the progress bar of a Diffusers pipeline."""
-
-    def set_progress_bar_config(self, **options):
-        self._progress_bar_config = options
 
 
 def test_a_bar_ends_at_the_total_however_much_is_reported(capsys):
@@ -40,28 +33,6 @@ def test_the_callers_function_is_told_instead_of_a_bar_and_never_more_than_the_t
         for done in (1.5, 5.0):
             report(done)
     assert seen == [(1.5, 4), (4, 4)] and capsys.readouterr().err == ""
-
-
-def test_the_pipelines_own_bar_is_off_within_and_afterwards_as_it_was_whatever_happens():
-    pipe = Pipeline()
-    pipe.set_progress_bar_config(desc="mine", disable=False)
-    with pytest.raises(KeyError), silenced(pipe):
-        assert pipe._progress_bar_config == {"desc": "mine", "disable": True}
-        raise KeyError
-    assert pipe._progress_bar_config == {"desc": "mine", "disable": False}
-
-
-def test_a_pipeline_without_a_bar_is_left_alone():
-    pipe = object()
-    with silenced(pipe):
-        assert not hasattr(pipe, "_progress_bar_config")
-
-
-def test_a_bar_that_was_never_configured_is_not_configured_afterwards_either():
-    pipe = Pipeline()
-    with silenced(pipe):
-        assert pipe._progress_bar_config == {"disable": True}
-    assert vars(pipe) == {}
 
 
 def test_after_a_batch_the_bar_has_the_error_of_r_once_it_is_known(capsys):

@@ -8,20 +8,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffusers_deis_sn.collect.reducers import MomentReducer
+from diffusers_deis_sn.collect.reducers import CURVES, MeanReducer, moments_of
 from diffusers_deis_sn.errors import CalibrationError
 
 SAMPLES = torch.randn(12, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.7 + 0.1
 
 
-def reduced(*batches: torch.Tensor, index: int = 0, times: int = 1) -> MomentReducer:
-    reducer = MomentReducer(times)
+def taken(reducer: MeanReducer, index: int, epsilon: torch.Tensor, clean: torch.Tensor) -> None:
+    reducer.add_samples([index], moments_of(epsilon, clean)[:, None])
+
+
+def reduced(*batches: torch.Tensor) -> MeanReducer:
+    reducer = MeanReducer(CURVES, 1)
     for batch in batches:
-        reducer.add(index, batch, 2.0 * batch)
+        taken(reducer, 0, batch, 2.0 * batch)
     return reducer
 
 
-def assert_same(a: MomentReducer, b: MomentReducer) -> None:
+def assert_same(a: MeanReducer, b: MeanReducer) -> None:
     assert np.array_equal(a.count, b.count)
     np.testing.assert_allclose(a.mean, b.mean, rtol=1e-13)
     np.testing.assert_allclose(a.spread, b.spread, rtol=1e-10, atol=1e-18)
@@ -46,15 +50,15 @@ def test_the_split_into_batches_and_their_order_do_not_matter(cuts, order):
 @settings(deadline=None, max_examples=20)
 @given(cut=st.integers(0, 11))
 def test_merging_is_adding(cut):
-    left, right = reduced(SAMPLES[:cut]) if cut else MomentReducer(1), reduced(*SAMPLES[cut:].split(1))
+    left, right = reduced(SAMPLES[:cut]) if cut else MeanReducer(CURVES, 1), reduced(*SAMPLES[cut:].split(1))
     right.merge(left)
     assert_same(right, reduced(SAMPLES))
 
 
 def test_times_are_kept_apart():
-    reducer = MomentReducer(3)
-    reducer.add(0, SAMPLES[:2], SAMPLES[:2])
-    reducer.add(2, 2.0 * SAMPLES, 4.0 * SAMPLES)
+    reducer = MeanReducer(CURVES, 3)
+    taken(reducer, 0, SAMPLES[:2], SAMPLES[:2])
+    taken(reducer, 2, 2.0 * SAMPLES, 4.0 * SAMPLES)
     assert reducer.count.tolist() == [2, 0, 12]
     np.testing.assert_allclose(reducer.mean[:, 2], [2.0, 4.0, 2.0] * reduced(SAMPLES).mean[:, 0])
     assert np.isinf(reducer.standard_error[:, 1]).all()

@@ -128,15 +128,14 @@ def test_each_tableau_has_its_order_and_no_more(name):
     assert misses(tableau, tableau.order + 1) != []
     for c, row in zip(tableau.nodes, tableau.stages, strict=True):
         assert sum(map(fraction, row), Fraction(0)) == fraction(c)
-    assert tableau.ends_at_call == (fraction(1) in map(fraction, tableau.nodes))
 
 
 @pytest.mark.parametrize("name", TABLEAUX)
 def test_the_last_step_to_clean_data_calls_no_network_there_and_keeps_the_order(name):
     last = TABLEAUX[name].at_clean
-    assert last is not None or not TABLEAUX[name].ends_at_call
+    assert last is not None or 1.0 not in TABLEAUX[name].nodes
     if last is not None:
-        assert not TABLEAUX[last].ends_at_call
+        assert 1.0 not in TABLEAUX[last].nodes
         assert TABLEAUX[last].order >= TABLEAUX[name].order - 1  # of a single step: the error of one order more
 
 

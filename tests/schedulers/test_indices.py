@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 import torch
 
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler
-
-
-def walk(scheduler: DEISSNScheduler, x: torch.Tensor, times: Iterable[torch.Tensor]) -> torch.Tensor:
-    for t in times:
-        x = scheduler.step(0.1 * x, t, x).prev_sample
-    return x
+from toy_models import walk
 
 
 def test_a_run_is_reset_by_the_private_index_as_it_is_for_diffusers():

@@ -18,6 +18,7 @@ from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.schedulers._neighbours import DERIVED, ELSEWHERE
+from toy_models import walk
 
 BOTH = pytest.mark.parametrize("cls", [DEISSNScheduler, ScoreOptimalScheduler])
 PYTHONS_OWN = {"__class__", "__dict__"}
@@ -172,12 +173,6 @@ def test_the_time_before_is_that_of_ddpm(steps):
 
 
 # ------------------------------------------------------------------------------------------------- private indices
-
-
-def walk(scheduler, x: torch.Tensor, times) -> torch.Tensor:
-    for t in times:
-        x = scheduler.step(0.1 * x, t, x).prev_sample
-    return x
 
 
 def test_all_that_is_kept_may_be_cut_in_mid_run_as_chronoedit_does():

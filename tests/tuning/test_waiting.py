@@ -15,7 +15,7 @@ from diffusers_deis_sn.tuning.waiting import AskedScheduler, Stopped
 from refusals import refused
 from tiny_pipelines import BUILDERS
 from toy_models import ToyPipeline, noise
-from tunings import asked
+from tunings import refused_when_asked
 
 
 def test_a_step_tells_the_output_and_returns_the_next_question():
@@ -60,16 +60,7 @@ class Copying(ToyPipeline):
 
 @pytest.mark.parametrize(("kind", "words"), [(Painting, ["changes its samples"]), (Copying, ["own list of times"])])
 def test_pipelines_that_cannot_be_asked(kind, words):
-    pipe = kind()
-    before = pipe.scheduler
-
-    def ask() -> None:
-        with Asker(pipe, asked(pipe)) as asker:
-            for level in (1.0, 0.5, 0.2):
-                asker(noise(5).float(), float(pipe.process.whole(np.array([level, 0.0]))[0]))
-
-    refused(CalibrationError, words, ask)
-    assert pipe.scheduler is before
+    refused_when_asked(kind(), words)
 
 
 def test_images_to_start_from_are_refused():

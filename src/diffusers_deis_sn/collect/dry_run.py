@@ -16,7 +16,7 @@ import torch
 from diffusers_deis_sn.collect.arguments import Size, check_numbers
 from diffusers_deis_sn.collect.calls import PipelineCalls, plan_calls
 from diffusers_deis_sn.collect.guidances import guidances
-from diffusers_deis_sn.collect.progress import silenced
+from diffusers_deis_sn.collect.lending import silenced
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.run import TRIAL_CALLS, calibrate, recording

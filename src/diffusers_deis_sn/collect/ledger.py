@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusers_deis_sn.collect.reducers import MeanReducer, MomentReducer
+from diffusers_deis_sn.collect.reducers import CURVES, MeanReducer
 from diffusers_deis_sn.errors import CalibrationError
 
 MOMENTS, BENDS, COST = "moments", "bends", "cost_"  # the kinds of rows; a cost's is COST and its name
@@ -82,7 +82,7 @@ class Ledger:
     def begin(self, times: tuple[float, ...]) -> None:
         """Set the times of all runs."""
         self.times = times
-        self.reducers = {MOMENTS: MomentReducer(len(times)), BENDS: MeanReducer(1, len(times))}
+        self.reducers = {MOMENTS: MeanReducer(CURVES, len(times)), BENDS: MeanReducer(1, len(times))}
 
     def expect(self, costs: Sequence[str]) -> None:
         """Make place for costs of the intervals."""
@@ -110,7 +110,7 @@ class Ledger:
     @property
     def moments(self) -> MeanReducer:
         """Means of |eps|, eps^2 and |x_0|."""
-        return self.reducers.get(MOMENTS, MomentReducer(0))
+        return self.reducers.get(MOMENTS, MeanReducer(CURVES, 0))
 
     @property
     def bends(self) -> MeanReducer:

@@ -127,20 +127,3 @@ class _Warnings(logging.Handler):
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@contextmanager
-def silenced(pipe: Any) -> Iterator[None]:
-    """The pipeline's own progress bar off within, and as it was afterwards."""
-    if not hasattr(pipe, "set_progress_bar_config"):
-        yield
-        return
-    # There is no public reader, and the attribute is absent until the bar is first configured or shown.
-    absent, before = not hasattr(pipe, "_progress_bar_config"), dict(getattr(pipe, "_progress_bar_config", {}))
-    pipe.set_progress_bar_config(**{**before, "disable": True})
-    try:
-        yield
-    finally:
-        pipe.set_progress_bar_config(**before)
-        if absent and "_progress_bar_config" in vars(pipe):
-            del pipe._progress_bar_config

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from diffusers_deis_sn.errors import CalibrationError
 
+CURVES = 3  # |eps|, eps^2 and |x_0|, see `moments_of`
+
 
 class MeanReducer:
     """Means over samples of some numbers at each of N places, and how uncertain they are.
@@ -72,31 +74,6 @@ class MeanReducer:
         freedom = self.count * (self.count - 1)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(freedom > 0, np.sqrt(self.spread / freedom), np.inf)
-
-
-class MomentReducer(MeanReducer):
-    """Means of |eps|, eps^2 and |x_0| at each planned time, each sample with its mean over components.
-
-    Args:
-        times: Number of planned times N.
-    """
-
-    def __init__(self, times: int) -> None:
-        """Nothing seen yet."""
-        super().__init__(3, times)
-
-    def add(self, index: int, epsilon: Tensor, clean: Tensor) -> None:
-        """Take in a batch at one time.
-
-        Args:
-            index: Which time, 0 to N - 1.
-            epsilon: Guided outputs as noise; (B, *event), any device and dtype.
-            clean: The same outputs as clean samples; (B, *event).
-
-        Raises:
-            CalibrationError: A value that is not finite.
-        """
-        self.add_samples([index], moments_of(epsilon, clean)[:, None])
 
 
 def moments_of(epsilon: Tensor, clean: Tensor) -> NDArray[np.float64]:

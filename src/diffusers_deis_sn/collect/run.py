@@ -21,7 +21,8 @@ from diffusers_deis_sn.collect.drawing import Drawing
 from diffusers_deis_sn.collect.fingerprint import asked, of_model
 from diffusers_deis_sn.collect.guidances import at_each_guidance
 from diffusers_deis_sn.collect.keeping import Keeping
-from diffusers_deis_sn.collect.progress import Progress, check_progress, meter, silenced, telling
+from diffusers_deis_sn.collect.lending import lent, silenced
+from diffusers_deis_sn.collect.progress import Progress, check_progress, meter, telling
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.sharing import Shards, sharing
@@ -275,12 +276,10 @@ def recording(
         licence=licence,
     )
     recorder = RecordingScheduler.measuring(scheduler.config, origin, costs, dense)
-    try:
+    with lent(pipe):
         pipe.scheduler = recorder
         with _full_precision(recorder.costs):
             yield recorder
-    finally:
-        pipe.scheduler = scheduler
 
 
 def _agreed(statistics: ScoreStatistics, shards: Shards) -> ScoreStatistics:

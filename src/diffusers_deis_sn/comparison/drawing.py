@@ -173,16 +173,6 @@ class Easel:
         return scheduler.plan
 
 
-@contextmanager
-def lent(pipe: Any) -> Iterator[None]:
-    """A pipeline has its own scheduler again at the end."""
-    scheduler = pipe.scheduler
-    try:
-        yield
-    finally:
-        pipe.scheduler = scheduler
-
-
 class _Planned(Exception):  # noqa: N818 - it is no error: a run is planned, and that was all
     """Ends the call of a pipeline when its run is planned."""
 

@@ -17,13 +17,14 @@ from typing import Any
 from diffusers_deis_sn.collect.arguments import check_kinds
 from diffusers_deis_sn.collect.calls import PipelineCalls, guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.fingerprint import describe, weights
-from diffusers_deis_sn.collect.progress import Progress, check_progress, silenced, telling
+from diffusers_deis_sn.collect.lending import lent, silenced
+from diffusers_deis_sn.collect.progress import Progress, check_progress, telling
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.signals import Interruptions
 from diffusers_deis_sn.comparison.advice import advise, judged_at
 from diffusers_deis_sn.comparison.contenders import Contender, contenders, family_of, yardsticks
 from diffusers_deis_sn.comparison.course import Course
-from diffusers_deis_sn.comparison.drawing import Easel, lent
+from diffusers_deis_sn.comparison.drawing import Easel
 from diffusers_deis_sn.comparison.keeping import CONVERGED, Keeper
 from diffusers_deis_sn.comparison.preparing import Preparation, compared_of, seed_of
 from diffusers_deis_sn.comparison.preparing import others as to_fit_on

@@ -76,11 +76,6 @@ class Tableau:
         """a as a square; (s, s)."""
         return np.array([[*row, *[0.0] * (len(self) - len(row))] for row in self.stages])
 
-    @property
-    def ends_at_call(self) -> bool:
-        """Whether a stage calls the network at the end of the step."""
-        return 1.0 in self.nodes
-
 
 # The tables are those of DEIS's code; `midpoint` beside them is Runge's. Diffusers' convention for solvers of two calls
 # is a last step of one, so that heun and midpoint give 2 N - 1 calls, as HeunDiscreteScheduler does.

@@ -17,7 +17,8 @@ from diffusers_deis_sn.collect.arguments import check_kinds
 from diffusers_deis_sn.collect.calls import PipelineCalls, guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.checkpoint import unfinished
 from diffusers_deis_sn.collect.guidances import parts
-from diffusers_deis_sn.collect.progress import Progress, check_progress, silenced
+from diffusers_deis_sn.collect.lending import lent, silenced
+from diffusers_deis_sn.collect.progress import Progress, check_progress
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.run import calibrate, heard, keeper_of
 from diffusers_deis_sn.collect.sharing import Shards, sharing
@@ -306,22 +307,12 @@ def _lent(pipe: Any, checkpoint: Path | None = None) -> Iterator[tuple[Shards, I
         sharing(None if checkpoint is None else str(checkpoint)) as shards,
         heard(shards),
         Interruptions(checkpoint is not None) as stop,
-        _given_back(pipe),
+        lent(pipe),
         silenced(pipe),
         stop.acting(),
         torch.no_grad(),
     ):
         yield shards, stop
-
-
-@contextmanager
-def _given_back(pipe: Any) -> Iterator[None]:
-    """The pipeline has its own scheduler again in the end, wherever what is within stopped."""
-    own = pipe.scheduler
-    try:
-        yield
-    finally:
-        pipe.scheduler = own
 
 
 def _statistics(

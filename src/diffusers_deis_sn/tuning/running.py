@@ -13,6 +13,7 @@ import diffusers
 import torch
 from torch import Tensor
 
+from diffusers_deis_sn.collect.lending import lent
 from diffusers_deis_sn.collect.sharing import ALONE, Shards
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.tuning.dealing import gathered, own
@@ -45,11 +46,8 @@ class Running:
         Raises:
             CalibrationError: The pipeline never calls its scheduler.
         """
-        before = self.pipe.scheduler
-        try:
+        with lent(self.pipe):
             return torch.cat(gathered(self.shards, lambda: self._own_ends(make, steps)))
-        finally:
-            self.pipe.scheduler = before
 
     def _own_ends(self, make: Make, steps: int) -> dict[int, Tensor]:
         ends = {}

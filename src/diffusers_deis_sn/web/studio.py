@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
-from diffusers_deis_sn.collect.progress import silenced
+from diffusers_deis_sn.collect.lending import lent, silenced
 from diffusers_deis_sn.comparison.contenders import (
     PLAIN,
     STATISTICS,
@@ -25,7 +25,7 @@ from diffusers_deis_sn.comparison.contenders import (
     steps_for,
     to_paste,
 )
-from diffusers_deis_sn.comparison.drawing import Easel, lent
+from diffusers_deis_sn.comparison.drawing import Easel
 from diffusers_deis_sn.errors import ComparisonError
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROMPTS_OF = ROOT / "examples/prompts"  # the digits' are others than the model was measured with
 STEPS = (5, 8, 10)
 PROMPTS, GUIDANCE = 8, 3.0
-PICTURED = 5  # steps of the picture: in more the eye sees little between them
+PICTURED, ROWS = 5, 4  # steps of the picture: in more the eye sees little between them; and its prompts
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def main() -> None:
     for name in options.models:
         case = CASES[name]
         result = compared(case, options.prompts, options.guidance, output / name)
-        (output / case.picture).write_bytes(result.grid(PICTURED))
+        (output / case.picture).write_bytes(result.grid(PICTURED, ROWS))
         print(f"\n{case.model}\n{result}\n")
         print(f"{shown / name / 'compare.html'}: open it in a browser\n{shown / case.picture}")
     print(f"{time.perf_counter() - start:.0f} s")

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-
+from benchmarks.places import write_figure
 from diffusers_deis_sn.collect.trying import CALLS, MENU, TINY
+from diffusers_deis_sn.plots.style import LIGHT, Palette, house_style, panels
 from diffusers_deis_sn.statistics.trials import Trials
 
 CHOSEN_ON = (1, 2, 3, 4, 6, 8)
@@ -120,34 +118,41 @@ def table(found: Found) -> str:
 
 
 def draw(found: Found, path: Path) -> None:
-    """Error against calibration calls, a thin line for each setting."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.2), layout="constrained")
-    ratios, colours = size_ratios(found), {"DEISSNScheduler": "tab:blue", "ScoreOptimalScheduler": "tab:orange"}
-    for scheduler, colour in colours.items():
+    """Write the figure, on light paper and on dark."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_figure(path, lambda palette: figure(found, palette))
+
+
+def figure(found: Found, palette: Palette = LIGHT) -> Any:
+    """Error against calibration calls, a thin line for each setting; and against samples of trials."""
+    with house_style(palette):
+        drawn, (left, right) = panels(2, 4.8, 3.8)
+        _draw_sizes(left, found, palette)
+        by_count = regrets(found)
+        for problem in tried(found):
+            right.plot(CHOSEN_ON, [by_count[k][problem] for k in CHOSEN_ON], color=palette.grey, linewidth=0.7)
+        means = [summary(by_count[k])[0] for k in CHOSEN_ON]
+        right.plot(CHOSEN_ON, means, color=palette.green, marker="o", linewidth=2.2)
+        right.set(xlabel="samples that recipes are tried on", ylabel="error over the best recipe's", ylim=(0.95, 1.6))
+        right.axhline(1.0, color=palette.muted, linewidth=0.8)
+        drawn.suptitle(f"What a measurement needs, {len(found)} settings of the suite")
+    return drawn
+
+
+def _draw_sizes(axes: Any, found: Found, palette: Palette) -> None:
+    """One colour a scheduler, one stroke a spacing of the times."""
+    ratios = size_ratios(found)
+    for scheduler, colour in (("DEISSNScheduler", palette.blue), ("ScoreOptimalScheduler", palette.orange)):
         for spacing, style in (("dense", "-"), ("uniform", "--")):
             sizes = [size for size in sizes_of(ratios) if size[0] == spacing]
             calls = [samples * steps for _, samples, steps in sizes]
             for problem in found:
                 points = [ratios[(scheduler, *size)].get(problem, np.nan) for size in sizes]
-                left.plot(calls, points, style, color=colour, alpha=0.12, lw=0.8)
+                axes.plot(calls, points, style, color=palette.grey, alpha=0.5, linewidth=0.6)
             means = [summary(ratios[(scheduler, *size)])[0] for size in sizes]
-            left.plot(calls, means, style, color=colour, marker="o", lw=2.2, label=f"{scheduler}, {spacing} times")
-    left.set(
-        xscale="log",
-        xlabel="network calls of the measurement",
-        ylabel="error over that of the largest",
-        ylim=(0.7, 1.6),
-    )
-    left.axhline(1.0, color="0.6", lw=0.8)
-    left.legend(frameon=False, loc="lower left", fontsize=8, handlelength=3.5)
-    by_count = regrets(found)
-    for problem in tried(found):
-        right.plot(CHOSEN_ON, [by_count[k][problem] for k in CHOSEN_ON], color="tab:green", alpha=0.25, lw=0.8)
-    means = [summary(by_count[k])[0] for k in CHOSEN_ON]
-    right.plot(CHOSEN_ON, means, color="tab:green", marker="o", lw=2.2)
-    right.set(xlabel="samples that recipes are tried on", ylabel="error over that of the best recipe", ylim=(0.95, 1.6))
-    right.axhline(1.0, color="0.6", lw=0.8)
-    figure.suptitle(f"What a measurement needs, {len(found)} settings of the suite")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+            label = f"{scheduler}, {spacing} times"
+            axes.plot(calls, means, style, color=colour, marker="o", linewidth=2.2, label=label)
+    axes.set(xscale="log", xlabel="network calls of the measurement", ylabel="error over the largest one's")
+    axes.set_ylim(0.7, 1.6)
+    axes.axhline(1.0, color=palette.muted, linewidth=0.8)
+    axes.legend(loc="lower left", handlelength=3.5)

@@ -20,13 +20,14 @@ import numpy as np
 
 from benchmarks.calibration.guidance import RIVALS
 from benchmarks.calibration.size import distance
-from benchmarks.places import ROOT, results
+from benchmarks.places import ROOT, results, write_figure
 from benchmarks.suite.extra_problems import Digits, Emoji
 from benchmarks.suite.problems import CALIBRATED_FROM, SHARED, Problem
 from benchmarks.suite.reference import kept
 from benchmarks.suite.runner import settle
 from benchmarks.suite.samplers import rivals
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics, calibrate
+from diffusers_deis_sn.plots.style import LIGHT, Palette, house_style, panels
 
 MODELS: dict[str, Callable[[float], Problem]] = {
     "tiny-sd-digits": lambda guidance: Digits(ROOT, guidance),
@@ -165,29 +166,28 @@ def document(found: dict[str, Any], records: dict[str, dict[float, ScoreStatisti
     return "\n".join(lines) + "\n"
 
 
-def draw(records: dict[str, dict[float, ScoreStatistics]], file: Path) -> None:
+def figure(records: dict[str, dict[float, ScoreStatistics]], palette: Palette = LIGHT) -> Any:
     """r(t), and the share of the path, at each guidance; broken lines are interpolated."""
-    from matplotlib import pyplot
+    from matplotlib import colormaps
 
-    from diffusers_deis_sn.plots.style import house_style
-
-    with house_style():
-        figure, axes = pyplot.subplots(len(records), 2, figsize=(9.0, 3.2 * len(records)), layout="constrained")
-        for (name, members), (left, right) in zip(records.items(), np.atleast_2d(axes), strict=True):
+    with house_style(palette):
+        drawn, axes = panels(2, 4.5, 3.2, rows=len(records))
+        for row, (name, members) in enumerate(records.items()):
+            left, right = axes[2 * row : 2 * row + 2]
             for shade, (guidance, record) in zip(np.linspace(0.1, 0.9, len(members)), members.items(), strict=True):
-                color = pyplot.get_cmap("viridis")(shade)
+                color = colormaps["viridis"](shade)
                 left.plot(record.log_snr, record.mean_abs, color=color, label=f"guidance {guidance:g}")
                 right.plot(record.log_snr, shares(record), color=color)
                 if guidance in OTHERS[name]:
                     between = without(members, guidance)
-                    left.plot(record.log_snr, between.mean_abs, color="black", linewidth=0.8, linestyle=(0, (4, 4)))
-                    right.plot(record.log_snr, shares(between), color="black", linewidth=0.8, linestyle=(0, (4, 4)))
+                    for panel, curve in ((left, between.mean_abs), (right, shares(between))):
+                        panel.plot(record.log_snr, curve, color=palette.ink, linewidth=0.8, linestyle=(0, (4, 4)))
             left.set(title=name, xlabel="log SNR", ylabel="r = E|ε|")
             right.set(title="share of the solver's path", xlabel="log SNR")
             for one in (left, right):
                 one.invert_xaxis()
-            left.legend(fontsize=7.0)
-        figure.savefig(file)
+            left.legend()
+    return drawn
 
 
 def main() -> None:
@@ -212,7 +212,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "guidances.json").write_text(json.dumps(found) + "\n")
     (options.output / "guidances.md").write_text(document(found, records))
-    draw(records, options.output / "guidances.png")
+    write_figure(options.output / "guidances.png", lambda palette: figure(records, palette))
     print((options.output / "guidances.md").read_text())
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -12,14 +12,21 @@ import numpy as np
 import torch
 from torch.distributions import Distribution
 
-from benchmarks.places import results
+from benchmarks.places import results, write_figure
 from diffusers_deis_sn.learn.costs import Epsilon
-from diffusers_deis_sn.plots.style import BLUE, MUTED, ORANGE, house_style, panels
+from diffusers_deis_sn.plots.style import Palette, house_style, panels
 
 SAMPLERS = {"annealed Langevin": 5, "Euler": 0}
 """Langevin steps at each level that is entered; without any, it is entered by an Euler step."""
 
-LOOKS = {"linear": {"color": ORANGE}, "log-linear": {"color": MUTED, "ls": (0, (4, 1))}, "optimised": {"color": BLUE}}
+
+def looks(palette: Palette) -> dict[str, dict[str, Any]]:
+    """How each schedule is drawn."""
+    return {
+        "linear": {"color": palette.orange},
+        "log-linear": {"color": palette.muted, "ls": (0, (4, 1))},
+        "optimised": {"color": palette.blue},
+    }
 
 
 def sample(epsilon: Epsilon, start: Distribution, levels: np.ndarray, langevin: int) -> np.ndarray:
@@ -49,20 +56,25 @@ class Panel:
     notes: dict[str, str] = field(default_factory=dict)
 
 
-@house_style()
 def draw(path: Path, *drawn: Panel) -> None:
-    """A figure of these panels side by side, each with its legend below."""
-    figure, axes = panels(len(drawn), 3.6, 3.6)
-    for axis, panel in zip(axes, drawn, strict=True):
-        if panel.truth is not None:
-            axis.fill_between(*panel.truth, color="#dfe2e6", label="true density")
-        for name, curve in panel.curves.items():
-            marker = "." if len(curve[0]) < 100 else None
-            axis.plot(*curve, marker=marker, label=f"{name}{panel.notes.get(name, '')}", **LOOKS[name])
-        axis.set(title=panel.title, xlabel=panel.xlabel, **panel.scales)
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18))
+    """Write a figure of these panels, on light paper and on dark."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    write_figure(path, lambda palette: figure(drawn, palette))
+
+
+def figure(drawn: Sequence[Panel], palette: Palette) -> Any:
+    """Panels in rows of two, so that they are legible at half size, each with its legend below."""
+    with house_style(palette):
+        made, axes = panels(2, 4.2, 3.4, rows=len(drawn) // 2)
+        for axis, panel in zip(axes, drawn, strict=True):
+            if panel.truth is not None:
+                axis.fill_between(*panel.truth, color=palette.rule, label="true density")
+            for name, curve in panel.curves.items():
+                marker = "." if len(curve[0]) < 100 else None
+                axis.plot(*curve, marker=marker, label=f"{name}{panel.notes.get(name, '')}", **looks(palette)[name])
+            axis.set(title=panel.title, xlabel=panel.xlabel, **panel.scales)
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
+    return made
 
 
 def script(main: Callable[[Path], dict[str, Any]], name: str, description: str) -> None:

@@ -259,11 +259,10 @@ def write_report(rows: Path, output: Path, pictures: bool = True, references: Pa
     (output / "table.md").write_text(overview(cells) + failures(failed))
     (output / "summary.md").write_text(short(cells))
     (output / "cells.md").write_text(every_cell(cells))
-    from benchmarks.suite.figures import draw_pictures, draw_ratios
+    from benchmarks.suite.figures import draw_pictures
     from benchmarks.suite.settings import write_settings
 
     write_settings(output)
-    draw_ratios(cells, output / "ratios.png")
     if pictures:
         draw_pictures(cells, references or rows.parent / "references", rows.parent / "statistics", output / "pictures")
     print(f"{len(found)} rows ({len(failed)} failed), {len(cells)} cells: {output / 'table.md'}, cells.md, ratios.png")

@@ -5,7 +5,7 @@ Plans that were fitted to the networks (`benchmarks.tuning.run`) are beside the 
 python -m benchmarks.suite.settings                                       # of benchmarks/suite-results, beside it
 python -m benchmarks.suite.settings --folder runs/suite
 
-Writes settings.md, losses.md, error-words.md, error-against-calls.png and its variant for dark pages.
+Writes settings.md, losses.md, error-words.md, error-against-calls.png and ratios.png, and both for dark pages.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Setting:
 
     problem: str
     role: str
+    group: str
     calls: int
     ours: Mapping[str, float]
     rivals: Mapping[str, float]
@@ -87,8 +88,8 @@ def _setting(problem: str, calls: int, samplers: Mapping[str, list[dict[str, str
         if len(rows) == seeds
     }
     ours, rivals = ({name: e for name, (kind, e) in errors.items() if kind == wanted} for wanted in (OURS, RIVAL))
-    role = next(iter(samplers.values()))[0]["role"]
-    return Setting(problem, role, calls, ours, rivals) if ours and rivals else None
+    first = next(iter(samplers.values()))[0]
+    return Setting(problem, first["role"], first["group"], calls, ours, rivals) if ours and rivals else None
 
 
 # -------------------------------------------------------------------------------------------------------- what to set
@@ -106,10 +107,10 @@ def settings_table(settings: Iterable[Setting]) -> str:
             lines.append(["", "and plans of `tune`", *(_nearest(some, (TUNED,)) for some in tuned)])
         lines.append(["", "no", *(_nearest([s for s in own if s.calls == n], (PLAIN,)) for n in SHOWN)])
     words = (
-        "Error over that of the best of some 25 samplers of Diffusers, each on its own best time grid and chosen "
-        "afterwards for every network and number of calls: geometric mean over the networks that only report "
-        f"({_numbers(some)}). The name is the scheduler to take; where the best rival is nearer, it is named: the one "
-        "that was best most often. Written by `benchmarks/suite/settings.py`."
+        "A cell names the scheduler to take, and its error divided by that of the best of some 25 samplers of Diffusers "
+        "(each on its own best time grid, picked after the fact for every model and number of calls): below 1 is "
+        "better. Where a sampler of Diffusers is nearer, the cell names the one that was best most often. Geometric "
+        f"mean over the models kept for judging ({_numbers(some)}). Written by `benchmarks/suite/settings.py`."
     )
     head = ["guidance", "statistics", *(f"{n} calls" for n in SHOWN)]
     return f"{markdown(head, lines)}\n\n{words}\n"
@@ -195,7 +196,7 @@ def figure_words(settings: Sequence[Setting]) -> str:
     number = len({one.problem for one in settings if one.role == "reporting"})
     names = {DEIS_SN: "For the same error `DEISSNScheduler` needs", TUNED: "Tuned to the model it needs"}
     told = [f"{words} {_saved(lines[name], lines['best rival'])}." for name, words in names.items() if name in lines]
-    mean = f"Geometric mean over the {number} networks and guidances that only report and chose no default."
+    mean = f"Geometric mean over {number} pairs of model and guidance scale; no default was chosen on them."
     return " ".join([*told, mean]) + "\n"
 
 
@@ -211,6 +212,7 @@ def _saved(ours: Mapping[int, float], rival: Mapping[int, float]) -> str:
 def write_settings(folder: Path, *plans: Path) -> None:
     """Write all of it beside results.csv; `plans` are more such files, of runs with plans."""
     from benchmarks.suite.error_figure import error_figure
+    from benchmarks.suite.ratios_figure import draw_ratios
 
     settings = settings_of(folder / "results.csv", *plans)
     (folder / "settings.md").write_text(settings_table(settings))
@@ -218,6 +220,7 @@ def write_settings(folder: Path, *plans: Path) -> None:
     (folder / "error-words.md").write_text(figure_words(settings))
     if lines := mean_errors(settings):  # of networks that report
         write_figure(folder / "error-against-calls.png", lambda palette: error_figure(lines, palette))
+    draw_ratios(settings, folder / "ratios.png")
 
 
 def main() -> None:

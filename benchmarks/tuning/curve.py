@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.places import results
+from benchmarks.places import results, write_figure
 from benchmarks.suite import rows
 from benchmarks.suite.asking import parser
 from benchmarks.suite.measures import geometric_mean, sample_errors
@@ -29,7 +29,7 @@ from benchmarks.suite.runner import settle
 from benchmarks.tuning.run import TUNED_FROM
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.plots.style import BLUE, GREEN, MUTED, ORANGE, house_style, panels, png
+from diffusers_deis_sn.plots.style import LIGHT, Palette, house_style, panels
 from diffusers_deis_sn.tuning.arguments import HELD_OUT, SAMPLES
 from diffusers_deis_sn.tuning.run import tune
 
@@ -50,9 +50,9 @@ def main() -> None:
         _run(name, arguments, folder)
     found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     if found:
-        (folder / "curve.png").write_bytes(figure(found))
         (folder / "curve.md").write_text(table(found))
-        results("tuning", "curve.png").write_bytes(figure(found))
+        for place in (folder / "curve.png", results("tuning", "curve.png")):
+            write_figure(place, lambda palette: figure(found, palette))
         results("tuning", "curve.md").write_text(HEADING + table(found))
 
 
@@ -87,14 +87,14 @@ def table(found: dict[str, list[Point]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def figure(found: dict[str, list[Point]]) -> bytes:
+def figure(found: dict[str, list[Point]], palette: Palette = LIGHT) -> Any:
     """A panel for each network: both ways of spending more, for each number of calls; dotted, without a plan."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    with house_style():
+    with house_style(palette):
         drawn, axes = panels(len(found), 4.2, 3.3)
         for axis, (problem, points) in zip(axes, found.items(), strict=True):
-            for number, colour in zip(points[0]["ratios"], (BLUE, ORANGE, GREEN), strict=False):
+            for number, colour in zip(points[0]["ratios"], (palette.blue, palette.orange, palette.green), strict=False):
                 _lines(axis, points, number, colour)
             axis.set(title=problem, xscale="log", yscale="log", xlabel="sample calls of tuning, thousands")
             for side, places in ((axis.xaxis, [5, 10, 20, 30]), (axis.yaxis, [0.1, 0.2, 0.3, 0.5, 0.7, 1.0])):
@@ -104,7 +104,7 @@ def figure(found: dict[str, list[Point]]) -> bytes:
         axes[0].set_ylabel("error over the best rival's")
         named = max((axis.get_legend_handles_labels() for axis in axes), key=lambda both: len(both[1]))
         drawn.legend(*named, loc="outside lower center", ncols=4)
-        return png(drawn)
+        return drawn
 
 
 def _lines(axis: Any, points: list[Point], number: str, colour: str) -> None:
@@ -116,7 +116,7 @@ def _lines(axis: Any, points: list[Point], number: str, colour: str) -> None:
             asked, ratios = ([one["asked"] / 1000.0 for one in own], [one["ratios"][number] for one in own])
             axis.plot(asked, ratios, line, marker="o", ms=3.5, color=colour, label=f"{number} calls, {label}")
     axis.axhline(points[0]["without"][number], color=colour, lw=0.8, ls=":")
-    axis.axhline(1.0, color=MUTED, lw=0.8)
+    axis.axhline(1.0, color="grey", lw=0.8)
 
 
 # ------------------------------------------------------------------------------------------------------------ measuring

@@ -6,6 +6,9 @@ by that file, so that a measured table exists once, where the program that measu
 
 All links are written as on GitHub, relative to the file that they stand in. Here they become links to the page that was
 made of their target, or to the figure, or to the file in the repository.
+
+A figure that has a variant for dark pages beside it, NAME-dark.png, is shown in both: the style sheet hides one. Others
+have light paper of their own.
 """
 
 from __future__ import annotations
@@ -79,11 +82,19 @@ def includes(text: str) -> list[str]:
 
 
 def figures(text: str, document: str) -> Iterator[str]:
-    """Figures of a document, as paths in the repository."""
+    """Figures of a document, as paths in the repository, with those for dark pages."""
     for _, target, _ in LINK.findall(text):
-        name = target.partition("#")[0]
-        if name.endswith(FIGURES) and "://" not in name:
-            yield _resolved(name, document)
+        if target.endswith(FIGURES) and "://" not in target:
+            path = _resolved(target, document)
+            yield path
+            if (ROOT / dark(path)).is_file():
+                yield dark(path)
+
+
+def dark(figure: str) -> str:
+    """The name of a figure's variant for dark pages."""
+    stem, dot, ending = figure.rpartition(".")
+    return f"{stem}-dark{dot}{ending}"
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -135,7 +146,14 @@ def _linked(text: str, document: str, here: str) -> str:
 
 
 def _links(text: str, document: str, here: str) -> str:
-    return LINK.sub(lambda found: f"{found[1]}{_target(found[2], document, here)}{found[3]}", text)
+    return LINK.sub(lambda found: _link(found, document, here), text)
+
+
+def _link(found: re.Match[str], document: str, here: str) -> str:
+    shown = _target(found[2], document, here)
+    if not found[1].startswith("!") or "://" in found[2] or not (ROOT / dark(_resolved(found[2], document))).is_file():
+        return f"{found[1]}{shown}{found[3]}"
+    return f"{found[1]}{shown}#only-light{found[3]}{found[1]}{dark(shown)}#only-dark{found[3]}"
 
 
 def _target(target: str, document: str, here: str) -> str:

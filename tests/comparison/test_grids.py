@@ -6,10 +6,10 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from comparisons import made, picture
-from diffusers_deis_sn.comparison.grids import CELL, HEAD, LINE, grid, sized, wrapped
+from diffusers_deis_sn.comparison.grids import CELL, HEAD, LINE, SIZE, grid, sized, wrapped
 from diffusers_deis_sn.errors import ComparisonError
 
 
@@ -40,6 +40,19 @@ def test_rows_are_prompts_and_columns_the_converged_picture_and_schedulers() -> 
     step = CELL + 14
     farthest = np.asarray(sized(comparison.pictures["UniPC", 8][2]))
     assert np.array_equal(pixels[y : y + CELL, found[0] + step : found[0] + step + CELL], farthest)
+
+
+def test_fewer_prompts_make_a_lower_picture() -> None:
+    sheet = Image.open(io.BytesIO(made().grid(8, prompts=2)))
+    assert sheet.height == HEAD + 2 * (CELL + LINE) + 14
+
+
+def test_letters_are_read_at_a_third_of_the_size_and_stay_inside_their_column() -> None:
+    assert SIZE / 3 > 9
+    rows = [("DPM++ 2M Karras", CELL), ("a yellow five on a dark blue background", 290), ("ScoreOptimal", CELL)]
+    font = ImageFont.load_default(SIZE)
+    for text, width in rows:
+        assert all(font.getlength(line) <= width for line in wrapped(text, width, font)), text
 
 
 def test_equal_comparisons_make_equal_bytes() -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from site_pages import PAGES, ROOT
 
@@ -26,6 +27,21 @@ def test_a_page_takes_in_a_table_and_follows_its_links(monkeypatch: pytest.Monke
             taken = pages._included(path, page)
             assert taken and len(taken.splitlines()) == len((ROOT / path).read_text().strip().splitlines()), path
     assert "](../tutorials/tune.md)" in pages._linked("[tune](../docs/tutorials/tune.md)", "stats/x.md", "results/x.md")
+    shown = pages._linked(
+        "![Errors](../../benchmarks/family/family.png)", "docs/explanation/deis.md", "explanation/deis.md"
+    )
+    assert shown == (
+        "![Errors](../figures/benchmarks/family/family.png#only-light)"
+        "![Errors](../figures/benchmarks/family/family-dark.png#only-dark)"
+    )
+
+
+def test_a_figure_for_dark_pages_is_as_large_as_that_for_light_ones() -> None:
+    found = [path for path in ROOT.glob("*/**/*-dark.png") if not path.relative_to(ROOT).parts[0].startswith("dist")]
+    assert len(found) > 2
+    for path in found:
+        with Image.open(path) as dark, Image.open(path.with_name(path.name.replace("-dark.png", ".png"))) as light:
+            assert dark.size == light.size, path
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Score statistics for DEIS-SN, the few-step sampler for Diffusers pipelines."""
+    """Measure, tune and compare DEIS-SN, a sampler for Diffusers pipelines that needs few steps."""
 
 
 @app.command()
@@ -70,23 +70,24 @@ def calibrate(
     ctx: typer.Context,
     model: models.Model,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder, or file ending in .safetensors, to write to at the end.")
+        Path, typer.Option("--output", "-o", help="Folder, or .safetensors file, to write the statistics to.")
     ],
     prompts: models.Prompts = None,
     num_samples: Annotated[
-        str | None, typer.Option(help="Number of samples, or auto: 8 to 64, as many as it takes. [default: auto]")
+        str | None,
+        typer.Option(help="Number of pictures to draw, or auto: 8 to 64, until the result is precise. [default: auto]"),
     ] = None,
     num_inference_steps: Annotated[
         int | None,
-        typer.Option("--num-inference-steps", "--steps", help="Steps of each trajectory. [default: 50]"),
+        typer.Option("--num-inference-steps", "--steps", help="Steps of each of them. [default: 50]"),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Samples drawn at once.")] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Pictures drawn at once.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the first picture; the next ones have the next seeds.")] = 0,
     guidance_scale: Annotated[
         str | None,
         typer.Option(
-            help="Guidance that the model is used with, the pipeline's default otherwise; or several, 1,3,5,7.5, in "
-            "one file that serves all in between."
+            help="Guidance scale (CFG) that you use the model with; or several, such as 1,3,5,7.5: one file "
+            "then serves all in between. [default: the pipeline's]"
         ),
     ] = None,
     height: models.Height = None,
@@ -101,51 +102,67 @@ def calibrate(
     config: models.Config = None,
     revision: models.Revision = None,
     base_model: Annotated[
-        str | None, typer.Option(help="What to call the model in the record; its own name otherwise.")
+        str | None, typer.Option(help="Name of the model to save in the statistics. [default: its own]")
     ] = None,
     licence: Annotated[
-        str | None, typer.Option("--licence", "--license", help="Licence of the statistics, for the record.")
+        str | None,
+        typer.Option(
+            "--licence", "--license", help="Licence of the statistics, saved in the file and shown on the card."
+        ),
     ] = None,
     costs: Annotated[
         list[Probed] | None,
         typer.Option(
             "--cost",
             "--costs",
-            help="Measure this cost too, for learned time grids; once for each. Twice the calls, or 16 times.",
+            help="Measure this cost too, for learned time grids; repeat it for both. It takes 2 (corrector) or 16 "
+            "(predictor) times the network calls.",
         ),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(help="Relative error of the path's length at which a cost counts as measured.")
+        float, typer.Option(help="Stop measuring costs once the path's length is known to this relative error.")
     ] = 0.03,
     trials: Annotated[
         int | None,
-        typer.Option(help="Samples on which recipes for 4 to 20 steps are tried at the end; 0: none. [default: 4]"),
+        typer.Option(
+            help="Pictures on which recipes for 4 to 20 steps are tried at the end; 0 skips this. [default: 4]"
+        ),
     ] = None,
     thorough: Annotated[
-        bool, typer.Option("--thorough", help="64 samples of 200 steps, trials on 8, where nothing else is said.")
+        bool,
+        typer.Option(
+            "--thorough",
+            help="Draw 64 pictures of 200 steps, and try recipes on 8, unless the options above say otherwise.",
+        ),
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from where an interrupted measurement stopped.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted measurement.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a measurement, or an unfinished one, at the place of the output.")
+        bool, typer.Option("--force", help="Overwrite the output, and discard an unfinished measurement.")
     ] = False,
     skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Leave out samples with NaN or infinite values, instead of an error.")
+        bool,
+        typer.Option(
+            "--skip-invalid", help="Skip samples with NaN or infinite values instead of stopping with an error."
+        ),
     ] = False,
     num_processes: Annotated[
-        int, typer.Option(help="Processes on this machine that share the samples, such as one for each GPU.")
+        int, typer.Option(help="Processes that share the work on this machine, such as one per GPU.")
     ] = 1,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Time three network calls, print what it all will take, and write nothing."),
+        typer.Option(
+            "--dry-run",
+            help="Only say how long it would take and how much memory: times three network calls, writes nothing.",
+        ),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout for a program, instead of a bar.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines for other programs instead of a progress bar.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only errors.")] = False,
 ) -> None:
-    """Measure the score statistics of a model and write score_statistics.safetensors.
+    """Measure a model once, and write what the scheduler needs to know of it: score_statistics.safetensors.
 
-    The state is kept in a hidden file beside the output after every batch. Ctrl-C finishes the batch first.
+    Progress is saved after every batch. Ctrl-C finishes the batch first; --resume continues.
     """
     from diffusers_deis_sn.collect.arguments import Size, check_guidance, check_numbers, check_tolerance
     from diffusers_deis_sn.collect.checkpoint import remove_unfinished
@@ -235,14 +252,12 @@ def _count(text: str | None) -> int | str | None:
 @app.command("import")
 def import_published(
     file: Annotated[Path, typer.Argument(help="File published with DEIS-SN, such as cifar10_Ls_score_abs.pt.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder, or file ending in .safetensors, to write to.")
-    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder, or .safetensors file, to write to.")],
     model: Annotated[
-        str | None, typer.Option(help="Name of the model that was measured; known for the published files.")
+        str | None, typer.Option(help="Name of the model that was measured; not needed for the published files.")
     ] = None,
 ) -> None:
-    """Turn statistics published with DEIS-SN (.pt) into score_statistics.safetensors."""
+    """Convert the statistics that the authors of DEIS-SN published (.pt) to score_statistics.safetensors."""
     from diffusers_deis_sn.hub.atomic_write import check_writable
     from diffusers_deis_sn.hub.source import destination
     from diffusers_deis_sn.statistics.published import read_published

@@ -18,34 +18,44 @@ def compare(
     model: models.Model,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Folder for the page and what belongs to it; gone on with if there."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for the page and its files. If the comparison is there already, it is continued.",
+        ),
     ],
     prompts: models.Prompts = None,
-    steps: Annotated[str, typer.Option(help="Numbers of network calls to compare, with commas in between.")] = "6,8,10",
+    steps: Annotated[str, typer.Option(help="Numbers of steps (network calls) to compare, with commas.")] = "6,8,10",
     stats: Annotated[
         str | None,
-        typer.Option(help="Statistics of the model: a file, a folder or a Hub name. Measured first if not given."),
+        typer.Option(help="Statistics of the model: a file, a folder or a Hub name. [default: measure them first]"),
     ] = None,
     tune: Annotated[
-        bool, typer.Option("--tune", help="Fit plans to the model first, on other prompts and noise; minutes or more.")
+        bool,
+        typer.Option("--tune", help="Tune first, on prompts and noise that are not compared. Takes minutes or more."),
     ] = False,
     tuning_prompts: Annotated[
-        Path | None, typer.Option(help="Prompts to fit plans on; otherwise half of --prompts, which is not compared.")
+        Path | None,
+        typer.Option(help="File with prompts to tune on. [default: half of --prompts, which are then not compared]"),
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(help="Time that --tune may take, such as 90s, 5m or 1h; no limit otherwise."),
+        typer.Option(help="Time that --tune may take, such as 90s, 5m or 1h. [default: no limit]"),
     ] = None,
     judged: Annotated[
-        int | None, typer.Option(help="Number of steps that the recommendation is for; the middle one otherwise.")
+        int | None,
+        typer.Option(help="Number of steps that the recommendation is for. [default: the middle one of --steps]"),
     ] = None,
-    num_prompts: Annotated[
-        int | None, typer.Option(help="How many of the prompts, from the first on; all otherwise.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn at once; halved where memory is short.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first prompt's noise; measurements begin at 0.")] = 1000,
+    num_prompts: Annotated[int | None, typer.Option(help="Use only the first so many prompts. [default: all]")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn at once; halved if memory runs out.")] = 4,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Seed of the first picture; other than that of calibrate, so that other noise is compared."
+        ),
+    ] = 1000,
     guidance_scale: Annotated[
-        float | None, typer.Option(help="Guidance that the model is used with, the pipeline's default otherwise.")
+        float | None, typer.Option(help="Guidance scale (CFG) that you use the model with. [default: the pipeline's]")
     ] = None,
     height: models.Height = None,
     width: models.Width = None,
@@ -58,15 +68,17 @@ def compare(
     vae: models.Vae = None,
     config: models.Config = None,
     revision: models.Revision = None,
-    force: Annotated[bool, typer.Option("--force", help="Throw away another comparison in the folder.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Draw more than 200 prompts without asking.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout for a program, instead of bars.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Discard another comparison in the folder.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before drawing more than 200 prompts.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines for other programs instead of progress bars.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only errors.")] = False,
 ) -> None:
-    """Hold schedulers against one another on a model and prompts: a page, compare.json, a table and grid.png.
+    """Compare schedulers on your model and prompts: a page with pictures, a table and a recommendation.
 
-    All draw the same prompts from the same noise in as many network calls, and are held against a converged run. What
-    is drawn is kept after every batch: the same command goes on where it was stopped.
+    All draw the same prompts from the same noise in the same number of network calls, and are compared with a run of
+    very many steps. Progress is saved after every batch: run the same command again to continue.
     """
     from diffusers_deis_sn.collect.arguments import check_guidance
     from diffusers_deis_sn.collect.prompts import prompts_given

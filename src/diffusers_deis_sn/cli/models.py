@@ -15,29 +15,39 @@ from diffusers_deis_sn.errors import CalibrationError
 if TYPE_CHECKING:
     from diffusers_deis_sn.collect.loading import Loading
 
-Model = Annotated[str, typer.Argument(help="Folder, Hub name or single file (.safetensors) of a pipeline.")]
-Prompts = Annotated[
-    Path | None, typer.Option(help="One prompt a line, or .csv, .tsv, .jsonl with columns prompt and negative_prompt.")
+Model = Annotated[
+    str,
+    typer.Argument(help="The model: a pipeline's folder, its Hub name, or a single checkpoint file (.safetensors)."),
 ]
-Height = Annotated[int | None, typer.Option(min=1, help="Height in pixels; the pipeline's default otherwise.")]
-Width = Annotated[int | None, typer.Option(min=1, help="Width in pixels.")]
+Prompts = Annotated[
+    Path | None,
+    typer.Option(help="File with one prompt per line, or .csv, .tsv, .jsonl with columns prompt and negative_prompt."),
+]
+Height = Annotated[int | None, typer.Option(min=1, help="Height in pixels. [default: the pipeline's]")]
+Width = Annotated[int | None, typer.Option(min=1, help="Width in pixels. [default: the pipeline's]")]
 Arguments = Annotated[
     list[str] | None,
     typer.Option(
-        help="NAME=VALUE for the pipeline, such as class_labels=3 or image=cat.png; one given again is a list, for "
-        "sample after sample."
+        help="Any other argument of the pipeline, NAME=VALUE, such as class_labels=3 or image=cat.png. Give it several "
+        "times to use a list, one value per sample in turn."
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="Such as cuda or cpu; cuda where there is one.")]
-Dtype = Annotated[Precision, typer.Option(help="Precision the networks are loaded in.")]
+Device = Annotated[str | None, typer.Option(help="Such as cuda or cpu. [default: cuda if there is one]")]
+Dtype = Annotated[Precision, typer.Option(help="Precision in which the model is loaded.")]
 Offloaded = Annotated[
-    Offload | None, typer.Option(help="Keep what is not at work in the CPU's memory: networks, or single layers.")
+    Offload | None,
+    typer.Option(
+        help="Save GPU memory: keep each network (model) or layer (sequential, slow) on the GPU only while it works."
+    ),
 ]
-Variant = Annotated[str | None, typer.Option(help="Variant of the weights' files, such as fp16.")]
-Loras = Annotated[list[str] | None, typer.Option(help="LoRA, FILE or FILE:WEIGHT; once for each.")]
-Vae = Annotated[str | None, typer.Option(help="Folder, Hub name or file of another autoencoder.")]
+Variant = Annotated[str | None, typer.Option(help="Variant of the weight files, such as fp16.")]
+Loras = Annotated[list[str] | None, typer.Option(help="LoRA to load, FILE or FILE:WEIGHT; repeat it for several.")]
+Vae = Annotated[str | None, typer.Option(help="Another VAE: a folder, a Hub name or a file.")]
 Config = Annotated[
-    str | None, typer.Option(help="For a single file: a pipeline of the same family, for all but the weights.")
+    str | None,
+    typer.Option(
+        help="For a single checkpoint file: a pipeline of its family (folder or Hub name), for configs and tokenizers."
+    ),
 ]
 Revision = Annotated[str | None, typer.Option(help="Commit, branch or tag of a Hub model.")]
 

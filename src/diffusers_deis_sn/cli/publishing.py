@@ -11,21 +11,26 @@ from diffusers_deis_sn.cli.speaking import echo
 
 
 def push(
-    folder: Annotated[Path, typer.Argument(help="Folder with score_statistics.safetensors, or the file.")],
-    repo: Annotated[str, typer.Argument(help="user/repo on the Hub, or user/repo/folder; made if need be.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with score_statistics.safetensors, or that file.")],
+    repo: Annotated[
+        str, typer.Argument(help="user/repo on the Hugging Face Hub, or user/repo/folder; created if missing.")
+    ],
     private: Annotated[bool, typer.Option(help="Make the repository private.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask nobody, and only say what would go up.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be uploaded; do not contact the Hub.")
+    ] = False,
     new_card: Annotated[
-        bool, typer.Option("--card", help="Make card and figures anew, instead of taking those of the folder.")
+        bool, typer.Option("--card", help="Write a new card and new figures instead of uploading those in the folder.")
     ] = False,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch to commit to.")] = None,
     message: Annotated[str | None, typer.Option("--message", "-m", help="First line of the commit.")] = None,
     token: Annotated[
-        str | None, typer.Option(help="Token that may write; that of `hf auth login` or HF_TOKEN otherwise.")
+        str | None,
+        typer.Option(help="Access token with write permission. [default: that of `hf auth login`, or HF_TOKEN]"),
     ] = None,
 ) -> None:
-    """Publish statistics on the Hub, with figures and a card: one commit, or none if nothing has changed."""
+    """Upload statistics to the Hugging Face Hub, with figures and a card, in one commit."""
     from diffusers_deis_sn.publish.push import push_folder
 
     done = push_folder(
@@ -50,11 +55,11 @@ def push(
 def card(
     folder: Annotated[Path, typer.Argument(help="Folder with score_statistics.safetensors.")],
     name: Annotated[
-        str, typer.Option(help="What `stats=` will be; `push` fills in where it goes instead of user/repo.")
+        str, typer.Option(help="Hub name to show on the card for `stats=`; `push` fills in the real one.")
     ] = "user/repo",
-    notes: Annotated[Path | None, typer.Option(help="Text in Markdown for the end of the card.")] = None,
+    notes: Annotated[Path | None, typer.Option(help="Markdown file to add to the end of the card.")] = None,
 ) -> None:
-    """Write README.md, normaliser.png and, where there are costs, schedule.png beside the statistics of a folder."""
+    """Write a model card (README.md) and figures into a folder of statistics, as `push` uploads them."""
     from diffusers_deis_sn.errors import PublishError
     from diffusers_deis_sn.hub.atomic_write import check_writable
     from diffusers_deis_sn.hub.source import locate
@@ -81,13 +86,14 @@ def _text(path: Path) -> str:
 def package(
     folder: Annotated[Path, typer.Argument(help="Folder of a pipeline saved with a scheduler of this package.")],
     remote_code: Annotated[
-        bool, typer.Option("--remote-code", help="Load our scheduler by code in the repository, on trust_remote_code.")
+        bool,
+        typer.Option("--remote-code", help="Instead: our scheduler, loaded by people who pass trust_remote_code=True."),
     ] = False,
     stats: Annotated[
-        str | None, typer.Option(help="Hub name of the statistics, to be recorded in the scheduler's config.")
+        str | None, typer.Option(help="Hub name of the statistics, to save in the scheduler's config.")
     ] = None,
 ) -> None:
-    """Make a saved pipeline fit for sharing: with everybody as plain DEIS, or with our scheduler by remote code."""
+    """Prepare a saved pipeline for sharing, so that people without this package can load it too."""
     from diffusers_deis_sn.publish.package import package as make
 
     done = make(folder, remote_code=remote_code, stats=stats)

@@ -16,9 +16,11 @@ from diffusers_deis_sn.foreign import utf8
 
 def inspect(
     file: Annotated[str, typer.Argument(help="Statistics: a file, a folder or a Hub name.")],
-    json: Annotated[bool, typer.Option("--json", help="All of it as one JSON object, for a program.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print everything as one JSON object, for other programs.")
+    ] = False,
 ) -> None:
-    """Print what a statistics file holds and where it comes from."""
+    """Print what a statistics file contains: model, noise schedule, guidance, recipes, plans, how precise it is."""
     from diffusers_deis_sn.statistics.record import ScoreStatistics
 
     statistics = ScoreStatistics.load(file)
@@ -38,36 +40,46 @@ AS_THEY_ARE = (
 
 def schedule(
     file: Annotated[str, typer.Argument(help="Statistics with costs: a file, a folder or a Hub name.")],
-    steps: Annotated[int, typer.Option(help="Number of network calls.")] = 10,
+    steps: Annotated[int, typer.Option(help="Number of steps (network calls).")] = 10,
     form: Annotated[
-        Form, typer.Option("--format", help="Program that the lists are for; json and csv have all of it.")
+        Form, typer.Option("--format", help="Program that the list is for; json and csv print everything.")
     ] = Form.diffusers,
-    cost: Annotated[Cost | None, typer.Option(help="Cost that all steps shall share; the solver's if known.")] = None,
+    cost: Annotated[
+        Cost | None, typer.Option(help="Cost that is to be the same for all steps. [default: the solver's if known]")
+    ] = None,
     velocity: Annotated[Velocity, typer.Option(help="Velocity v(sigma) in the cost.")] = Velocity.sigma,
     denoise: Annotated[
-        float, typer.Option(help="The last share of int(steps / denoise) steps, as ComfyUI has it; 1 is all of them.")
+        float,
+        typer.Option(help="As in ComfyUI: the last steps of a run of int(steps / denoise) steps; 1 is the whole run."),
     ] = 1.0,
-    start: Annotated[float, typer.Option(help="Where the run starts, as a share of the process; 1 is noise.")] = 1.0,
+    start: Annotated[
+        float, typer.Option(help="Where the run starts, as a share of the process; 1 is pure noise.")
+    ] = 1.0,
     end: Annotated[
-        str, typer.Option(help="Where it ends: zero, clean data; sigma_min, the cleanest measured level; or a share.")
+        str,
+        typer.Option(help="Where it ends: zero (clean picture), sigma_min (the cleanest measured level), or a share."),
     ] = "zero",
     spread: Annotated[
         float | None,
-        typer.Option(min=0.0, max=1.0, help="Share that is spread evenly over time; .3 of the solver's cost."),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of the steps that is spread evenly over time. [default: .3 for the solver's cost]",
+        ),
     ] = None,
     guidance_scale: Annotated[
         float | None,
-        typer.Option(help="Of statistics of several guidances: that of the runs; 7.5 or near it if not said."),
+        typer.Option(help="Guidance scale of your runs, if the statistics have several. [default: near 7.5]"),
     ] = None,
     shift: Annotated[
         float,
         typer.Option(
-            help="Of a flow-matching model: `shift` of its Diffusers scheduler, or e^mu, which it applies to the list."
+            help="Flow-matching models: `shift` of the Diffusers scheduler that gets the list, or e^mu; undone here."
         ),
     ] = 1.0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File for the lists; else stdout.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. [default: stdout]")] = None,
 ) -> None:
-    """Print the time grid of equal cost, as plain lists for Diffusers, ComfyUI, AUTOMATIC1111 or Forge."""
+    """Print learned sigmas as a plain list for Diffusers, ComfyUI, AUTOMATIC1111, Forge or other programs."""
     from diffusers_deis_sn.hub.atomic_write import check_writable, write_together
     from diffusers_deis_sn.hub.local import path_of
     from diffusers_deis_sn.learn import measured
@@ -100,20 +112,20 @@ def schedule(
 def plot(
     file: Annotated[str, typer.Argument(help="Statistics: a file, a folder or a Hub name.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Picture to write; the figure's name with .png otherwise.")
+        Path | None, typer.Option("--output", "-o", help="Picture to write. [default: the figure's name with .png]")
     ] = None,
-    figure: Annotated[Picture, typer.Option(help="What to draw; a schedule needs costs.")] = Picture.normaliser,
-    steps: Annotated[int, typer.Option(help="Network calls of the schedule.")] = 10,
+    figure: Annotated[Picture, typer.Option(help="What to draw; `schedule` needs costs.")] = Picture.normaliser,
+    steps: Annotated[int, typer.Option(help="Steps (network calls) of the schedule.")] = 10,
     cost: Annotated[
-        Cost | None, typer.Option(help="Cost that the schedule is learned from; the solver's if known.")
+        Cost | None, typer.Option(help="Cost that the schedule is learned from. [default: the solver's if known]")
     ] = None,
     velocity: Annotated[Velocity, typer.Option(help="v(sigma) of the cost; the paper's is sigma.")] = Velocity.sigma,
     guidance_scale: Annotated[
         float | None,
-        typer.Option(help="Of statistics of several guidances: that of the runs; 7.5 or near it if not said."),
+        typer.Option(help="Guidance scale of your runs, if the statistics have several. [default: near 7.5]"),
     ] = None,
 ) -> None:
-    """Draw the normaliser r(t), or local costs, the path they add up to and the schedule learned from it."""
+    """Draw r(t), to see whether the measurement is good, or the learned schedule and the costs behind it."""
     from diffusers_deis_sn.hub.atomic_write import check_writable, write_together
     from diffusers_deis_sn.hub.local import path_of
     from diffusers_deis_sn.plots.figures import normaliser_figure

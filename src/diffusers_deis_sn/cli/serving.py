@@ -21,12 +21,14 @@ HERE = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(
-    model: Annotated[list[str], typer.Argument(help="Models to choose from: folders, Hub names or single files.")],
+    model: Annotated[
+        list[str], typer.Argument(help="One or more models: folders, Hub names or single checkpoint files.")
+    ],
     stats: Annotated[
         list[str] | None,
-        typer.Option(help="Statistics, a file, a folder or a Hub name; once for each model, in the same order."),
+        typer.Option(help="Statistics (file, folder or Hub name), once for each model, in the same order."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets others in.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 7860,
     browse: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     height: models.Height = None,
@@ -41,7 +43,7 @@ def serve(
     config: models.Config = None,
     revision: models.Revision = None,
 ) -> None:
-    """Draw one prompt by two schedulers from the same noise, on a page in the browser. Ctrl-C ends it.
+    """Open a page in the browser that draws your prompt with two schedulers, side by side. Ctrl-C ends it.
 
     One model at a time is in memory.
     """

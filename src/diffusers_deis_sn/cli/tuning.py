@@ -31,27 +31,27 @@ def tune(
         typer.Option(
             "--output",
             "-o",
-            help="Folder or file (.safetensors) of the model's statistics, measured if it is not there.",
+            help="Folder, or .safetensors file, of the model's statistics; they are measured first if missing.",
         ),
     ],
     prompts: models.Prompts = None,
-    steps: Annotated[str | None, typer.Option(help="Numbers of steps to tune, up to 20. [default: 5,6,8,10]")] = None,
+    steps: Annotated[
+        str | None, typer.Option(help="Numbers of steps to tune for, up to 20, with commas. [default: 5,6,8,10]")
+    ] = None,
     guidance_scale: Annotated[
         str | None,
         typer.Option(
-            help="Guidance that the model is used with, the pipeline's default otherwise; or several, 3,7.5, in one "
-            "file that serves all in between."
+            help="Guidance scale (CFG) that you use the model with; or several, such as 3,7.5: one file "
+            "then serves all in between. [default: the pipeline's]"
         ),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="Time that all may take, such as 90s, 5m or 1h; as long as it takes otherwise.")
+        str | None, typer.Option(help="Time that all of it may take, such as 90s, 5m or 1h. [default: no limit]")
     ] = None,
-    num_samples: Annotated[
-        int, typer.Option(help="Samples to fit on, and twice as many where these leave no plan.")
-    ] = 24,
-    num_held_out: Annotated[int, typer.Option(help="Samples that decide, of other noise and prompts.")] = 16,
-    batch_size: Annotated[int, typer.Option(help="Samples drawn at once.")] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of the first sample.")] = 0,
+    num_samples: Annotated[int, typer.Option(help="Pictures to fit on; twice as many if these give no plan.")] = 24,
+    num_held_out: Annotated[int, typer.Option(help="Pictures to test on, of other noise and prompts.")] = 16,
+    batch_size: Annotated[int, typer.Option(help="Pictures drawn at once.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the first picture; the next ones have the next seeds.")] = 0,
     height: models.Height = None,
     width: models.Width = None,
     arg: models.Arguments = None,
@@ -64,22 +64,24 @@ def tune(
     config: models.Config = None,
     revision: models.Revision = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Only say whether the plans that are there are better on this model.")
+        bool, typer.Option("--check", help="Tune nothing; test whether the plans in the file are better on this model.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from where an interrupted command stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted command.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Tune anew what has a plan already, or was left unfinished.")
+        bool, typer.Option("--force", help="Tune again where there is a plan already, and discard unfinished work.")
     ] = False,
     num_processes: Annotated[
-        int, typer.Option(help="Processes on this machine that share the samples, such as one for each GPU.")
+        int, typer.Option(help="Processes that share the work on this machine, such as one per GPU.")
     ] = 1,
-    json: Annotated[bool, typer.Option("--json", help="JSON lines on stdout for a program, instead of a bar.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines for other programs instead of a progress bar.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only errors.")] = False,
 ) -> None:
-    """Fit times and weights of few-step runs to a model, and keep them beside its statistics where they are better.
+    """Fit the sampler to a model at a fixed number of steps, and save the plan with its statistics if it is better.
 
-    Numbers of steps that have a plan at this guidance are left out. What is fitted is kept in a hidden file beside the
-    output after each number of steps. Ctrl-C finishes the fit at hand first.
+    Numbers of steps that have a plan at this guidance are skipped. Progress is saved after each number of steps. Ctrl-C
+    finishes the one at hand first; --resume continues.
     """
     from diffusers_deis_sn.collect.arguments import check_guidance
     from diffusers_deis_sn.collect.checkpoint import remove, unfinished

@@ -18,20 +18,24 @@ from diffusers_deis_sn.errors import ComparisonError
 from diffusers_deis_sn.foreign import plain
 
 CELL = 192  # a side about so many pixels large
-GAP, LINE, HEAD, TOP, LEADING = 14, 30, 56, 8, 21
-SIZE, WIDEST = 17, 400  # of letters; of the column of prompts
+GAP, LINE, TOP, LEADING = 14, 42, 8, 33
+HEAD = TOP + 3 * LEADING + 6  # a name of up to two lines, and what is said of it
+SIZE, WIDEST = 28, 290  # of letters, so that they are read at a third of the size; of the column of prompts
 INK, MUTED, GREEN, PAPER = "#1b1f24", "#66707a", "#1c7c4a", "#ffffff"
 PIXELS = 160  # a side up to which pictures are enlarged by a whole factor
-MOST = 6  # prompts
+MOST = 6  # prompts, if no other number is asked for
 
 
-def grid(document: Mapping[str, Any], pictures: Mapping[tuple[str, int], Sequence[bytes]], calls: int) -> bytes:
+def grid(
+    document: Mapping[str, Any], pictures: Mapping[tuple[str, int], Sequence[bytes]], calls: int, most: int = MOST
+) -> bytes:
     """Rows are prompts, columns the converged picture and the schedulers, the farthest first; PNG.
 
     Args:
         document: Of `Comparison.document`.
         pictures: Files by scheduler and calls.
         calls: The number of calls.
+        most: Prompts that are shown, the first ones.
 
     Raises:
         ComparisonError: There are no pictures, or none of so many calls.
@@ -39,24 +43,28 @@ def grid(document: Mapping[str, Any], pictures: Mapping[tuple[str, int], Sequenc
     rows = {row["scheduler"]: row for row in document["rows"] if row["calls"] == calls and not row["further"]}
     names = [name for name in rows if pictures.get((name, calls))]
     names.sort(key=lambda name: (rows[name]["ours"], -rows[name]["geometric_mean"]))
-    converged = pictures.get((CONVERGED, 0), ())[:MOST]
+    converged = pictures.get((CONVERGED, 0), ())[:most]
     if not names or not converged:
         raise ComparisonError(f"There are no pictures of {calls} calls. Choose one of {document['steps']}.")
     columns = [[sized(one) for one in converged]]
-    columns += [[sized(one) for one in pictures[name, calls][:MOST]] for name in names]
+    columns += [[sized(one) for one in pictures[name, calls][:most]] for name in names]
     prompts = document["prompts"] or [f"seed {document['seed'] + i}" for i in range(len(converged))]
     prompts = [plain(one, None) for one in prompts[: len(converged)]]
     wide, tall = columns[0][0].size
-    margin = int(min(max(_font(SIZE).getlength(one) for one in prompts), WIDEST)) + 2 * GAP
+    shown = [wrapped(one, WIDEST, _font(SIZE), most=max(1, tall // LEADING)) for one in prompts]
+    margin = int(max(_font(SIZE).getlength(line) for lines in [["below each"], *shown] for line in lines)) + 2 * GAP
+    margin = min(margin, WIDEST + 2 * GAP)
     sheet = Image.new("RGB", (margin + len(columns) * (wide + GAP), HEAD + len(prompts) * (tall + LINE) + GAP), PAPER)
     pen = ImageDraw.Draw(sheet)
-    _lines(pen, GAP, 0, [f"{calls} steps", "distance below each"], (INK, MUTED), margin)
+    _lines(pen, GAP, 0, [f"{calls} steps", "distance", "below each"], (INK, MUTED, MUTED), margin)
     for place, column in enumerate(columns):
         x = margin + place * (wide + GAP)
         name = "converged" if place == 0 else names[place - 1]
         ours = place > 0 and rows[name]["ours"]
         second = f"{document['reference']['steps']} steps" if place == 0 else name.partition(" (")[2].rstrip(")")
-        _lines(pen, x, 0, [name.partition(" (")[0], second], (GREEN if ours else INK, MUTED), wide)
+        words = wrapped(name.partition(" (")[0], wide, _font(SIZE), most=2)
+        said = wrapped(second, wide, _font(SIZE), most=3 - len(words)) if second else []
+        _lines(pen, x, 0, words + said, [GREEN if ours else INK] * len(words) + [MUTED] * len(said), wide)
         for i, picture in enumerate(column):
             y = HEAD + i * (tall + LINE)
             sheet.paste(picture, (x, y))
@@ -64,10 +72,9 @@ def grid(document: Mapping[str, Any], pictures: Mapping[tuple[str, int], Sequenc
                 best = rows[name]["distances"][i] == min(rows[other]["distances"][i] for other in names)
                 text = number(rows[name]["distances"][i])
                 pen.text((x, y + tall + 3), text, fill=GREEN if best else MUTED, font=_font(SIZE, wide, text))
-    for i, prompt in enumerate(prompts):
-        lines = wrapped(prompt, margin - 2 * GAP, _font(SIZE))
+    for i, lines in enumerate(shown):
         y = HEAD + i * (tall + LINE) + (tall - LEADING * len(lines)) // 2
-        _lines(pen, GAP, y - TOP, lines, (INK,) * len(lines), margin)
+        _lines(pen, GAP, y - TOP, lines, (INK,) * len(lines), margin - 2 * GAP)
     data = io.BytesIO()
     sheet.save(data, "PNG", optimize=True)
     return data.getvalue()

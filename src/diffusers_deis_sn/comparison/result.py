@@ -104,7 +104,7 @@ class Comparison:
         pictures: Of the first prompts, as files have them (PNG or WebP), by scheduler and calls; those of the converged
             run by "converged" and 0.
 
-    Example:
+    Examples:
         >>> comparison = compare(pipe, steps=(4, 5), stats=statistics, num_prompts=2, progress=False)
         >>> comparison.steps
         (4, 5)
@@ -260,15 +260,19 @@ class Comparison:
 
         return page(self.document(), self.pictures)
 
-    def grid(self, calls: int | None = None) -> bytes:
+    def grid(self, calls: int | None = None, prompts: int = 6) -> bytes:
         """A picture of pictures, as PNG: prompts by schedulers in one number of calls; see `grids.grid`.
+
+        Args:
+            calls: The number of calls; that which the recommendation is for if None.
+            prompts: How many prompts are shown, at most.
 
         Raises:
             ComparisonError: There are no pictures, or no such column.
         """
         from diffusers_deis_sn.comparison.grids import grid
 
-        return grid(self.document(), self.pictures, self.advice.calls if calls is None else calls)
+        return grid(self.document(), self.pictures, self.advice.calls if calls is None else calls, prompts)
 
     def save(self, folder: str | PathLike[str]) -> list[Path]:
         """Write compare.html, compare.json, compare.csv and grid.png, all or none; their paths.

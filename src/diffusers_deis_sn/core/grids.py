@@ -166,7 +166,7 @@ class Power:
     Raises:
         ConfigurationError: Another variable, or an exponent that is not positive.
 
-    Example:
+    Examples:
         >>> from diffusers_deis_sn import DEISSNScheduler
         >>> scheduler = DEISSNScheduler(grid=Power("t", 2.0))
         >>> scheduler.set_timesteps(4)

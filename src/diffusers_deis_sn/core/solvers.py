@@ -61,7 +61,7 @@ class Corrector:
         order: Number of outputs, the newest among them; 0 for none.
         gain: Largest factor by which a correction may pass an error on; infinity for no limit.
 
-    Example:
+    Examples:
         >>> Multistep(3, corrector=Corrector(3, gain=0.25)).corrector
         Corrector(order=3, gain=0.25)
 
@@ -96,7 +96,7 @@ class Multistep:
     Raises:
         ConfigurationError: A value that is not one of these.
 
-    Example:
+    Examples:
         >>> from diffusers_deis_sn import DEISSNScheduler
         >>> solver = Multistep(3, of="data", corrector=Corrector(3))
         >>> scheduler = DEISSNScheduler(solver=solver)

@@ -37,7 +37,7 @@ class EqualCost:
         ConfigurationError: An unknown cost, or no share.
         ScheduleError: An unknown velocity.
 
-    Example:
+    Examples:
         >>> EqualCost(cost="solver")
         EqualCost(cost='solver', velocity='sigma', spread=None)
 

@@ -13,7 +13,7 @@ from diffusers_deis_sn.learn.export import cost_with_velocity, learned_levels, o
 from diffusers_deis_sn.learn.grid import PATH_TOP, learned_path
 from diffusers_deis_sn.learn.path import Array, SchedulePath
 from diffusers_deis_sn.plots.figures import BAND, title
-from diffusers_deis_sn.plots.style import BLUE, GREEN, INK, MUTED, ORANGE, house_style, panels
+from diffusers_deis_sn.plots.style import LIGHT, Palette, house_style, panels
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost, preferred_cost
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"corrector": BLUE, "predictor": ORANGE, "solver": GREEN}
 KARRAS, LOG_LINEAR = Power("sigma", 7.0), Power("sigma", np.inf)
 STRETCHES = 60  # at most so many points a curve: single intervals of a fine measurement are noise
 
 
 def schedule_figure(
-    statistics: ScoreStatistics, steps: int = 10, cost: str | None = None, velocity: str = "sigma"
+    statistics: ScoreStatistics,
+    steps: int = 10,
+    cost: str | None = None,
+    velocity: str = "sigma",
+    palette: Palette = LIGHT,
 ) -> Figure:
     """Local cost, the length it adds up to, and the levels of a run beside those of three named grids.
 
@@ -42,6 +45,7 @@ def schedule_figure(
         steps: Number of network calls of the schedules; they end at zero.
         cost: The cost that is drawn first and whose schedule is marked on the path; `preferred_cost` if None.
         velocity: v of the costs.
+        palette: Colours, for light paper or for dark.
 
     Returns:
         A figure of three panels; `figure.savefig("name.png")` writes it.
@@ -61,7 +65,8 @@ def schedule_figure(
     learned = {name: learned_levels(statistics, steps, name, velocity)[:-1] for name in names}
     edge = PATH_TOP if measured.starts_from_noise(statistics) else np.inf
     symbol = "σ / α" if measured.path_of(statistics) == "flow" else "σ"
-    with house_style():
+    colours = {"corrector": palette.blue, "predictor": palette.orange, "solver": palette.green}
+    with house_style(palette):
         figure, (local, length, levels) = panels(3)
         low, high = np.minimum(measured_paths[cost].levels[[0, -1]], edge)
         for axes in (local, length, levels):
@@ -70,20 +75,19 @@ def schedule_figure(
             )
             axes.xaxis.set_major_formatter("{x:g}")
         for name, path in measured_paths.items():
-            _draw_speed(local, name, path, cost_with_velocity(statistics, name, velocity))
-        local.fill_between([], [], color=MUTED, alpha=0.22, linewidth=0, label="± 2 standard errors")
+            _draw_speed(local, name, path, cost_with_velocity(statistics, name, velocity), colours[name])
+        local.fill_between([], [], color=palette.muted, alpha=0.22, linewidth=0, label="± 2 standard errors")
         local.set(title="local cost", ylabel="share of the path per unit of ln σ")
         local.set_ylim(0.0, 1.4 * local.get_ylim()[1])  # room for the legend
         local.legend(loc="upper left")
         for name, path in shared_paths.items():
-            _draw_length(length, name, path, measured_paths[name].path_length, edge)
-        _draw_calls(length, cost, shared_paths[cost], np.minimum(learned[cost], edge))
+            _draw_length(length, name, path, measured_paths[name].path_length, edge, colours[name])
+        _draw_calls(length, colours[cost], shared_paths[cost], np.minimum(learned[cost], edge))
         length.set(title="cumulative length", ylabel=f"share of the path below {symbol}", ylim=(0.0, 1.04))
         length.legend(loc="upper left")
         rows = {f"equal {name} cost": row for name, row in learned.items()} | named_levels(statistics, steps)
-        _draw_rows(
-            levels, {name: np.minimum(row, edge) for name, row in rows.items()}, [COLOURS[name] for name in names]
-        )
+        dots = [colours[name] for name in names] + [palette.muted] * (len(rows) - len(names))
+        _draw_rows(levels, {name: np.minimum(row, edge) for name, row in rows.items()}, dots)
         heading = title(statistics, statistics.cost(cost).num_samples)
         heading += "" if velocity == "sigma" else f", v = {velocity}"
         figure.suptitle(heading, x=0.01, horizontalalignment="left", fontsize=10.0, wrap=True)
@@ -112,7 +116,7 @@ def named_levels(statistics: ScoreStatistics, steps: int) -> dict[str, Array]:
     return grids | {"linear in t": np.exp(np.interp(times, statistics.timesteps, known))}
 
 
-def _draw_speed(axes: Axes, name: str, path: SchedulePath, local: LocalCost) -> None:
+def _draw_speed(axes: Axes, name: str, path: SchedulePath, local: LocalCost, colour: str) -> None:
     """Share of the path in each unit of log sigma, over stretches of one or more intervals."""
     u = np.log(path.levels)
     place = (0.5 * (u[1:] + u[:-1]) - u[0]) / (u[-1] - u[0])
@@ -124,31 +128,30 @@ def _draw_speed(axes: Axes, name: str, path: SchedulePath, local: LocalCost) -> 
         for side in (-BAND, 0.0, BAND)
     )
     middle = np.exp(0.5 * (ends[1:] + ends[:-1]))
-    axes.fill_between(middle, below, above, color=COLOURS[name], alpha=0.22, linewidth=0)
-    axes.plot(middle, speed, color=COLOURS[name], label=f"{name}, p = {local.order}")
+    axes.fill_between(middle, below, above, color=colour, alpha=0.22, linewidth=0)
+    axes.plot(middle, speed, color=colour, label=f"{name}, p = {local.order}")
 
 
-def _draw_length(axes: Axes, name: str, path: SchedulePath, measured_length: float, edge: float) -> None:
+def _draw_length(axes: Axes, name: str, path: SchedulePath, measured_length: float, edge: float, colour: str) -> None:
     """Share of the path below each level, of all that lies below noise alone."""
     whole = path.position(min(edge, path.levels[-1]))
     label = f"{name}, length {measured_length:.3g}"
-    axes.plot(path.levels, path.cumulative / whole, color=COLOURS[name], label=label)
+    axes.plot(path.levels, path.cumulative / whole, color=colour, label=label)
 
 
-def _draw_calls(axes: Axes, name: str, path: SchedulePath, calls: Array) -> None:
+def _draw_calls(axes: Axes, colour: str, path: SchedulePath, calls: Array) -> None:
     """Where the levels of the calls lie on the path; the first is at its top."""
     share = path.position(calls) / path.position(calls[0])
-    axes.vlines(calls, 0.0, share, color=COLOURS[name], linewidth=0.7, alpha=0.5)
-    axes.plot(calls, share, color=COLOURS[name], marker="o", markersize=3.5, linestyle="none", label="calls")
+    axes.vlines(calls, 0.0, share, color=colour, linewidth=0.7, alpha=0.5)
+    axes.plot(calls, share, color=colour, marker="o", markersize=3.5, linestyle="none", label="calls")
 
 
 def _draw_rows(axes: Axes, rows: dict[str, Array], colours: list[str]) -> None:
-    """One row of dots for each grid; the first ones, which are learned, in their colours."""
-    colours = colours + [MUTED] * (len(rows) - len(colours))
+    """One row of dots for each grid."""
     for place, (levels, colour) in enumerate(zip(rows.values(), colours, strict=True)):
         axes.plot(levels, np.full(len(levels), place), color=colour, marker="o", markersize=4.0, linewidth=0.7)
     axes.set(title="where the network is called", yticks=range(len(rows)))
-    axes.set_yticklabels(list(rows), color=INK)
+    axes.set_yticklabels(list(rows))
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)

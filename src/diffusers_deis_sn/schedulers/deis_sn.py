@@ -78,7 +78,7 @@ class DEISSNScheduler(ExponentialIntegrator):
         NoiseScheduleError: The betas, or the sigmas, make no noise schedule.
         StatisticsError: The statistics cannot be read, or are those of another noise schedule or prediction type.
 
-    Example:
+    Examples:
         >>> scheduler = DEISSNScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
         >>> scheduler.set_timesteps(8)
         >>> len(scheduler.timesteps)  # network calls

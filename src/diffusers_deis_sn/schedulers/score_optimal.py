@@ -37,7 +37,7 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
         NoiseScheduleError: The betas, or the sigmas, make no noise schedule.
         StatisticsError: The statistics cannot be read, or are those of another noise schedule or prediction type.
 
-    Example:
+    Examples:
         >>> scheduler = ScoreOptimalScheduler(stats=statistics)  # of `calibrate`, or a file, folder or Hub name
         >>> scheduler.set_timesteps(10)
         >>> len(scheduler.timesteps)  # network calls, at times of equal cost

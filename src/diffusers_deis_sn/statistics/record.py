@@ -77,7 +77,7 @@ class ScoreStatistics:
     Raises:
         StatisticsError: Arrays that break a rule above.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> times = np.array([0.0, 500.0, 999.0])
         >>> statistics = ScoreStatistics(times, np.array([9.0, 0.0, -9.0]), mean_abs=np.array([0.5, 0.78, 0.8]))

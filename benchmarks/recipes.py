@@ -226,11 +226,11 @@ def text() -> str:
             well; a few GB for intermediate results come on top, fewer with a smaller `--batch-size`."""
         ),
         wrapped(
-            """`prompts.txt` has a prompt a line: some hundred of those that the model is used with. The licence of the
-            numbers is yours to choose, as far as that of the model lets you; `--licence` of `calibrate` records it.
-            `push` draws the figures of the card and needs `pip install "diffusers-deis-sn[plot]"`; `push --dry-run`
-            tells what would go up, without asking anybody. `inspect` tells how well each number is known: if it is not
-            enough, take more samples."""
+            """`prompts.txt` has one prompt per line: some hundred that you would use with the model. The licence of the
+            statistics is yours to choose, as far as the model's licence lets you; `calibrate --licence` saves it in the
+            file. `push` draws the figures of the card and needs `pip install "diffusers-deis-sn[plot]"`; `push
+            --dry-run` shows what would be uploaded, without contacting the Hub. `inspect` says how precise each number
+            is: if that is not enough, take more samples."""
         ),
     ]
     for recipe in RECIPES:

@@ -70,8 +70,11 @@ def _suite() -> None:
 
 def _transfer() -> None:
     from benchmarks.calibration.transfer_figure import draw
+    from benchmarks.calibration.transfer_table import summary
 
-    draw(_read("calibration", "transfer.json"), BENCHMARKS / "calibration/transfer.png")
+    found = _read("calibration", "transfer.json")
+    draw(found, BENCHMARKS / "calibration/transfer.png")
+    (BENCHMARKS / "calibration/transfer-summary.md").write_text(summary(found) + "\n")
 
 
 DRAWN = {

@@ -229,11 +229,11 @@ def summary(found: list[dict[str, Any]]) -> str:
     none = mean(one.ratio(NONE, (SCHEDULERS[0], "own")) for one in changed)
     least, most = (f(one.ratio(BEST, (SCHEDULERS[0], "base")).value for one in changed) for f in (min, max))
     better = dict.fromkeys(f"{cell.name} in {cell.calls} calls" for cell in clear(results)[0])
-    where = f"was {' and '.join(better)} alone" if better else "was none"
-    text = f"""**Measure again for a LoRA, a fine-tune, half precision, another size, other prompts?** On variants of
-        both shipped models, errors with the base's statistics were so many times those with the variant's own: {names};
-        without any {none:.2f}. Clearly better with its own {where}. The best of DPM++ 2M and UniPC had {least:.1f} to
-        {most:.1f} times the error of the base's: [table](benchmarks/README.md#does-a-file-survive)."""
+    where = f"only for {' and '.join(better)}" if better else "for none"
+    text = f"""We made variants of both shipped models, and divided the error with the base model's statistics by that
+        with the variant's own (1.00: no difference): {names}; without statistics it was {none:.2f}. Statistics of its
+        own were clearly better {where}. The best of DPM++ 2M and UniPC had {least:.1f} to {most:.1f} times the error
+        that we have with the base's statistics: [table](benchmarks/README.md#does-a-file-survive)."""
     return textwrap.fill(" ".join(text.split()), 120, break_on_hyphens=False, break_long_words=False)
 
 

@@ -108,9 +108,9 @@ def settings_table(settings: Iterable[Setting]) -> str:
         lines.append(["", "no", *(_nearest([s for s in own if s.calls == n], (PLAIN,)) for n in SHOWN)])
     words = (
         "A cell names the scheduler to take, and its error divided by that of the best of some 25 samplers of "
-        "Diffusers (each on its own best time grid, picked after the fact for every model and number of calls): below "
-        "1 is better. Where a sampler of Diffusers is nearer, the cell names the one that was best most often. Geometric "
-        f"mean over the models kept for judging ({_numbers(some)}). Written by `benchmarks/suite/settings.py`."
+        "Diffusers (each on its own best time grid, picked after the fact for every model and number of calls): "
+        "below 1 is better. Where a sampler of Diffusers is nearer, the cell names the one that was best most often. "
+        f"Geometric mean over the models kept for judging ({_numbers(some)}). By `benchmarks/suite/settings.py`."
     )
     head = ["guidance", "statistics", *(f"{n} calls" for n in SHOWN)]
     return f"{markdown(head, lines)}\n\n{words}\n"

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.suite import rows
 from benchmarks.tuning import curve
+from diffusers_deis_sn.plots.style import png
 
 POINTS = {
     "net@3": [
@@ -36,8 +37,8 @@ def test_the_table_has_a_row_for_each_fit_and_one_without():
 
 
 def test_the_figure_is_a_picture_and_always_the_same_one():
-    found = curve.figure(POINTS)
-    assert found[:4] == b"\x89PNG" and found == curve.figure(POINTS)
+    found = png(curve.figure(POINTS))
+    assert found[:4] == b"\x89PNG" and found == png(curve.figure(POINTS))
 
 
 def test_the_best_rival_is_one_that_ran_from_all_noise(tmp_path: Path):

@@ -86,12 +86,11 @@ def tune(
     from diffusers_deis_sn.collect.arguments import check_guidance
     from diffusers_deis_sn.collect.checkpoint import remove, unfinished
     from diffusers_deis_sn.collect.guidances import parts
-    from diffusers_deis_sn.collect.places import tuning_beside
+    from diffusers_deis_sn.collect.places import further, tuning_beside
     from diffusers_deis_sn.collect.prompts import prompts_given
     from diffusers_deis_sn.hub.atomic_write import check_writable
     from diffusers_deis_sn.hub.source import destination
     from diffusers_deis_sn.tuning.arguments import check_budget, check_samples, seconds_of, steps_of
-    from diffusers_deis_sn.tuning.keeping import further
 
     with naming_flags([*signature(tune).parameters]):
         wanted, seconds = steps_of(steps), seconds_of(budget)

@@ -25,6 +25,11 @@ def tuning_beside(output: Path) -> Path:
     return output.with_name(f".{output.stem}.tuning.safetensors")
 
 
+def further(checkpoint: Path) -> Path:
+    """Where fits on more samples are kept, beside those on fewer."""
+    return checkpoint.with_name(f"{checkpoint.stem}.more{checkpoint.suffix}")
+
+
 @dataclass(frozen=True)
 class Places:
     """Files that go together.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -59,11 +58,6 @@ def run_facts(
         "statistics": describe(statistics.with_plans(None).to_bytes().hex()),
         "version": __version__,
     }
-
-
-def further(checkpoint: Path) -> Path:
-    """Where fits on more samples are kept, beside those on fewer."""
-    return checkpoint.with_name(f"{checkpoint.stem}.more{checkpoint.suffix}")
 
 
 @dataclass(frozen=True, eq=False)

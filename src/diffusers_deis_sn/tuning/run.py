@@ -18,7 +18,8 @@ from diffusers_deis_sn.collect.calls import PipelineCalls, guidance_in_use, plan
 from diffusers_deis_sn.collect.checkpoint import unfinished
 from diffusers_deis_sn.collect.guidances import parts
 from diffusers_deis_sn.collect.lending import lent, silenced
-from diffusers_deis_sn.collect.progress import Progress, check_progress
+from diffusers_deis_sn.collect.places import further
+from diffusers_deis_sn.collect.progress import Progress, check_progress, silenced
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.run import calibrate, heard, keeper_of
 from diffusers_deis_sn.collect.sharing import Shards, sharing
@@ -37,7 +38,7 @@ from diffusers_deis_sn.tuning.arguments import (
     check_samples,
     wanted_steps,
 )
-from diffusers_deis_sn.tuning.keeping import Fits, further, run_facts
+from diffusers_deis_sn.tuning.keeping import Fits, run_facts
 from diffusers_deis_sn.tuning.outcome import Tuning
 from diffusers_deis_sn.tuning.samples import numbers
 from diffusers_deis_sn.tuning.tuner import Tuner

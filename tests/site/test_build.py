@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from site_pages import PAGES, ROOT
-
-BUILDERS = ("mkdocs", "material", "mkdocstrings", "latex2mathml", "ziamath")
 
 
 def test_a_page_takes_in_a_table_and_follows_its_links(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,21 +37,6 @@ def test_a_figure_for_dark_pages_is_as_large_as_that_for_light_ones() -> None:
     for path in found:
         with Image.open(path) as dark, Image.open(path.with_name(path.name.replace("-dark.png", ".png"))) as light:
             assert dark.size == light.size, path
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    for needed in BUILDERS:
-        pytest.importorskip(needed)
-    folder = tmp_path_factory.mktemp("site")
-    environment = os.environ | {
-        "NO_MKDOCS_2_WARNING": "1",
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
-    }
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from diffusers_deis_sn.collect.checkpoint import unfinished
 from diffusers_deis_sn.collect.guidances import parts
 from diffusers_deis_sn.collect.lending import lent, silenced
 from diffusers_deis_sn.collect.places import further
-from diffusers_deis_sn.collect.progress import Progress, check_progress, silenced
+from diffusers_deis_sn.collect.progress import Progress, check_progress
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.run import calibrate, heard, keeper_of
 from diffusers_deis_sn.collect.sharing import Shards, sharing

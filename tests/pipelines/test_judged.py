@@ -49,9 +49,10 @@ def test_differences_are_told_as_bounds(error, bound):
 
 
 def test_the_table_counts_its_rows():
-    no, absent = next(iter(NO)), next(iter(NOT_BUILT))
-    text = table([Row("FluxPipeline", "X", (4, 4), 1e-8), Row(no), Row(absent)], "0.0")
-    assert "1 run with both, 1 cannot, 1 are not built" in text
+    text = table(
+        [Row("FluxPipeline", "X", (4, 4), 1e-8), Row("WanPipeline", "X", (4, 4), 1e-8), Row(next(iter(NO)))], "0"
+    )
+    assert "2 run with both, 1 cannot, 0 are not built" in text
     assert text.count("\n| `") == 3
 
 

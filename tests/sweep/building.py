@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import pkgutil
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -14,7 +15,7 @@ from tiny_pipelines.families import FAMILIES
 from tiny_pipelines.flow import flow_vae
 from tiny_pipelines.registry import BUILDERS, PIXELS
 
-from .classes import annotated, call, constructor, pipeline_classes
+from .classes import annotated, call, constructor, method, pipeline_classes
 from .cookbook import recipe_of
 from .parts import PARTS
 from .pictures import mask, picture
@@ -76,7 +77,7 @@ def build(name: str) -> tuple[Any, dict[str, Any]]:
     cls = pipeline_classes()[name]
     if name in MADE:
         return BUILDERS[MADE[name]]()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), patched(cls):
         torch.manual_seed(0)
         pipe = cls(**components(name))
     for attribute, value in recipe_of(name).attributes.items():
@@ -94,7 +95,7 @@ def arguments(name: str) -> dict[str, Any]:
     taken, recipe = call(cls), recipe_of(name)
     chosen = {key: value for key, value in {**ARGUMENTS, **recipe.call}.items() if key in taken}
     if "output_type" in taken and "output_type" not in chosen:
-        chosen["output_type"] = "latent" if '"latent"' in inspect.getsource(cls.__call__) else "np"
+        chosen["output_type"] = "latent" if '"latent"' in inspect.getsource(method(cls)) else "np"
     return {
         key: value() if callable(value) and not isinstance(value, torch.Tensor) else value
         for key, value in chosen.items()
@@ -103,10 +104,11 @@ def arguments(name: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def patched(pipe: Any) -> Iterator[None]:
-    """While the names of its module are those of the recipe of a pipeline."""
-    module, name = inspect.getmodule(type(pipe)), type(pipe).__name__
+def patched(cls: type) -> Iterator[None]:
+    """While names of modules are those of the recipe of a pipeline: of its own module, or with the path of another."""
     with contextlib.ExitStack() as stack:
-        for attribute, value in recipe_of(name).patches.items():
-            stack.enter_context(mock.patch.object(module, attribute, value))
+        for path, value in recipe_of(cls.__name__).patches.items():
+            place, _, attribute = path.rpartition(".")
+            place = pkgutil.resolve_name(place) if place else inspect.getmodule(cls)
+            stack.enter_context(mock.patch.object(place, attribute, value, create=True))
         yield

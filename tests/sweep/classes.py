@@ -47,9 +47,18 @@ def constructor(cls: type) -> dict[str, inspect.Parameter]:
     return dict(list(inspect.signature(cls.__init__).parameters.items())[1:])
 
 
+METHODS = {"VersatileDiffusionPipeline": "text_to_image"}
+"""Methods to call in place of pipelines that cannot be called."""
+
+
+def method(cls: Any) -> Any:
+    """What runs a pipeline of a class: its call, or the method in place of one."""
+    return getattr(cls, METHODS.get(cls.__name__, "__call__"))
+
+
 def call(cls: Any) -> dict[str, inspect.Parameter]:
     """Parameters of a call but self."""
-    return dict(list(inspect.signature(cls.__call__).parameters.items())[1:])
+    return dict(list(inspect.signature(method(cls)).parameters.items())[1:])
 
 
 def annotated(parameter: inspect.Parameter) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from tiny_pipelines.ours import record_for
 from tiny_pipelines.studio import DDIMAt, EulerAt, FlowEulerAt
 
 from .building import build, patched
-from .classes import call, constructor
+from .classes import call, constructor, method
 from .cookbook import recipe_of
 
 OURS = {"DEISSNScheduler": DEISSNScheduler, "ScoreOptimalScheduler": ScoreOptimalScheduler}
@@ -73,7 +73,7 @@ class Room:
                 network.register_forward_pre_hook(self._see, with_kwargs=True)
 
     def _see(self, _: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        names = ("hidden_states", "sample", "x", "latents")
+        names = ("hidden_states", "vision_tokens", "sample", "x", "latents")
         seen = next((options[name] for name in names if name in options), arguments[0] if arguments else None)
         self.inputs.append(torch.cat([one.flatten() for one in numbers(seen)]))
 
@@ -85,8 +85,9 @@ class Room:
         self.inputs, taken = [], call(type(self.pipe))
         options = {"num_inference_steps": steps, "generator": torch.Generator().manual_seed(0)}
         torch.manual_seed(0)
-        with patched(self.pipe):
-            result = self.pipe(**self.arguments | {key: value for key, value in options.items() if key in taken})[0]
+        with patched(type(self.pipe)):
+            given = self.arguments | {key: value for key, value in options.items() if key in taken}
+            result = method(type(self.pipe))(self.pipe, **given)[0]
         return [*self.inputs, torch.cat([part.flatten() for part in numbers(result)])]
 
     def ours(self, cls: type, **options: Any) -> dict[str, Any]:
@@ -107,9 +108,12 @@ class Room:
 
 def places(pipe: Any, role: str) -> list[tuple[Any, str]]:
     """Where a scheduler stands: in a pipeline, and in those that it is made of."""
-    parts = [pipe, *(part for part in vars(pipe).values() if isinstance(part, DiffusionPipeline))]
-    own = getattr(pipe, role)
-    return [(part, name) for part in parts for name in part.components if getattr(part, name) is own]
+    own, parts = getattr(pipe, role), [part for part in vars(pipe).values() if isinstance(part, DiffusionPipeline)]
+    within = [(part, name) for part in parts for name in part.components if getattr(part, name) is own]
+    named = [name for name in pipe.components if getattr(pipe, name) is own]
+    return [
+        (pipe, name) for name in {role, *named}
+    ] + within  # `components` lacks those that a constructor can go without
 
 
 @contextlib.contextmanager
@@ -140,8 +144,13 @@ def upstream(own: Any, plan: Any) -> Any:
     """Diffusers' solver of first order at the times of a plan of ours, for the model of a scheduler."""
     if plan.noise.kind == "edm":
         return EulerAt.of(own.config, plan.sigmas.tolist())
-    if plan.noise.kind == "flow":
-        return FlowEulerAt.of(own.config, plan.timesteps.tolist(), plan.sigmas[:-1].tolist())
+    if plan.noise.kind in ("flow", "ve"):
+        *levels, end = plan.sigmas.tolist()
+        euler = FlowEulerAt.of(own.config, plan.timesteps.tolist(), levels, end)
+        if plan.noise.kind == "ve":  # Cosmos 2, which reads back what it wrote into a flow-matching scheduler's config
+            bounds = {name: own.config[name] for name in ("sigma_min", "sigma_max", "sigma_data")}
+            euler.register_to_config(final_sigmas_type="zero", **bounds)
+        return euler
     config = dict(own.config)
     if config.get("beta_schedule") not in ("linear", "scaled_linear", "squaredcos_cap_v2"):  # which it does not know
         config = {**config, "beta_schedule": "linear", "trained_betas": plan.betas.tolist(), "_use_default_values": []}

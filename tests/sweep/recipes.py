@@ -21,7 +21,8 @@ class Recipe:
         call: Arguments of the call by name; a value of `LEFT_OUT` takes one away.
         attributes: Attributes of the pipeline, such as the sizes of pictures that it allows.
         options: Options of our schedulers that a user has to choose for such a pipeline.
-        patches: Names of its module, such as a function that makes every picture a megapixel.
+        patches: Names of its module, such as a function that makes every picture a megapixel; or of another module,
+            with its path.
     """
 
     parts: Mapping[str, Any] = field(default_factory=dict)

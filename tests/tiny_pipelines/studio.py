@@ -77,11 +77,20 @@ class FlowEulerAt(FlowMatchEulerDiscreteScheduler):
 
     at: torch.Tensor
     levels: torch.Tensor
+    end: float
 
     @classmethod
-    def of(cls, config: Any, at: list[float], levels: list[float] | None = None) -> FlowEulerAt:
-        """For the model of a config; at levels that are not those of the times, where the pipeline gives both."""
+    def of(cls, config: Any, at: list[float], levels: list[float] | None = None, end: float = 0.0) -> FlowEulerAt:
+        """For the model of a config; at levels that are not those of the times, where the pipeline gives both.
+
+        Args:
+            config: A scheduler's config.
+            at: Times of the calls.
+            levels: Their sigmas, where these are not the times' share of the training steps.
+            end: Sigma of clean data: 1 where sigmas are inverted.
+        """
         scheduler = cls(num_train_timesteps=config["num_train_timesteps"])
+        scheduler.end = end
         scheduler.at = torch.tensor(at, dtype=torch.float64)
         given = scheduler.at / config["num_train_timesteps"] if levels is None else torch.tensor(levels)
         scheduler.levels = given.to(torch.float64)
@@ -96,7 +105,7 @@ class FlowEulerAt(FlowMatchEulerDiscreteScheduler):
         timesteps: Any = None,
     ) -> None:
         self.timesteps = self.at.float()
-        self.sigmas = torch.cat([self.levels, torch.zeros(1)]).float()
+        self.sigmas = torch.cat([self.levels, torch.tensor([self.end])]).float()
         self.num_inference_steps = len(self.at)
         self._step_index = self._begin_index = None
 

@@ -17,9 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = (
-    "1"  # on GitHub it colours help, which is no longer the words that it says
-)
+os.environ["_TYPER_FORCE_DISABLE_TERMINAL"] = "1"  # on GitHub help would be coloured, and not the words that it says
 
 import numpy as np
 import pytest

@@ -15,7 +15,7 @@ from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler
 
 from benchmarks.places import results
 from diffusers_deis_sn import Corrector, DEISSNScheduler, Multistep, Power
-from diffusers_deis_sn.schedulers._factors import GAIN, gain_limit
+from diffusers_deis_sn.learn.following import GAIN, gain_limit
 from examples.comparison import JUDGE, MODEL, REFERENCE_STEPS, STATISTICS, STEPS, Bench
 from examples.tiny_digits import draw_prompts, load_judge
 

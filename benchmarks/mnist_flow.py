@@ -37,7 +37,7 @@ from diffusers_deis_sn import (
     ScoreStatistics,
     calibrate,
 )
-from diffusers_deis_sn.schedulers._factors import GAIN, gain_limit
+from diffusers_deis_sn.learn.following import GAIN, gain_limit
 
 ROOT = Path(__file__).resolve().parent.parent
 

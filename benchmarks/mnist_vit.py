@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.mnist_network import SHARED, mnist_tool
 from benchmarks.places import results
 from diffusers_deis_sn import Corrector, DEISSNScheduler, Multistep, Power
-from diffusers_deis_sn.schedulers._factors import GAIN
+from diffusers_deis_sn.learn.following import GAIN
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from importlib import metadata, resources
 from pathlib import Path
@@ -80,6 +81,32 @@ def test_folders_import_no_foreign_ones(folder: str) -> None:
     foreign = bare.union(FOREIGN[folder])
     found = {path: imported_names(path.read_text()) & foreign for path in (ROOT / folder).rglob("*.py")}
     assert len(found) >= 3 and not {path: names for path, names in found.items() if names}
+
+
+def names_of_ours(nodes: Iterable[ast.AST]) -> set[tuple[str, str]]:
+    """Module and name of what is imported from modules of the package."""
+    return {
+        (node.module, alias.name)
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("diffusers_deis_sn.")
+        for alias in node.names
+    }
+
+
+def test_names_are_imported_from_where_they_are() -> None:
+    """A module that hands on names of another one would hide where they are defined."""
+    trees = {
+        path: ast.parse(path.read_text()) for folder in (*FOREIGN, "tests") for path in (ROOT / folder).rglob("*.py")
+    }
+    handed_on = {
+        (".".join(path.relative_to(ROOT / "src").with_suffix("").parts), name)
+        for path, tree in trees.items()
+        if path.is_relative_to(ROOT / "src") and path.name != "__init__.py"
+        for _, name in names_of_ours(tree.body)
+    }
+    assert len(handed_on) > 100
+    found = {path.name: names for path, tree in trees.items() if (names := names_of_ours(ast.walk(tree)) & handed_on)}
+    assert not found
 
 
 @pytest.mark.parametrize("folder", [*FOREIGN, "tests"])

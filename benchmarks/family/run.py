@@ -37,7 +37,7 @@ from benchmarks.places import results
 from benchmarks.suite.upstream import Ipndm
 from diffusers_deis_sn import Corrector, DEISSNScheduler, Multistep, ScoreStatistics
 from diffusers_deis_sn.learn.costs import schedule_costs
-from diffusers_deis_sn.schedulers._factors import GAIN, NO_LIMIT, gain_limit
+from diffusers_deis_sn.learn.following import GAIN, NO_LIMIT, gain_limit
 from diffusers_deis_sn.statistics.cost import LocalCost
 from examples.comparison import JUDGE, MODEL, REFERENCE_STEPS, STATISTICS, Bench, UpstreamDeis
 from examples.tiny_digits import draw_prompts, load_judge

@@ -32,10 +32,10 @@ from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS, Gaussian
 from benchmarks.exact.runs import start_noise
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.coefficients import INTERPOLATIONS
-from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.grids import FINAL_SIGMAS, Power
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
-from diffusers_deis_sn.core.spacing import FINAL_SIGMAS, FREE_EXPONENT, INTEGER_SPACINGS, SPACINGS, named_grid
+from diffusers_deis_sn.core.spacing import FREE_EXPONENT, INTEGER_SPACINGS, SPACINGS, named_grid
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
 from diffusers_deis_sn.hub.download import HubOptions

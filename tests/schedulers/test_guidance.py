@@ -14,7 +14,7 @@ import torch
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, calibrate
 from diffusers_deis_sn.core.vp import vp_schedule
-from diffusers_deis_sn.schedulers._factors import GAIN, LEAST_GUIDANCE, TRUSTED
+from diffusers_deis_sn.learn.following import GAIN, LEAST_GUIDANCE, TRUSTED
 from diffusers_deis_sn.schedulers._guidance import NONE, PipelineGuidance
 from diffusers_deis_sn.statistics.trials import Method, Trials
 from records import costed_record

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.vp import vp_schedule
-from diffusers_deis_sn.schedulers._factors import GAIN, TRUSTED
+from diffusers_deis_sn.learn.following import GAIN, TRUSTED
 from diffusers_deis_sn.schedulers._remarks import contradictions, other_size
 from records import costed_record, guided_family
 from toy_models import Pipe

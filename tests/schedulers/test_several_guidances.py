@@ -13,7 +13,7 @@ import torch
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.vp import vp_schedule
-from diffusers_deis_sn.schedulers._factors import TRUSTED
+from diffusers_deis_sn.learn.following import TRUSTED
 from records import guided_family
 from tiny_pipelines import BUILDERS
 from toy_models import Pipe

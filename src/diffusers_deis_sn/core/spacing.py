@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.core.grids import (
-    FINAL_SIGMAS,
     Beta,
     Ends,
     Grid,
@@ -16,7 +15,6 @@ from diffusers_deis_sn.core.grids import (
     Linspace,
     Power,
     Trailing,
-    check_steps,
     check_unmoved,
     is_number,
 )
@@ -31,8 +29,6 @@ FLAGGED_SPACINGS = ("karras", "exponential", "beta")  # those that Diffusers cho
 SPACINGS = (*INTEGER_SPACINGS, *TIME_SPACINGS, *LEVEL_SPACINGS, "beta")
 FREE_EXPONENT = ("power_t", "power_rho")
 TIME_ROUNDING = 1e-6  # of network times that were float32 once
-
-__all__ = ["FINAL_SIGMAS", "SPACINGS", "check_steps", "is_number", "named_grid"]
 
 
 def check_spacing(spacing: str, exponent: float | None, ends: Ends) -> None:

@@ -16,9 +16,6 @@ from diffusers_deis_sn.core.solvers import Corrector, Solver, named_solver
 from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, INTEGER_SPACINGS, named_grid
 from diffusers_deis_sn.learn.following import (
     GAIN,
-    LEAST_GUIDANCE,
-    NO_LIMIT,
-    TRUSTED,
     best_method,
     gain_limit,
     scale_for,
@@ -29,8 +26,6 @@ from diffusers_deis_sn.learn.grid import EqualCost, Learned
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Method
-
-__all__ = ["GAIN", "LEAST_GUIDANCE", "NO_LIMIT", "TRUSTED", "gain_limit", "options_of", "recipe_of", "tried_method"]
 
 
 def tried_method(

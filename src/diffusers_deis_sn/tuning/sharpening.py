@@ -10,8 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy.linalg import eigh
-from scipy.optimize import brentq
 
 from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.core.tuned import Tuned
@@ -63,6 +61,9 @@ def sharpened(fitted: Fitted, teacher: Teacher, base: Tuned, bands: int, ridge: 
 
 def _of_energy(equations: tuple[Array, Array], b0: Array, detail: Array, energy: float) -> Array | None:
     """The row with b' E b = e; None where the multiplier would have to be larger than the least that is singular."""
+    from scipy.linalg import eigh  # a second to import
+    from scipy.optimize import brentq
+
     matrix, right = equations
     largest = float(eigh(detail, matrix, eigvals_only=True)[-1])
     if not (largest > 0.0 and energy > 0.0):

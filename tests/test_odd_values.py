@@ -68,8 +68,6 @@ def _elsewhere(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("function", "name"), ARGUMENTS, ids=lambda one: getattr(one, "__name__", one))
 def test_arguments_of_what_measures(function, name):
     for kind, value in ODD.items():
-        if (name, kind) == ("prompts", "path"):
-            continue  # a path to nothing is an OSError, as `prompts_given` says
         try:
             function(pipeline(), **{**SMALL[function], name: value})
         except BegunError:

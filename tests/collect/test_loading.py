@@ -144,12 +144,13 @@ def adaptable(monkeypatch):
     pipe = Adaptable()
     monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", lambda *_, **__: pipe)
     monkeypatch.setattr(loading, "_installed", lambda package: True)
+    monkeypatch.setattr(loading, "_check_device", lambda device: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     return pipe
 
 
 def test_loras_are_loaded_with_their_weights_before_the_pipeline_moves(adaptable, tmp_path):
-    (tmp_path / "style.safetensors").write_bytes(b"")
+    save_file({"a.lora_up.weight": torch.zeros(1)}, tmp_path / "style.safetensors")
     loras = (Lora.of(f"{tmp_path / 'style.safetensors'}:0.5"), Lora.of("user/lora"))
     Loading("user/repo", loras=loras).load()
     assert adaptable.done == [
@@ -194,7 +195,8 @@ def test_a_weight_stands_behind_a_colon(adaptable, text, place, weight):
 
 
 def test_a_colon_may_be_part_of_a_path(adaptable, tmp_path):
-    (tmp_path / "a:1").write_bytes(b"")
+    (tmp_path / "a:1").mkdir()
+    save_file({"a.lora_up.weight": torch.zeros(1)}, tmp_path / "a:1" / "style.safetensors")
     assert Lora.of(str(tmp_path / "a:1")) == Lora(str(tmp_path / "a:1"))
     refused(CalibrationError, ["user/a:strong"], Lora.of, "user/a:strong")
     refused(CalibrationError, ["finite number", "nan"], Lora.of, "user/a:nan")
@@ -227,8 +229,12 @@ def test_there_is_nothing_to_offload_from_the_cpu(monkeypatch, offload):
     refused(CalibrationError, ["accelerate"], Loading, "user/repo", offload=offload)
 
 
-def test_what_goes_wrong_on_the_way_to_the_device_is_said(folder):
-    refused(CalibrationError, ["cannot be set up"], Loading(str(folder / "sd"), device="nosuch").load)
+def test_what_goes_wrong_on_the_way_to_the_device_is_said(adaptable, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(adaptable, "to", fails)
+    refused(CalibrationError, ["cannot be set up", "out of memory"], Loading("user/repo").load)
 
 
 # ---------------------------------------------------------------------------------------------------------- refusals
@@ -287,3 +293,9 @@ def test_the_checks_import_neither_torch_nor_diffusers(folder):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("device", ["three", "cuda:99", "meta", "xla"])
+def test_a_device_that_is_not_here_is_known_before_anything_is_loaded(monkeypatch, device):
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", lambda *_, **__: pytest.fail("loaded"))
+    refused(CalibrationError, ["`device`", repr(device), "cpu"], Loading("user/repo", device=device).load)

@@ -87,9 +87,9 @@ def test_what_is_no_file_of_prompts_is_refused(tmp_path, name, content, words):
     refused(CalibrationError, [name, *words], read_prompts, tmp_path / name)
 
 
-def test_a_path_to_nothing_is_an_error_of_the_system(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.txt"):
-        prompts_given(tmp_path / "none.txt", {})
+def test_a_path_to_nothing_or_to_a_folder_is_refused(tmp_path):
+    refused(CalibrationError, ["none.txt", "No such file"], prompts_given, tmp_path / "none.txt", {})
+    refused(CalibrationError, [tmp_path.name, "directory"], prompts_given, tmp_path, {})
 
 
 def test_what_is_no_file_stays_as_it_is():

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+import pytest
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 
-from diffusers_deis_sn.hub.names import FILE_NAME, PLACES, SIDE_FILE
+from diffusers_deis_sn.errors import PublishError, StatisticsError
+from diffusers_deis_sn.hub.names import FILE_NAME, PLACES, SIDE_FILE, check_revision
+from refusals import refused
 
 SPECIFICATION = Path(__file__).resolve().parent.parent.parent / "stats/README.md"
 
@@ -20,3 +23,15 @@ def test_it_is_looked_for_in_the_folder_itself_first_and_never_among_a_component
     for place in PLACES:
         assert PurePosixPath(place).name == FILE_NAME != SAFETENSORS_WEIGHTS_NAME
         assert PurePosixPath(place).parent.name != "scheduler"
+
+
+@pytest.mark.parametrize("revision", [None, "main", "refs/pr/3", "v1.0-rc+2", "8a6ef29", "user/topic@home"])
+def test_revisions_that_git_has(revision):
+    check_revision(revision, StatisticsError)
+
+
+@pytest.mark.parametrize(
+    "revision", ["", " ", "-rf", "a b", "a\nb", "a\x1b[31m", "a..b", "a@{1}", "a//b", "~", 1, b"a", ()]
+)
+def test_revisions_that_git_has_not(revision):
+    refused(PublishError, ["`revision`", repr(revision)[:3]], check_revision, revision, PublishError)

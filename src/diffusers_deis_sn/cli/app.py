@@ -16,6 +16,7 @@ import typer
 from diffusers_deis_sn.cli import models, publishing, reading, tuning
 from diffusers_deis_sn.cli.choices import Precision, Probed
 from diffusers_deis_sn.cli.comparing import compare
+from diffusers_deis_sn.cli.kinds import USAGE_ERROR, a_path, usage
 from diffusers_deis_sn.cli.launching import check_number, launch, leads, world
 from diffusers_deis_sn.cli.passing import guidance_numbers, naming_flags, opened
 from diffusers_deis_sn.cli.serving import serve
@@ -36,8 +37,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
     With 130 where a measurement was interrupted and can be taken up again.
     """
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        app(arguments, prog_name="deis-sn", obj=sys.argv[1:] if arguments is None else arguments)
+        code = app(arguments, prog_name="deis-sn", obj=given, standalone_mode=False)
     except CalibrationInterruptedError as error:
         if leads():
             echo(f"deis-sn: {error}", err=True)
@@ -45,7 +47,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except (DeisSnError, OSError, ImportError) as error:
         echo(f"deis-sn: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
-    sys.exit(0)
+    except USAGE_ERROR as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+        else:
+            echo(f"deis-sn: {usage(error, given)}", err=True)
+        sys.exit(2)
+    except typer.Abort:
+        echo("deis-sn: Stopped.", err=True)
+        sys.exit(130)
+    sys.exit(code or 0)
 
 
 def _print_version(wanted: bool) -> None:
@@ -70,7 +81,14 @@ def calibrate(
     ctx: typer.Context,
     model: models.Model,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder, or .safetensors file, to write the statistics to.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            parser=a_path,
+            metavar="PATH",
+            help="Folder, or .safetensors file, to write the statistics to.",
+        ),
     ],
     prompts: models.Prompts = None,
     num_samples: Annotated[
@@ -246,13 +264,22 @@ def calibrate(
 
 def _count(text: str | None) -> int | str | None:
     """A number where the text is one."""
-    return int(text) if text is not None and text.isdecimal() else text
+    from diffusers_deis_sn.collect.arguments import is_decimal
+
+    return int(text) if text is not None and is_decimal(text) else text
 
 
 @app.command("import")
 def import_published(
-    file: Annotated[Path, typer.Argument(help="File published with DEIS-SN, such as cifar10_Ls_score_abs.pt.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder, or .safetensors file, to write to.")],
+    file: Annotated[
+        Path, typer.Argument(parser=a_path, help="File published with DEIS-SN, such as cifar10_Ls_score_abs.pt.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", parser=a_path, metavar="PATH", help="Folder, or .safetensors file, to write to."
+        ),
+    ],
     model: Annotated[
         str | None, typer.Option(help="Name of the model that was measured; not needed for the published files.")
     ] = None,

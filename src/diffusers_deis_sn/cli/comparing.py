@@ -10,6 +10,7 @@ import typer
 
 from diffusers_deis_sn.cli import models
 from diffusers_deis_sn.cli.choices import Precision
+from diffusers_deis_sn.cli.kinds import a_path
 from diffusers_deis_sn.cli.passing import naming_flags, opened
 from diffusers_deis_sn.cli.speaking import Speech
 
@@ -21,6 +22,8 @@ def compare(
         typer.Option(
             "--output",
             "-o",
+            parser=a_path,
+            metavar="PATH",
             help="Folder for the page and its files. If the comparison is there already, it is continued.",
         ),
     ],
@@ -36,7 +39,11 @@ def compare(
     ] = False,
     tuning_prompts: Annotated[
         Path | None,
-        typer.Option(help="File with prompts to tune on. [default: half of --prompts, which are then not compared]"),
+        typer.Option(
+            parser=a_path,
+            metavar="PATH",
+            help="File with prompts to tune on. [default: half of --prompts, which are then not compared]",
+        ),
     ] = None,
     budget: Annotated[
         str | None,
@@ -80,8 +87,9 @@ def compare(
     All draw the same prompts from the same noise in the same number of network calls, and are compared with a run of
     very many steps. Progress is saved after every batch: run the same command again to continue.
     """
-    from diffusers_deis_sn.collect.arguments import check_guidance
+    from diffusers_deis_sn.collect.arguments import check_guidance, check_kinds, numbers_of
     from diffusers_deis_sn.collect.prompts import prompts_given
+    from diffusers_deis_sn.comparison.arguments import check_numbers, compared
     from diffusers_deis_sn.comparison.keeping import FILES, asked_of
     from diffusers_deis_sn.errors import ComparisonError
     from diffusers_deis_sn.hub.atomic_write import check_writable
@@ -91,9 +99,9 @@ def compare(
     # What is bad is better known now than after the model is loaded.
     with naming_flags([*signature(compare).parameters]):
         speech = Speech(json, quiet)
-        numbers = [int(one) for one in steps.split(",") if one.strip().isdecimal()]
-        if len(numbers) < len(steps.split(",")):
-            raise ComparisonError(f"`steps` must be whole numbers such as 6,8,10, got {steps!r}.")
+        numbers, _ = compared(numbers_of(steps, "steps", "6,8,10", ComparisonError), judged)
+        check_numbers(num_prompts, batch_size)
+        check_kinds(seed=seed)
         check_guidance(guidance_scale)
         seconds = seconds_of(budget)
         check_budget(seconds)
@@ -101,6 +109,7 @@ def compare(
             raise ComparisonError("`tuning_prompts` and `budget` are for fitting plans. Say `tune` too, or neither.")
         options = models.call_options(arg, {"guidance_scale": guidance_scale, "height": height, "width": width})
         texts, options = prompts_given(prompts, options)
+        prompts_given(tuning_prompts, {})
         asked_of(path_of(output, "`output`", ComparisonError))
         check_writable(path_of(output, "`output`") / FILES[0], ComparisonError)
         if stats is not None:
@@ -114,7 +123,7 @@ def compare(
             result = run(
                 place.load(),
                 texts,
-                numbers,
+                list(numbers),
                 stats,
                 output=output,
                 tune=tune,

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
+from diffusers_deis_sn.collect.arguments import check_count
 from diffusers_deis_sn.errors import CalibrationError
 
 FLAG = "--num-processes"
+MOST_PROCESSES = 1024  # of one machine
 # accelerate's own launcher calls this one for GPUs, and starts a single process on a CPU.
 LAUNCHER = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 
@@ -28,8 +30,7 @@ def world() -> int:
 
 def check_number(number: int) -> None:
     """Raise CalibrationError for a number of processes that cannot be, or where a launcher has decided it."""
-    if number < 1:
-        raise CalibrationError(f"`num_processes` must be a whole number, 1 or more, got {number}.")
+    check_count("num_processes", number, 1, MOST_PROCESSES)
     if number > 1 and "RANK" in os.environ:
         raise CalibrationError(f"`num_processes` is {number}, in a process of another launcher. Leave it to that one.")
 

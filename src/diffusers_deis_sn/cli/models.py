@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffusers_deis_sn.cli.choices import Offload, Precision
+from diffusers_deis_sn.cli.kinds import MOST_PIXELS, a_path
 from diffusers_deis_sn.cli.passing import pipeline_arguments
 from diffusers_deis_sn.errors import CalibrationError
 
@@ -21,10 +22,14 @@ Model = Annotated[
 ]
 Prompts = Annotated[
     Path | None,
-    typer.Option(help="File with one prompt per line, or .csv, .tsv, .jsonl with columns prompt and negative_prompt."),
+    typer.Option(
+        parser=a_path,
+        metavar="PATH",
+        help="File with one prompt per line, or .csv, .tsv, .jsonl with columns prompt and negative_prompt.",
+    ),
 ]
-Height = Annotated[int | None, typer.Option(min=1, help="Height in pixels. [default: the pipeline's]")]
-Width = Annotated[int | None, typer.Option(min=1, help="Width in pixels. [default: the pipeline's]")]
+Height = Annotated[int | None, typer.Option(min=1, max=MOST_PIXELS, help="Height in pixels. [default: the pipeline's]")]
+Width = Annotated[int | None, typer.Option(min=1, max=MOST_PIXELS, help="Width in pixels. [default: the pipeline's]")]
 Arguments = Annotated[
     list[str] | None,
     typer.Option(

@@ -12,7 +12,14 @@ from typing import Any
 from diffusers_deis_sn.errors import CalibrationError, ConfigurationError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-FLAGS = {"num_inference_steps": "--steps", "costs": "--cost", "loras": "--lora", "place": "MODEL"}
+FLAGS = {
+    "num_inference_steps": "--steps",
+    "costs": "--cost",
+    "loras": "--lora",
+    "place": "MODEL",
+    "guidance": "--guidance-scale",
+    "flow_shift": "--shift",
+}
 """Arguments of Python that the command line has under another name than its own with dashes."""
 
 

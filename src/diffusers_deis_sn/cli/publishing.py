@@ -7,11 +7,16 @@ from typing import Annotated
 
 import typer
 
+from diffusers_deis_sn.cli.kinds import a_path
+from diffusers_deis_sn.cli.passing import naming_flags
 from diffusers_deis_sn.cli.speaking import echo
+from diffusers_deis_sn.errors import PublishError
 
 
 def push(
-    folder: Annotated[Path, typer.Argument(help="Folder with score_statistics.safetensors, or that file.")],
+    folder: Annotated[
+        Path, typer.Argument(parser=a_path, help="Folder with score_statistics.safetensors, or that file.")
+    ],
     repo: Annotated[
         str, typer.Argument(help="user/repo on the Hugging Face Hub, or user/repo/folder; created if missing.")
     ],
@@ -33,17 +38,18 @@ def push(
     """Upload statistics to the Hugging Face Hub, with figures and a card, in one commit."""
     from diffusers_deis_sn.publish.push import push_folder
 
-    done = push_folder(
-        folder,
-        repo,
-        new_card=new_card,
-        private=private,
-        dry_run=dry_run,
-        create_pr=create_pr,
-        revision=revision,
-        commit_message=message,
-        token=token,
-    )
+    with naming_flags(("private", "revision"), (PublishError,)):
+        done = push_folder(
+            folder,
+            repo,
+            new_card=new_card,
+            private=private,
+            dry_run=dry_run,
+            create_pr=create_pr,
+            revision=revision,
+            commit_message=message,
+            token=token,
+        )
     for name, size in done.files.items():
         echo(f"{size:>10} bytes  {name}")
     said = {None: "Nothing was sent. It would go to", True: "Pushed to", False: "Nothing has changed at"}[done.changed]
@@ -53,14 +59,15 @@ def push(
 
 
 def card(
-    folder: Annotated[Path, typer.Argument(help="Folder with score_statistics.safetensors.")],
+    folder: Annotated[Path, typer.Argument(parser=a_path, help="Folder with score_statistics.safetensors.")],
     name: Annotated[
         str, typer.Option(help="Hub name to show on the card for `stats=`; `push` fills in the real one.")
     ] = "user/repo",
-    notes: Annotated[Path | None, typer.Option(help="Markdown file to add to the end of the card.")] = None,
+    notes: Annotated[
+        Path | None, typer.Option(parser=a_path, metavar="PATH", help="Markdown file to add to the end of the card.")
+    ] = None,
 ) -> None:
     """Write a model card (README.md) and figures into a folder of statistics, as `push` uploads them."""
-    from diffusers_deis_sn.errors import PublishError
     from diffusers_deis_sn.hub.atomic_write import check_writable
     from diffusers_deis_sn.hub.source import locate
     from diffusers_deis_sn.publish.folder import CARD, write_folder
@@ -75,16 +82,18 @@ def card(
 
 def _text(path: Path) -> str:
     """Text of a file. Raises PublishError where it has none."""
-    from diffusers_deis_sn.errors import PublishError
-
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise PublishError(f"`notes` must be a text in UTF-8, and {str(path)!r} is none. Save it as such.") from error
+        raise PublishError(f"--notes must be a text in UTF-8, and {str(path)!r} is none. Save it as such.") from error
+    except OSError as error:
+        raise PublishError(f"--notes is {str(path)!r}, which cannot be read: {error.strerror}. Correct it.") from error
 
 
 def package(
-    folder: Annotated[Path, typer.Argument(help="Folder of a pipeline saved with a scheduler of this package.")],
+    folder: Annotated[
+        Path, typer.Argument(parser=a_path, help="Folder of a pipeline saved with a scheduler of this package.")
+    ],
     remote_code: Annotated[
         bool,
         typer.Option("--remote-code", help="Instead: our scheduler, loaded by people who pass trust_remote_code=True."),
@@ -96,7 +105,8 @@ def package(
     """Prepare a saved pipeline for sharing, so that people without this package can load it too."""
     from diffusers_deis_sn.publish.package import package as make
 
-    done = make(folder, remote_code=remote_code, stats=stats)
+    with naming_flags(("stats",), (PublishError,)):
+        done = make(folder, remote_code=remote_code, stats=stats)
     for path in done.changed:
         echo(f"{'Written' if path.is_file() else 'Removed'}: {path}")
     if not done.changed:

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from diffusers_deis_sn.cli.choices import Cost, Form, Picture, Velocity
+from diffusers_deis_sn.cli.kinds import a_path
 from diffusers_deis_sn.cli.passing import end_of_run, naming_flags
 from diffusers_deis_sn.cli.speaking import echo
-from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, TimestepsError
+from diffusers_deis_sn.errors import CalibrationError, ConfigurationError, DeisSnError, TimestepsError
 from diffusers_deis_sn.foreign import utf8
 
 
@@ -77,9 +78,13 @@ def schedule(
             help="Flow-matching models: `shift` of the Diffusers scheduler that gets the list, or e^mu; undone here."
         ),
     ] = 1.0,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. [default: stdout]")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", parser=a_path, metavar="PATH", help="File to write. [default: stdout]"),
+    ] = None,
 ) -> None:
     """Print learned sigmas as a plain list for Diffusers, ComfyUI, AUTOMATIC1111, Forge or other programs."""
+    from diffusers_deis_sn.collect.arguments import check_guidance
     from diffusers_deis_sn.hub.atomic_write import check_writable, write_together
     from diffusers_deis_sn.hub.local import path_of
     from diffusers_deis_sn.learn import measured
@@ -91,7 +96,11 @@ def schedule(
     path = None if output is None else path_of(output, "`output`")
     if path is not None:
         check_writable(path, DeisSnError)
-    with naming_flags(("steps", "denoise", "start", "end", "shift"), (ConfigurationError, TimestepsError)):
+    with naming_flags(
+        ("steps", "denoise", "start", "end", "shift", "guidance_scale"),
+        (CalibrationError, ConfigurationError, TimestepsError),
+    ):
+        check_guidance(guidance_scale)
         final, share = end_of_run(end)
         part = Part(start, share, denoise)
         statistics = ScoreStatistics.load(file).at(guidance_scale)
@@ -112,7 +121,14 @@ def schedule(
 def plot(
     file: Annotated[str, typer.Argument(help="Statistics: a file, a folder or a Hub name.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Picture to write. [default: the figure's name with .png]")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            parser=a_path,
+            metavar="PATH",
+            help="Picture to write. [default: the figure's name with .png]",
+        ),
     ] = None,
     figure: Annotated[Picture, typer.Option(help="What to draw; `schedule` needs costs.")] = Picture.normaliser,
     steps: Annotated[int, typer.Option(help="Steps (network calls) of the schedule.")] = 10,
@@ -126,13 +142,18 @@ def plot(
     ] = None,
 ) -> None:
     """Draw r(t), to see whether the measurement is good, or the learned schedule and the costs behind it."""
+    from diffusers_deis_sn.collect.arguments import check_guidance
     from diffusers_deis_sn.hub.atomic_write import check_writable, write_together
     from diffusers_deis_sn.hub.local import path_of
+    from diffusers_deis_sn.learn.part import check_steps
     from diffusers_deis_sn.plots.figures import normaliser_figure
     from diffusers_deis_sn.plots.schedule import schedule_figure
     from diffusers_deis_sn.plots.style import is_picture, picture
     from diffusers_deis_sn.statistics.record import ScoreStatistics
 
+    with naming_flags(("steps", "guidance_scale"), (CalibrationError, TimestepsError)):
+        check_steps(steps)
+        check_guidance(guidance_scale)
     statistics = ScoreStatistics.load(file)
     path = path_of(output or f"{figure.value}.png", "`output`")
     if not is_picture(path):

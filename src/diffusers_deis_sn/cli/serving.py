@@ -47,6 +47,7 @@ def serve(
 
     One model at a time is in memory.
     """
+    from diffusers_deis_sn.web.address import check_address
     from diffusers_deis_sn.web.extra import needed
 
     with naming_flags([*signature(serve).parameters], (CalibrationError, ConfigurationError)):
@@ -54,6 +55,7 @@ def serve(
         options = opened(models.call_options(arg, {"height": height, "width": width}))
         places = [models.loading(one, device, dtype, offload, variant, lora, vae, config, revision) for one in model]
         needed()
+        check_address(host, port)
 
         from diffusers_deis_sn.web.app import serve as show
         from diffusers_deis_sn.web.studio import Offer, Studio

@@ -13,6 +13,7 @@ import typer
 
 from diffusers_deis_sn.cli import models
 from diffusers_deis_sn.cli.choices import Precision
+from diffusers_deis_sn.cli.kinds import a_path
 from diffusers_deis_sn.cli.launching import check_number, launch, world
 from diffusers_deis_sn.cli.passing import guidance_numbers, naming_flags, opened
 from diffusers_deis_sn.cli.speaking import Speech
@@ -31,6 +32,8 @@ def tune(
         typer.Option(
             "--output",
             "-o",
+            parser=a_path,
+            metavar="PATH",
             help="Folder, or .safetensors file, of the model's statistics; they are measured first if missing.",
         ),
     ],
@@ -83,7 +86,7 @@ def tune(
     Numbers of steps that have a plan at this guidance are skipped. Progress is saved after each number of steps. Ctrl-C
     finishes the one at hand first; --resume continues.
     """
-    from diffusers_deis_sn.collect.arguments import check_guidance
+    from diffusers_deis_sn.collect.arguments import check_guidance, check_kinds
     from diffusers_deis_sn.collect.checkpoint import remove, unfinished
     from diffusers_deis_sn.collect.guidances import parts
     from diffusers_deis_sn.collect.places import further, tuning_beside
@@ -96,6 +99,7 @@ def tune(
         wanted, seconds = steps_of(steps), seconds_of(budget)
         check_budget(seconds)
         check_samples(num_samples, num_held_out, batch_size)
+        check_kinds(seed=seed)
         scale = guidance_numbers(guidance_scale)
         check_guidance(scale)
         check_number(num_processes)

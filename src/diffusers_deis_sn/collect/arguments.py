@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from os import PathLike
 from typing import Any, NamedTuple
@@ -12,6 +11,9 @@ from diffusers_deis_sn.errors import CalibrationError, DeisSnError
 
 AUTO = "auto"  # as many samples as it takes, looked at after so many
 MARKS = (8, 16, 32, 64)
+MOST = 10**6  # of anything that is counted: more is a slip of the keys, and ends in years or in an overflow
+MOST_SEED = 2**62  # torch takes less than 2^64, and one is added for each sample
+MOST_GUIDANCE = 1e6
 
 
 class Size(NamedTuple):
@@ -58,8 +60,49 @@ def check_numbers(num_samples: int | str, num_inference_steps: int, batch_size: 
         ("trials", trials, 0),
     )
     for name, value, least in limits:
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise CalibrationError(f"`{name}` must be a whole number, {least} or more, got {value!r}.")
+        check_count(name, value, least, MOST if name != "seed" else MOST_SEED)
+
+
+def check_count(
+    name: str, value: object, least: int, most: int = MOST, error: type[DeisSnError] = CalibrationError
+) -> None:
+    """Raise an error, of a kind, for what is no whole number between two.
+
+    Args:
+        name: Of the argument.
+        value: What was given.
+        least: The least that it may be.
+        most: The most.
+        error: What is raised.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise error(f"`{name}` must be a whole number, {least} or more, got {value!r}.")
+    if value > most:
+        given = f"{value}" if value < 2**64 else f"2^{value.bit_length() - 1} or more"
+        raise error(f"`{name}` must be a whole number of at most {most}, got {given}. Take a smaller one.")
+
+
+def numbers_of(text: str, name: str, such: str, error: type[DeisSnError] = CalibrationError) -> list[int]:
+    """Whole numbers with commas in between.
+
+    Args:
+        text: What was given.
+        name: Of the argument.
+        such: How it looks, for the message.
+        error: What is raised.
+
+    Raises:
+        DeisSnError: Of the kind `error`, for another text.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(map(is_decimal, parts)):
+        raise error(f"`{name}` must be whole numbers such as {such}, got {text!r}. Write them with commas in between.")
+    return [int(part) for part in parts]
+
+
+def is_decimal(text: str) -> bool:
+    """Whether a text is a whole number, in the digits of this line, that is not absurdly long."""
+    return text.isascii() and text.isdecimal() and len(text) < 20
 
 
 def check_tolerance(tolerance: float) -> None:
@@ -72,9 +115,10 @@ def check_tolerance(tolerance: float) -> None:
 
 def check_guidance(scale: Any) -> None:
     """Raise CalibrationError for a number that is no scale of guidance; what else a pipeline may take is its affair."""
-    if isinstance(scale, int | float) and not (math.isfinite(scale) and scale >= 0.0):
+    if isinstance(scale, int | float) and not 0.0 <= scale < MOST_GUIDANCE:
         raise CalibrationError(
-            f"`guidance_scale` must be 0 or more, got {scale!r}. With 1, or 0 in some pipelines, there is no guidance."
+            f"`guidance_scale` must be 0 or more, and less than {MOST_GUIDANCE:.0f}, got {scale!r}. With 1, or 0 in "
+            "some pipelines, there is no guidance."
         )
 
 
@@ -101,7 +145,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "steps": ("a whole number or a list of them", lambda value: isinstance(value, int) or _is_list(value)),
     "judged": ("a whole number or None", lambda value: value is None or is_whole(value)),
     "num_samples": ("a whole number", lambda value: value is None or isinstance(value, str | int | float)),
-    "seed": ("a whole number from 0 to 2^62", lambda value: isinstance(value, int) and is_whole(value, 0, 2**62)),
+    "seed": ("a whole number from 0 to 2^62", lambda value: isinstance(value, int) and is_whole(value, 0, MOST_SEED)),
     "progress": (
         'True, False, "json" or a function',
         lambda value: isinstance(value, bool | str) or callable(value),

@@ -7,6 +7,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
+from diffusers_deis_sn.collect.arguments import MOST_GUIDANCE
 from diffusers_deis_sn.collect.checkpoint import unfinished
 from diffusers_deis_sn.errors import CalibrationError, CheckpointError
 from diffusers_deis_sn.hub.local import path_of
@@ -27,7 +28,9 @@ def guidances(arguments: Mapping[str, Any]) -> tuple[str, tuple[float, ...]] | N
     if not given:
         return None
     name, scales = given[0], arguments[given[0]]
-    sound = all(isinstance(one, int | float) and not isinstance(one, bool) and LEAST <= one < 1e6 for one in scales)
+    sound = all(
+        isinstance(one, int | float) and not isinstance(one, bool) and LEAST <= one < MOST_GUIDANCE for one in scales
+    )
     if len(given) > 1 or not scales or not sound or len(set(scales)) < len(scales):
         raise CalibrationError(
             f"`{name}` must be a number, or different numbers from 1 on (which is no guidance), got {list(scales)!r}."

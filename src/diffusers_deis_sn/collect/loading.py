@@ -11,16 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from diffusers_deis_sn.collect.hush import hushed
+from diffusers_deis_sn.collect.loadable import (
+    INDEX,
+    URL,
+    check_lora,
+    check_other_network,
+    check_pipeline,
+    check_words,
+    said,
+)
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.hub.local import path_of
 
 PRECISIONS = ("float32", "float16", "bfloat16")
 OFFLOADS = ("model", "sequential")
-CHECKPOINTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
-_INDEX = "model_index.json"
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-_URL = re.compile(r"https?://")
-_LORA = re.compile(r"lora[._](up|down|A|B)\b")
 _MISSING = re.compile(r"^(\w+) = \w+\.from_pretrained\(", re.MULTILINE)
 _MEASURED = ("unet", "transformer")  # what a file is shared for
 _NETWORKS = (*_MEASURED, "vae", "encoder")
@@ -43,10 +47,7 @@ class Lora:
             raise CalibrationError(
                 f"The weight of the LoRA {self.place!r} must be a finite number, got {self.weight!r}."
             )
-        if not path_of(self.place, "`loras`", CalibrationError).exists() and not _HUB_NAME.fullmatch(self.place):
-            raise CalibrationError(
-                f"`loras` has {self.place!r}, which is no file, folder or Hub name. Correct the path."
-            )
+        check_lora(self.place)
         if not _installed("peft"):
             raise CalibrationError("`loras` needs the package peft, which is not installed: pip install peft.")
 
@@ -98,9 +99,8 @@ class Loading:
     config: str | None = None
 
     def __post_init__(self) -> None:
-        for name, place in (("place", self.place), ("vae", self.vae), ("config", self.config)):
-            if place is not None:
-                path_of(place, f"`{name}`", CalibrationError)
+        path_of(self.place, "`place`", CalibrationError)
+        check_words(self.device, self.variant, self.revision)
         for name, known in (("dtype", PRECISIONS), ("offload", (None, *OFFLOADS))):
             if getattr(self, name) not in known:
                 raise CalibrationError(f"`{name}` must be one of {known}, got {getattr(self, name)!r}.")
@@ -108,16 +108,16 @@ class Loading:
             raise _no_offload(self.offload)
         if self.offload is not None and not _installed("accelerate"):
             raise CalibrationError("`offload` needs the package accelerate, which is not installed.")
-        _check_place(self.place)
+        check_pipeline(self.place)
         for name, place in (("vae", self.vae), ("config", self.config)):
-            if place is not None and not Path(place).exists() and not _HUB_NAME.fullmatch(place):
-                raise CalibrationError(f"`{name}` is {place!r}, which is not there. Correct the path.")
+            if place is not None:
+                check_other_network(name, place)
         self._check_single()
 
     @property
     def single(self) -> bool:
         """Whether all networks are in one file."""
-        return bool(_URL.match(self.place)) or Path(self.place).is_file()
+        return bool(URL.match(self.place)) or Path(self.place).is_file()
 
     @property
     def name(self) -> str | None:
@@ -131,10 +131,10 @@ class Loading:
             return
         if self.variant is not None:
             raise CalibrationError("`variant` is for folders and Hub names: give the single file that is meant.")
-        if self.revision is not None and not _URL.match(self.place):
+        if self.revision is not None and not URL.match(self.place):
             raise CalibrationError("`revision` is for Hub models, and a file has none. Leave it out.")
-        if self.config is not None and Path(self.config).exists() and not (Path(self.config) / _INDEX).is_file():
-            raise CalibrationError(f"`config` must be the folder of a pipeline, and {self.config!r} has no {_INDEX}.")
+        if self.config is not None and Path(self.config).exists() and not (Path(self.config) / INDEX).is_file():
+            raise CalibrationError(f"`config` must be the folder of a pipeline, and {self.config!r} has no {INDEX}.")
 
     def load(self) -> Any:
         """The pipeline on its device.
@@ -160,20 +160,21 @@ class Loading:
         except CalibrationError:
             raise
         except Exception as error:  # loaders raise whatever they meet, of files that other people made
-            raise CalibrationError(f"The pipeline {self.place!r} cannot be loaded: {_said(error)}") from error
+            raise CalibrationError(f"The pipeline {self.place!r} cannot be loaded: {said(error)}") from error
         try:
             self._add_loras(pipe)
             self._put(pipe, device)
         except (OSError, ValueError, RuntimeError, AssertionError, KeyError, ImportError) as error:
             if isinstance(error, CalibrationError):
                 raise
-            raise CalibrationError(f"The pipeline {self.place!r} cannot be set up: {_said(error)}") from error
+            raise CalibrationError(f"The pipeline {self.place!r} cannot be set up: {said(error)}") from error
         return pipe
 
     def _device(self) -> str:
         import torch
 
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        _check_device(device)
         if self.offload is not None and device.startswith("cpu"):
             raise _no_offload(self.offload)
         return device
@@ -194,7 +195,7 @@ class Loading:
         except OSError as error:
             raise CalibrationError(
                 f"The file {self.place!r} holds weights only. The classes, configs and tokenizers of its family are "
-                f"those of {config!r} on the Hub, which cannot be had ({_said(error).rstrip('.')}). Give `config`, the "
+                f"those of {config!r} on the Hub, which cannot be had ({said(error).rstrip('.')}). Give `config`, the "
                 "folder of a pipeline of the same family."
             ) from error
         kind: Any = getattr(diffusers, index["_class_name"], None)
@@ -228,7 +229,7 @@ class Loading:
         except Exception as error:
             raise CalibrationError(
                 f"The file {self.place!r} lacks the network {name!r}, and so does {config!r}. Give `config`, the "
-                f"folder of a whole pipeline of the same family. {_said(error)}"
+                f"folder of a whole pipeline of the same family. {said(error)}"
             ) from error
 
     def _family(self) -> str:
@@ -284,53 +285,6 @@ class Loading:
             pipe.enable_sequential_cpu_offload(device=device)
 
 
-def _check_place(place: str) -> None:
-    """Raise CalibrationError for what is neither there nor a name on the Hub, or there and no pipeline."""
-    path = Path(place)
-    if _URL.match(place):
-        if not re.match(r"https?://(huggingface\.co|hf\.co)/", place):
-            raise CalibrationError(f"The address {place!r} is not on the Hub. Download the file, and give its path.")
-        return
-    if path.is_dir():
-        if not (path / _INDEX).is_file():
-            files = sorted(one.name for one in path.iterdir() if one.suffix in CHECKPOINTS[:2])
-            hint = f" For a single file give its path, such as {str(path / files[0])!r}." if files else ""
-            raise CalibrationError(f"The folder {place!r} is no Diffusers pipeline: it has no {_INDEX}.{hint}")
-    elif path.is_file():
-        _check_file(path)
-    elif path.suffix in CHECKPOINTS or not _HUB_NAME.fullmatch(place):
-        raise CalibrationError(
-            f"The pipeline {place!r} cannot be loaded: there is no such file or folder, and a Hub name is user/name."
-        )
-
-
-def _check_file(path: Path) -> None:
-    if path.suffix not in CHECKPOINTS:
-        raise CalibrationError(
-            f"The file {str(path)!r} is no checkpoint, which ends in one of {', '.join(CHECKPOINTS)}. Give one, a "
-            "folder or a Hub name."
-        )
-    if path.suffix != ".safetensors":
-        return
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "np") as file:
-            names = list(file.keys())
-    except SafetensorError as error:
-        raise CalibrationError(
-            f"The file {str(path)!r} is not whole, or no safetensors ({_said(error)}). Download it again."
-        ) from error
-    if any(_LORA.search(name) for name in names):
-        raise CalibrationError(
-            f"The file {str(path)!r} is a LoRA, which is no model by itself. Give the model, and this as `loras`."
-        )
-    if path.name.startswith("diffusion_pytorch_model"):
-        raise CalibrationError(
-            f"The file {str(path)!r} is one network of a pipeline. Give the folder of the whole, with its {_INDEX}."
-        )
-
-
 def _missing(error: Exception) -> str | None:
     """The name of the network that a single file lacks, where that is what Diffusers complains of."""
     found = _MISSING.search(str(error)) if type(error).__name__ == "SingleFileComponentError" else None
@@ -347,9 +301,14 @@ def _installed(package: str) -> bool:
     return find_spec(package) is not None
 
 
-def _said(error: Exception) -> str:
-    """What an error says, in one line, and its class where that says more."""
-    text = " ".join(str(error).split())
-    named = isinstance(error, OSError | ValueError | RuntimeError)
-    text = text if named and text else f"{type(error).__name__}: {text}"
-    return text if text.endswith(".") else f"{text}."
+def _check_device(device: str) -> None:
+    """Raise CalibrationError for a device that this machine has not, before anything is loaded for it."""
+    import torch
+
+    try:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        first = said(error).partition(". ")[0].rstrip(".")
+        raise CalibrationError(
+            f"`device` is {device!r}, and PyTorch has none here: {first}. Take another, such as cpu."
+        ) from error

@@ -30,8 +30,8 @@ def read_prompts(file: str | PathLike[str]) -> Columns:
     file has one prompt a line. Blank lines count for nothing.
 
     Raises:
-        CalibrationError: No text in UTF-8, no prompts, or a column whose name is nearly that of an argument.
-        OSError: No such file.
+        CalibrationError: No such file, no text in UTF-8, no prompts, or a column whose name is nearly that of an
+            argument.
     """
     path = Path(file)
     if path.suffix.lower() == ".json":
@@ -40,6 +40,8 @@ def read_prompts(file: str | PathLike[str]) -> Columns:
         text = path.read_text(encoding="utf-8-sig")  # Windows programs begin a file with a byte-order mark
     except UnicodeDecodeError as error:
         raise CalibrationError(f"{str(path)!r} is not a text in UTF-8. Save it as such.") from error
+    except OSError as error:
+        raise CalibrationError(f"The prompts {str(path)!r} cannot be read: {error.strerror}. Correct it.") from error
     rows = _READERS.get(path.suffix.lower(), _lines)(path, text)
     filled = [row for row in rows if any(value.strip() for value in row.values())]
     if not filled:
@@ -56,7 +58,6 @@ def prompts_given(
     Raises:
         CalibrationError: See `read_prompts`; also the name of a file that is not there, or of a text that is both a
             column and an argument.
-        OSError: A path to nothing.
     """
     if isinstance(prompts, str):
         if not prompts.lower().endswith(ENDINGS):

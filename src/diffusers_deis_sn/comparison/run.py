@@ -21,7 +21,8 @@ from diffusers_deis_sn.collect.lending import lent, silenced
 from diffusers_deis_sn.collect.progress import Progress, check_progress, telling
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.signals import Interruptions
-from diffusers_deis_sn.comparison.advice import advise, judged_at
+from diffusers_deis_sn.comparison.advice import advise
+from diffusers_deis_sn.comparison.arguments import check_numbers, compared
 from diffusers_deis_sn.comparison.contenders import Contender, contenders, family_of, yardsticks
 from diffusers_deis_sn.comparison.course import Course
 from diffusers_deis_sn.comparison.drawing import Easel
@@ -114,7 +115,8 @@ def compare(
     check_kinds(prompts=prompts, tuning_prompts=tuning_prompts, steps=steps, judged=judged, seed=seed)
     check_kinds(tune=tune, force=force, yes=yes, progress=progress)
     check_progress(progress)
-    numbers, judged = _numbers(steps, judged)
+    numbers, judged = compared(steps, judged)
+    check_numbers(num_prompts, batch_size)
     check_budget(budget)
     prompts, pipeline_kwargs = prompts_given(prompts, pipeline_kwargs)
     names = inspect.signature(compare).parameters
@@ -189,26 +191,12 @@ def compare(
 # ------------------------------------------------------------------------------------------------------------- asked
 
 
-def _numbers(steps: int | Sequence[int], judged: int | None) -> tuple[tuple[int, ...], int]:
-    """The numbers of calls, rising, and the one that is judged."""
-    steps = [steps] if isinstance(steps, int) else list(steps)
-    sound = [one for one in steps if isinstance(one, int) and not isinstance(one, bool) and 1 <= one <= 1000]
-    if not sound or len(sound) < len(steps):
-        raise ComparisonError(f"`steps` must be whole numbers from 1 to 1000, such as 6, 8, 10, got {list(steps)!r}.")
-    numbers = tuple(sorted(set(sound)))
-    if judged is not None and judged not in numbers:
-        raise ComparisonError(f"`judged` must be one of `steps`, {list(numbers)}, got {judged!r}.")
-    return numbers, judged_at(numbers) if judged is None else judged
-
-
 def _count(pipe: Any, calls: PipelineCalls, wanted: int | None) -> int:
     """Number of pictures of each run."""
     if "generator" not in calls.takes:
         raise ComparisonError(
             f"{type(pipe).__name__} takes no `generator`, so no two schedulers can be given the same noise."
         )
-    if wanted is not None and (not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1):
-        raise ComparisonError(f"`num_prompts` must be a whole number, 1 or more, got {wanted!r}.")
     return wanted or (SHOWN if calls.prompts is None else len(calls.prompts))
 
 

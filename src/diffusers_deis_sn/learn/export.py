@@ -31,10 +31,10 @@ import numpy as np
 
 from diffusers_deis_sn.core.flow import check_shift
 from diffusers_deis_sn.core.grids import FINAL_SIGMAS
-from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
+from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.learn import measured
 from diffusers_deis_sn.learn.grid import PATH_TOP, default_spread, learned_path
-from diffusers_deis_sn.learn.part import MOST, Part
+from diffusers_deis_sn.learn.part import Part, check_steps
 from diffusers_deis_sn.learn.path import Array, SchedulePath, velocity_factor
 from diffusers_deis_sn.statistics.cost import LocalCost, preferred_cost
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -156,8 +156,7 @@ def learned_levels(
         MissingCostError: The cost is not in the record.
         ScheduleError: Costs that are no path, an unknown velocity, or a share that is none.
     """
-    if type(steps) is not int or not 1 <= steps <= MOST:
-        raise TimestepsError(f"`steps` must be a whole number of at least 1, and at most {MOST}, got {steps!r}.")
+    check_steps(steps)
     if final not in FINAL_SIGMAS:
         raise ConfigurationError(f"The end of a run must be one of {', '.join(FINAL_SIGMAS)}, got {final!r}.")
     spread = own_spread(statistics, steps, cost, velocity, spread, part)

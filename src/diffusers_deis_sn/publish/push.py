@@ -13,6 +13,7 @@ from diffusers_deis_sn.errors import PublishError
 from diffusers_deis_sn.hub.download import HubName
 from diffusers_deis_sn.hub.errors import client_errors, harmless, is_secret, page_of, root_of, status_of
 from diffusers_deis_sn.hub.local import path_of
+from diffusers_deis_sn.hub.names import check_revision
 from diffusers_deis_sn.hub.source import locate
 from diffusers_deis_sn.publish.folder import CARD, NO_NAME, content, own_files
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -85,6 +86,7 @@ def push(
             f"{repo_id!r} is no place to publish at. Name a repository, user/repo, or a folder in one, "
             "user/repo/folder; a branch is given by `revision`."
         )
+    check_revision(revision, PublishError)
     made = content(statistics, repo_id, notes=notes, own=files)
     made[CARD] = made[CARD].replace(NO_NAME.encode(), repo_id.encode())
     sizes = {name.file(file): len(data) for file, data in made.items()}

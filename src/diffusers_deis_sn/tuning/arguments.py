@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from diffusers_deis_sn.collect.arguments import check_count, numbers_of
 from diffusers_deis_sn.core.table import MOST_TUNED
 from diffusers_deis_sn.errors import CalibrationError
 
@@ -42,6 +43,7 @@ def check_samples(num_samples: int, num_held_out: int, batch_size: int, prompts:
     ):
         if type(value) is not int or value < least:
             raise CalibrationError(f"`{name}` must be a whole number of at least {least}, got {value!r}.")
+        check_count(name, value, least)
     if prompts is not None and prompts < FEWEST:
         raise CalibrationError(
             f"Some prompts are held out, to see what a plan is worth on others. Give at least {FEWEST} `prompts`, "
@@ -70,7 +72,4 @@ def steps_of(text: str | None) -> tuple[int, ...]:
     """Numbers of a text such as 5,8,10, the default for None. Raises CalibrationError as `wanted_steps`."""
     if text is None:
         return STEPS
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise CalibrationError(f"`steps` must be numbers such as 5,8,10, got {text!r}.")
-    return wanted_steps([int(part) for part in parts])
+    return wanted_steps(numbers_of(text, "steps", "5,8,10"))

@@ -16,7 +16,7 @@ from scipy.integrate import quad
 
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn.core.normaliser import Normaliser
-from diffusers_deis_sn.core.runge_kutta import TABLEAUX, Tableau, runge_kutta_table
+from diffusers_deis_sn.core.runge_kutta import ABOVE_DATA, ABOVE_MODELS, LEAP, TABLEAUX, Tableau, runge_kutta_table
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.solvers import named_solver
 from diffusers_deis_sn.core.spacing import SPACINGS
@@ -173,13 +173,16 @@ def zigzag() -> Normaliser:
 @pytest.mark.parametrize("solver", TABLEAUX)
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("final", ["zero", "sigma_min"])
-def test_without_normalisation_the_stages_divide_a_step_in_rho(solver, spacing, final):
+@pytest.mark.parametrize("above", [ABOVE_MODELS, ABOVE_DATA])
+def test_without_normalisation_the_stages_divide_a_step_in_rho_and_a_leap_in_its_inverse(solver, spacing, final, above):
     levels = spaced_levels(SD, 7, spacing, final)
-    table = runge_kutta_table(SD, FLAT, levels, solver)
+    table = runge_kutta_table(SD, FLAT, levels, solver, above)
     call = 0
     for n, (top, bottom) in enumerate(pairwise(levels)):
         name = (TABLEAUX[solver].at_clean or solver) if bottom == 0.0 else solver
-        expected = top + np.array(TABLEAUX[name].nodes) * (bottom - top)
+        c = np.array(TABLEAUX[name].nodes)
+        expected = top / (1.0 + c * (top / bottom - 1.0)) if 0.0 < bottom < top / LEAP and top > above else 0.0
+        expected = expected if np.any(expected) and len(c) > 1 else top + c * (bottom - top)
         assert table.levels[call : call + len(expected)] == pytest.approx(expected, rel=1e-13), n
         assert table.needs[call : call + len(expected)].tolist() == list(range(1, len(expected) + 1))
         call += len(expected)

@@ -150,13 +150,6 @@ def test_predicted_noise_does_not_tell_data_from_noise_alone():
     scheduler.set_timesteps(sigmas=[0.99, 0.5, 0.2])
 
 
-@pytest.mark.parametrize("solver", ["euler", "heun", "rk4"])
-def test_runge_kutta_steps_in_rho_have_no_step_from_noise_alone(solver):
-    scheduler = DEISSNScheduler(**FLOW, solver=solver)
-    refused(ConfigurationError, [repr(solver), "sigma = 1", "'multistep'"], scheduler.set_timesteps, 4)
-    scheduler.set_timesteps(sigmas=[0.99, 0.5, 0.2])
-
-
 @pytest.mark.parametrize("sigmas", [[14.6, 1.0], [1.0, 0.5, -0.1], [0.5, 0.5], [0.0]])
 def test_sigmas_that_are_no_flow_are_refused(sigmas):
     with pytest.raises(TimestepsError):

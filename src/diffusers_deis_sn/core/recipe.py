@@ -19,9 +19,9 @@ from diffusers_deis_sn.core.markup import Curve, chart, table
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.plan import Plan, make_plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
-from diffusers_deis_sn.core.solvers import Multistep, RungeKutta, Solver
+from diffusers_deis_sn.core.solvers import Multistep, Solver
 from diffusers_deis_sn.core.table import CoefficientTable
-from diffusers_deis_sn.errors import CoefficientError, ConfigurationError, DeisSnError, TimestepsError
+from diffusers_deis_sn.errors import CoefficientError, DeisSnError, TimestepsError
 
 
 @dataclass(frozen=True)
@@ -121,16 +121,10 @@ class Recipe:
         return table
 
     def _check_start(self, levels: Array) -> None:
-        """Refuse runs of a flow that start from noise alone with what has nothing to say about it."""
+        """Refuse runs of a flow that start from noise alone with a network that has nothing to say about it."""
         if self.process.path != "flow" or not starts_from_noise(self.process, levels):
             return
         first = self.process.as_sigma(levels[0])
-        if isinstance(self.solver, RungeKutta):
-            raise ConfigurationError(
-                f"solver={self.solver.name!r} takes Runge-Kutta steps in sigma / (1 - sigma), and none is possible "
-                f"from noise alone, sigma = 1, got a first sigma of {first:g}. Use solver='multistep', "
-                "or start below: timestep_spacing='power_t' with start_time=0.99, or sigmas=."
-            )
         if self.prediction == "epsilon":
             raise TimestepsError(
                 "The noise that a network predicts in noise alone does not tell the data, and prediction_type="

@@ -15,6 +15,19 @@ the method exact where eps / r is constant along the flow.
 Each call's sample follows from the one before, so that no y_n is kept:
 
     x_{i+1} = (alpha_{i+1} / alpha_i) x_i + alpha_{i+1} h sum_{j <= i} (a_{i+1,j} - a_ij) k_j
+
+*Leaps.* A stage at the end of a step sees eps change with the sample there by up to 1 / rho_{n+1} of it, and its weight
+is a part of rho_n - rho_{n+1}: of a wrong sample rho_n / rho_{n+1} - 1 times as much comes back. A step that leaps,
+from far above the scale of the data to it, as the first from noise alone or along a learned path, blows up so. The same
+ODE in predicted data, d(y / rho) / d(1 / rho) = x_0, does not, for x_0 follows the sample by less than one to one, and
+is smooth up to noise alone, 1 / rho = 0. Steps that leap from above a level are taken in it, by the same tableau, which
+is of the same order there:
+
+    y_i = rho_i (y_n / rho_n + h sum_{j < i} a_ij x_0j),   x_0j = y_j - rho_j eps_j,   h = 1 / rho_{n+1} - 1 / rho_n
+
+Written in outputs it has the transfers alpha_{i+1} / alpha_i of the other form, and a matrix q for h a:
+
+    y_i = y_n + sum_{j < i} q_ij eps_j,   q_ik = rho_i h (sum_{j < i} a_ij q_jk - a_ik rho_k)
 """
 
 from __future__ import annotations
@@ -24,6 +37,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from diffusers_deis_sn.core.coefficients import starts_from_noise
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.quadrature import step_quadrature
@@ -31,6 +45,9 @@ from diffusers_deis_sn.core.table import CoefficientTable
 from diffusers_deis_sn.errors import CoefficientError
 
 NEWTON_STEPS = 6
+LEAP = 2.0  # rho_n / rho_{n+1} above which a step leaps: what comes back of a wrong sample is then more than the sample
+ABOVE_DATA = 3.0  # rho, where the data's scale is about one: a leap from below has little to blow up
+ABOVE_MODELS = 20.0  # beyond Stable Diffusion, 14.6, and like models, whose Heun is that of Diffusers
 
 
 @dataclass(frozen=True)
@@ -98,7 +115,9 @@ TABLEAUX: dict[str, Tableau] = {
 }
 
 
-def runge_kutta_table(noise: NoiseSchedule, normaliser: Normaliser, levels: Array, solver: str) -> CoefficientTable:
+def runge_kutta_table(
+    noise: NoiseSchedule, normaliser: Normaliser, levels: Array, solver: str, above: float = ABOVE_MODELS
+) -> CoefficientTable:
     """Coefficients of a Runge-Kutta run over given noise levels, one row for each stage of each step.
 
     rhoRK-DEIS of arXiv 2204.13902, with outputs divided by r(t).
@@ -108,12 +127,11 @@ def runge_kutta_table(noise: NoiseSchedule, normaliser: Normaliser, levels: Arra
         normaliser: r(t); `Normaliser.flat()` for plain DEIS.
         levels: rho_0 > ... > rho_N >= 0, where the steps begin and end; (N + 1,).
         solver: Name of one of `TABLEAUX`.
+        above: rho above which steps that leap are taken in predicted data.
     """
-    tableaux = [TABLEAUX[solver]] * (len(levels) - 1)
-    at_clean = TABLEAUX[solver].at_clean
-    if levels[-1] == 0.0 and at_clean is not None:
-        tableaux[-1] = TABLEAUX[at_clean]
-    scale, stage_levels = _stages(noise, normaliser, levels, tableaux)
+    tableaux = _tableaux(noise, levels, solver)
+    leaps = _leaps(levels, above) & np.array([len(tableau) > 1 for tableau in tableaux])
+    scale, stage_levels = _stages(noise, normaliser, levels, tableaux, leaps)
     alpha = noise.alpha(stage_levels)
     node_scale = normaliser(noise.time(stage_levels[:-1]))
 
@@ -121,8 +139,12 @@ def runge_kutta_table(noise: NoiseSchedule, normaliser: Normaliser, levels: Arra
     weights = np.zeros((width, len(node_scale), width))
     row_sum, needs = np.zeros(len(node_scale)), np.zeros(len(node_scale), dtype=int)
     call = 0
-    for tableau, h in zip(tableaux, scale, strict=True):
+    for tableau, h, leap in zip(tableaux, scale, leaps, strict=True):
+        calls = slice(call, call + len(tableau))
         rows = np.vstack([tableau.matrix, tableau.weights])
+        if leap:
+            rows, h = _of_data(rows, stage_levels[call : call + len(rows)]), 1.0
+            node_scale[calls] = 1.0
         for stage, row in enumerate(np.diff(rows, axis=0)):
             used = np.arange(stage, -1, -1)  # newest first
             factor = alpha[call + 1] * h
@@ -133,8 +155,38 @@ def runge_kutta_table(noise: NoiseSchedule, normaliser: Normaliser, levels: Arra
     return CoefficientTable(stage_levels, alpha[1:] / alpha[:-1], weights, node_scale, row_sum, needs)
 
 
+def _tableaux(noise: NoiseSchedule, levels: Array, solver: str) -> list[Tableau]:
+    """The method of each step; (N,)."""
+    tableaux = [TABLEAUX[solver]] * (len(levels) - 1)
+    at_clean = TABLEAUX[solver].at_clean
+    if levels[-1] == 0.0 and starts_from_noise(noise, levels[-2:]):
+        at_clean = "euler"  # the whole run is one step, and all its stages would be noise
+    if levels[-1] == 0.0 and at_clean is not None:
+        tableaux[-1] = TABLEAUX[at_clean]
+    return tableaux
+
+
+def _leaps(levels: Array, above: float) -> np.ndarray:
+    """Which steps leap from a level above the given one, and not to clean data; (N,)."""
+    return (levels[:-1] > above) & (levels[:-1] > LEAP * levels[1:]) & (levels[1:] > 0.0)
+
+
+def _of_data(rows: Array, levels: Array) -> Array:
+    """q of a step in predicted data, see the top.
+
+    Args:
+        rows: a, and b below; (s + 1, s).
+        levels: Of the stages, and of the end; (s + 1,).
+    """
+    h = 1.0 / levels[-1] - 1.0 / levels[0]
+    q = np.zeros_like(rows)
+    for i, row in enumerate(rows):
+        q[i] = levels[i] * h * (row @ q[: len(row)] - row * levels[:-1])
+    return q
+
+
 def _stages(
-    noise: NoiseSchedule, normaliser: Normaliser, levels: Array, tableaux: list[Tableau]
+    noise: NoiseSchedule, normaliser: Normaliser, levels: Array, tableaux: list[Tableau], leaps: np.ndarray
 ) -> tuple[Array, Array]:
     """h = int r drho of each step, and the levels of all stages and of the end; (N,) and (C + 1,)."""
     knots = np.concatenate([noise.knots, noise.rho(normaliser.knots)])
@@ -151,7 +203,13 @@ def _stages(
     ends = zip(levels[:-1], levels[1:], nodes, strict=True)
     whole = np.concatenate([np.where(c == 1.0, end, rho + c * (end - rho)) for rho, end, c in ends])
     exact = np.concatenate([(c == 0.0) | (c == 1.0) | normaliser.is_flat for c in nodes])
-    return scale, np.append(np.where(exact, whole, found), levels[-1])
+    stages = np.where(exact, whole, found)
+    first = np.cumsum([0, *map(len, nodes)])
+    for n in np.flatnonzero(leaps):  # whose stages divide 1 / rho
+        inner = (nodes[n] > 0.0) & (nodes[n] < 1.0)
+        above, below = levels[n], levels[n + 1]
+        stages[first[n] : first[n + 1]][inner] = above / (1.0 + nodes[n][inner] * (above / below - 1.0))
+    return scale, np.append(stages, levels[-1])
 
 
 def _solve(noise: NoiseSchedule, normaliser: Normaliser, edges: Array, z: Array, targets: Array) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 from diffusers_deis_sn.core.coefficients import INTEGRANDS, INTERPOLATIONS, MAX_ORDER, coefficient_table
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
-from diffusers_deis_sn.core.runge_kutta import TABLEAUX, runge_kutta_table
+from diffusers_deis_sn.core.runge_kutta import ABOVE_MODELS, TABLEAUX, runge_kutta_table
 from diffusers_deis_sn.core.table import CoefficientTable
 from diffusers_deis_sn.errors import ConfigurationError
 
@@ -149,17 +149,22 @@ class RungeKutta:
 
     Args:
         name: One of `TABLEAUX`.
+        above: rho above which steps to less than half of it are taken in predicted data, where they are stable; the
+            schedulers have 3 on learned grids. Infinity for the method as published, everywhere.
 
     Raises:
-        ConfigurationError: Another name.
+        ConfigurationError: Another name, or no level.
     """
 
     name: str = "heun"
+    above: float = ABOVE_MODELS
 
     of = "noise"
 
     def __post_init__(self) -> None:
         _check_name("solver", self.name, tuple(TABLEAUX))
+        if not (isinstance(self.above, int | float) and self.above >= 0.0):
+            raise ConfigurationError(f"`above` of RungeKutta is a level sigma / alpha, got {self.above!r}.")
 
     @property
     def calls_per_step(self) -> int:
@@ -168,7 +173,7 @@ class RungeKutta:
 
     def table(self, process: NoiseSchedule, scale: Normaliser, levels: Array) -> CoefficientTable:
         """See `Solver`."""
-        return runge_kutta_table(process, scale, levels, self.name)
+        return runge_kutta_table(process, scale, levels, self.name, self.above)
 
 
 def named_solver(

@@ -12,7 +12,8 @@ from diffusers_deis_sn.core.grids import Grid, Power, Trailing, Whole, is_number
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
-from diffusers_deis_sn.core.solvers import Corrector, Solver, named_solver
+from diffusers_deis_sn.core.runge_kutta import ABOVE_DATA
+from diffusers_deis_sn.core.solvers import Corrector, RungeKutta, Solver, named_solver
 from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, INTEGER_SPACINGS, named_grid
 from diffusers_deis_sn.learn.following import (
     GAIN,
@@ -123,7 +124,10 @@ def _solver(options: Options, statistics: ScoreStatistics | None) -> Solver:
     corrector = Corrector()
     if options.solver == "multistep" and statistics is not None and options.normalise:
         corrector = Corrector(MAX_ORDER, gain_limit(GAIN, options.guidance_scale, statistics))
-    return named_solver(options.solver, options.solver_order, corrector, options.lower_order_final)
+    solver = named_solver(options.solver, options.solver_order, corrector, options.lower_order_final)
+    if isinstance(solver, RungeKutta) and options.learns:  # whose first step leaps into the data, in however many steps
+        return replace(solver, above=ABOVE_DATA)
+    return solver
 
 
 def scale_of(options: Options, statistics: ScoreStatistics | None) -> Normaliser:

@@ -17,6 +17,16 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "diffusers_deis_sn"
 KINDS = {".py", ".json", ".css", ".js", ".html"}  # of files in the package, beside py.typed
 SIZES = {".whl": 600, ".gz": 2000}  # kB at most
+NEEDED = (  # of a source distribution
+    "pyproject.toml",
+    "LICENSE",
+    "README.md",
+    "CHANGELOG.md",
+    "constraints.txt",
+    "Makefile",
+    "src/diffusers_deis_sn/py.typed",
+    "tests/conftest.py",
+)
 LINK = re.compile(r"\]\(([^)\s]+)|(?:src|href)=\"([^\"]+)\"")
 
 
@@ -60,16 +70,7 @@ def source_faults(names: list[str]) -> list[str]:
     """What is wrong with a source distribution: data in it, or a part left out that builds or tests need."""
     faults = [f"{n} is data" for n in names if n.endswith((".safetensors", ".png", ".npz", ".bin", ".pt", ".pyc"))]
     inside = {name.partition("/")[2] for name in names}
-    needed = (
-        "pyproject.toml",
-        "LICENSE",
-        "README.md",
-        "CHANGELOG.md",
-        "constraints.txt",
-        "tests/conftest.py",
-        "Makefile",
-    )
-    return faults + [f"{name} is missing" for name in needed if name not in inside]
+    return faults + [f"{name} is missing" for name in NEEDED if name not in inside]
 
 
 def sources() -> list[Path]:

@@ -46,6 +46,7 @@ collect_ignore_glob = (
         "test_experiments.py",
         "test_flow_model.py",
         "test_learned_grids.py",
+        "test_package_contents.py",
         "test_quickstart.py",
         "test_release.py",
         "test_tra*.py",

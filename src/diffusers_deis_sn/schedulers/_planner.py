@@ -11,6 +11,7 @@ import numpy as np
 from diffusers_deis_sn.core.between import Exact
 from diffusers_deis_sn.core.flow import shift_factor
 from diffusers_deis_sn.core.grids import Ends, Power
+from diffusers_deis_sn.core.later import Inside, levels_inside
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
@@ -24,7 +25,7 @@ from diffusers_deis_sn.schedulers._given import Request, labelled_before_shift, 
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
 from diffusers_deis_sn.schedulers._run import Run
-from diffusers_deis_sn.statistics.plans import TunedPlan
+from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Method
 
@@ -186,7 +187,9 @@ class Planner:
                 f"whole_timesteps=True, and {type(recipe.solver).__name__} calls the network between the times of a "
                 "run. Use solver='multistep', 'ipndm', 'euler' or 'heun'."
             )
-        own_grid = not request.given and (method is not None or self._has_learned(options))
+        own_grid = not request.given and (
+            method is not None or self._has_learned(options) or bool(self._plans(options.guidance_scale, shift))
+        )
         return Run(
             options,
             recipe,
@@ -234,14 +237,25 @@ class Planner:
     def _overridden(self, request: Request) -> str | None:
         return overridden(request, self.by_name, default_options(self.kind), self._has_learned(self.options))
 
+    def _takes_plans(self) -> Plans | None:
+        """The plans of the model, None where somebody chose otherwise."""
+        statistics, options = self.statistics, self.options
+        if statistics is None or not options.tuned or not self.follows:
+            return None
+        return None if self.kind.default_grid is not None or options.thresholding else statistics.plans
+
+    def _plans(self, guidance: float | None, shift: float) -> list[TunedPlan]:
+        """Those for runs at a guidance and a shift."""
+        plans = self._takes_plans()
+        found = [] if plans is None else plans.all_serving(guidance, self.process)
+        return [one for one in found if np.isclose(one.run.shift, shift, rtol=1e-6)]
+
     def _tuned(self, request: Request) -> TunedPlan | None:
         """The plan that was fitted for such a run, if there is one and nobody chose otherwise."""
-        statistics, options = self.statistics, self.options
-        if statistics is None or statistics.plans is None or not options.tuned or request.given or not self.follows:
+        options, plans = self.options, self._takes_plans()
+        if plans is None or request.given or not isinstance(request.steps, int):
             return None
-        if self.kind.default_grid is not None or options.thresholding or not isinstance(request.steps, int):
-            return None
-        guidance, plans = self._told(request.guidance).guidance_scale, statistics.plans
+        guidance = self._told(request.guidance).guidance_scale
         found = plans.serving(request.steps, guidance, self.process)
         if found is None:
             found = plans.between_calls(request.steps, guidance, self.process, self._exact(request))
@@ -286,7 +300,7 @@ class Planner:
             learned, before = self.learned(options), sum(run.plan.starts[:begin])
             levels = learned.later(recipe.process, run.plan.steps, recipe.ends, before, options.whole_timesteps)
         else:
-            levels = recipe.levels(run.plan.steps)
+            recipe, levels = self._inside(recipe, run, begin)
         if levels is None:
             return None  # nothing to go through: the pipeline's own list stays
         plan = self.plan(recipe, levels)
@@ -295,7 +309,18 @@ class Planner:
         if run.unshifted:
             plan = labelled_before_shift(plan, self.process, run.shift)
         again = replace(run, options=options, recipe=recipe, plan=plan, method=None, tuned=None)
-        return replace(again, begin=begin, begun_at=run.plan.times[begin], own_grid=self._has_learned(options))
+        own_grid = self._has_learned(options) or isinstance(recipe.grid, Inside)
+        return replace(again, begin=begin, begun_at=run.plan.times[begin], own_grid=own_grid)
+
+    def _inside(self, recipe: Recipe, run: Run, begin: int) -> tuple[Recipe, Array]:
+        """The recipe and its levels, those from `begin` on inside the times of plans where they tell some."""
+        levels = recipe.levels(run.plan.steps)
+        plans = [one.run for one in self._plans(self._told(run.guidance).guidance_scale, run.shift)]
+        inside = levels_inside(plans, float(levels[begin]), len(levels) - 1 - begin, recipe.process)
+        if inside is None:
+            return recipe, levels
+        grid = Inside(np.append(levels[:begin], inside))
+        return replace(recipe, grid=grid), grid.values
 
     def _told(self, guidance: float | None) -> Options:
         """The options, with the guidance that the pipeline runs with where they say none."""

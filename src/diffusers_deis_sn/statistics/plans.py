@@ -131,6 +131,11 @@ class Plans:
         found = self.find(calls, guidance)
         return self.between(calls, guidance, process) if found is None and guidance is not None else found
 
+    def all_serving(self, guidance: float | None, process: NoiseSchedule) -> list[TunedPlan]:
+        """The plans for runs at a guidance, one for each number of calls that has one; see `serving`."""
+        numbers = sorted({one.calls for one in self.entries})
+        return [one for calls in numbers if (one := self.serving(calls, guidance, process)) is not None]
+
     def between(self, calls: int, guidance: float, process: NoiseSchedule) -> TunedPlan | None:
         """The plan for a run at a guidance between two that plans were fitted at, None beyond them.
 

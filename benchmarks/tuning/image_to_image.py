@@ -1,0 +1,388 @@
+"""Runs that start from an image, as `strength` has them: today's way, and ways to take a plan's times and weights.
+
+    python -m benchmarks.tuning.image_to_image --output runs/suite
+
+A run of N steps at strength s makes n = int(N s) calls, from the level that the image was noised to. Images are those
+which converged runs of the network itself end with (the suite's references), noised anew; asked for is what they show
+(seed 1) and something else (seed 2, by the prompts of seed 3). Compared is with a fine run from the same noised image.
+Ways are levels times weights, see `LEVELS` and `WEIGHTS`; statistics and plans are those of `benchmarks.tuning.run`
+(OUTPUT/tuned/statistics). Errors go to OUTPUT/tuned/image-to-image, the table to image-to-image.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.places import results
+from benchmarks.suite.measures import geometric_mean
+from benchmarks.suite.problems import Network, Problem, Text, load, names, slug
+from benchmarks.suite.reference import kept
+from benchmarks.suite.runner import settle
+from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
+from diffusers_deis_sn.core.between import Exact, levels_between
+from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.later import levels_inside
+from diffusers_deis_sn.core.plan import Plan
+from diffusers_deis_sn.core.process import Array, NoiseSchedule
+from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.solvers import Multistep
+from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.errors import DeisSnError
+from diffusers_deis_sn.schedulers._factors import followed
+from diffusers_deis_sn.schedulers._given import Request
+from diffusers_deis_sn.tuning.asking import Asker
+from diffusers_deis_sn.tuning.judging import Judged
+
+SAMPLES = 16
+PAIRS = ((1, 1), (2, 3))  # seed of the images, and of what is asked for
+NOISED_FROM = 60_000  # seeds of the noise on them
+# Steps and strength: 3, 4, 4, 5, 6, 6, 8, 10, 12 and 15 calls.
+RUNS = ((10, 0.3), (5, 0.8), (8, 0.5), (10, 0.5), (20, 0.3), (10, 0.6), (10, 0.8), (20, 0.5), (20, 0.6), (30, 0.5))
+FINE, COARSE = 40, 20  # calls of the fine run, and of the one that says how fine it is
+TODAY = "as without plans"
+FEW = ("inside the plan; today's", "inside the plan; the recipe's", "the recipe's, compressed; the recipe's")
+GROUPS = ((3, 5), (6, 10), (11, 15))  # of numbers of calls
+
+Run = tuple[int, float]
+"""Number of steps, and strength."""
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A run that begins at a later call, and what there is to make another one of.
+
+    Args:
+        process: Of the model.
+        today: The run as `DEISSNScheduler` has it, and the call that it begins with.
+        plans: The runs that were fitted to the model, by their numbers of calls.
+        options: Weights of the options, those of today.
+        method: Weights of the recipe that is followed without a plan in a whole run of as many calls.
+        grid: Levels of that recipe, where there is one.
+    """
+
+    process: NoiseSchedule
+    today: tuple[Plan, int]
+    plans: Mapping[int, Tuned]
+    options: Exact
+    method: Exact
+    grid: Array | None
+
+    @property
+    def tail(self) -> Array:
+        """Levels of today; (n + 1,)."""
+        plan, begin = self.today
+        return np.array(plan.levels[begin:])
+
+    @property
+    def calls(self) -> int:
+        """How many there are, n."""
+        return len(self.tail) - 1
+
+    @property
+    def nearest(self) -> Tuned:
+        """The plan whose number of calls is the nearest."""
+        return self.plans[min(self.plans, key=lambda one: abs(np.log(one / self.calls)))]
+
+
+# ------------------------------------------------------------------------------------------------------------- levels
+
+
+def compressed(begun: Begun) -> Array:
+    """Times of the plan of as many calls, or of the nearest, read off at n places and scaled to begin at the start."""
+    near = begun.nearest
+    return _scaled(begun, levels_between(near, near, begun.calls, begun.process, 0.0))
+
+
+def inside(begun: Begun) -> Array | None:
+    """Times of the part of a plan's way that lies below the start, see `core.later`."""
+    return levels_inside(list(begun.plans.values()), float(begun.tail[0]), begun.calls, begun.process, 0, np.inf)
+
+
+def last(begun: Begun) -> Array | None:
+    """The last n times of the plan of N calls, scaled to begin at the start; None where there is no such plan."""
+    plan, begin = begun.today
+    run = begun.plans.get(len(plan))
+    return None if run is None else _scaled(begun, run.rho[begin:])
+
+
+def of_method(begun: Begun) -> Array | None:
+    """Times of the recipe that is followed without a plan, scaled to begin at the start."""
+    return None if begun.grid is None else _scaled(begun, begun.grid)
+
+
+def halfway(begun: Begun) -> Array:
+    """Times half-way between those of today and those that are compressed, by the logarithms of their gaps."""
+    gaps = np.zeros(begun.calls)
+    for one in (begun.tail, compressed(begun)):
+        tau = begun.process.progress(one[:-1])
+        gaps += 0.5 * np.log(tau - np.append(tau[1:], 0.0))
+    tau = np.cumsum(np.exp(gaps)[::-1])[::-1]
+    return _scaled(begun, np.append(begun.process.level(np.minimum(tau, 1.0)), 0.0))
+
+
+LEVELS: dict[str, Callable[[Begun], Array | None]] = {
+    "today's times": lambda begun: begun.tail,
+    "the recipe's, compressed": of_method,
+    "the last of the plan": last,
+    "the plan, compressed": compressed,
+    "half-way there": halfway,
+    "inside the plan": inside,
+}
+
+
+def _scaled(begun: Begun, levels: Array) -> Array:
+    """Levels whose times are scaled so that the first is the start."""
+    process, start = begun.process, begun.tail[0]
+    tau = process.progress(levels[:-1])
+    rho = process.level(tau * (float(process.progress(start)) / tau[0]))
+    rho[0] = start
+    return process.whole(np.append(rho, min(float(levels[-1]), float(begun.tail[-1]))))
+
+
+# ------------------------------------------------------------------------------------------------------------ weights
+
+
+def fitted(begun: Begun, levels: Array) -> Tuned:
+    """The recipe's weights, with what was fitted beside them in the nearest plan, as far as it has as many calls."""
+    run, n = begun.nearest, begun.calls
+    base, formula = begun.method(levels), begun.method(run.rho)
+    if len(run) < n:
+        raise DeisSnError("No plan has as many calls.")
+    none = np.zeros_like(run.weights)
+    parts = (run.weights - formula.weights, none if run.low is None else run.low)
+    weights, low = (np.tril(part[:n, :n]) for part in parts)
+    transfer = base.transfer + (run.transfer - formula.transfer)[:n]
+    return replace(base, transfer=transfer, weights=base.weights + weights, low=None if run.low is None else low)
+
+
+WEIGHTS: dict[str, Callable[[Begun, Array], Tuned]] = {
+    "today's": lambda begun, levels: begun.options(levels),
+    "the recipe's": lambda begun, levels: begun.method(levels),
+    "the plan's": fitted,
+}
+
+
+def ways(begun: Begun) -> Iterator[tuple[str, Tuned | None]]:
+    """Name and run of each way; None for today's."""
+    yield TODAY, None
+    for of_levels, make in LEVELS.items():
+        for of_weights, weigh in WEIGHTS.items():
+            if (of_levels, of_weights) == ("today's times", "today's"):
+                continue
+            if of_weights == "the plan's" and of_levels != "the plan, compressed":
+                continue
+            try:
+                levels = make(begun)
+                if levels is not None:
+                    yield f"{of_levels}; {of_weights}", weigh(begun, levels)
+            except DeisSnError:  # too few whole times, or outputs that are no data
+                continue
+
+
+# --------------------------------------------------------------------------------------------------------------- runs
+
+
+def measured(
+    problem: Problem, statistics: ScoreStatistics, pair: tuple[int, int], asked: Sequence[Run], few: bool, output: Path
+) -> list[dict[str, Any]]:
+    """Errors of every way, or of a few, for each number of steps and strength."""
+    images, found = kept(problem, SAMPLES, pair[0], output / "references").end, []
+    noise = problem.noise(SAMPLES, NOISED_FROM + pair[0])
+    fine: dict[float, Tensor] = {}
+    with torch.no_grad(), Asker(problem.pipe, [_asked(problem, pair[1], noise)]) as network:
+        for steps, strength in asked:
+            begun = begin(problem, statistics, steps, steps - int(steps * strength))
+            start = float(begun.tail[0])
+            alpha, sigma = (float(scale([start])[0]) for scale in (begun.process.alpha, begun.process.sigma))
+            noised = alpha * images + sigma * noise
+
+            def end(plan: Plan, first: int, noised: Tensor = noised) -> Tensor:
+                return ended(network, plan, first, noised)
+
+            far = None
+            if start not in fine:
+                fine[start] = end(_fine(begun, network.prediction, FINE), 0)
+                if len(fine) == 1:
+                    far = Judged.of(end(_fine(begun, network.prediction, COARSE), 0), fine[start]).geometric
+            errors = {
+                way: asdict(Judged.of(end(*_run(begun, run, network.prediction)), fine[start]))
+                for way, run in ways(begun)
+                if not few or way in (TODAY, *FEW)
+            }
+            found.append({"steps": steps, "strength": strength, "calls": begun.calls, "far": far, "errors": errors})
+    return found
+
+
+def begin(problem: Problem, statistics: ScoreStatistics, steps: int, first: int) -> Begun:
+    """A run of the problem's network that begins at a call."""
+    scheduler = DEISSNScheduler.from_config(
+        problem.config, stats=statistics, tuned=False, guidance_scale=problem.guidance
+    )
+    scheduler.set_timesteps(steps)
+    scheduler.set_begin_index(first)
+    none = torch.zeros(1, *problem.shape)
+    scheduler.add_noise(none, none, scheduler.timesteps[first : first + 1])
+    run, planner = scheduler._run, scheduler._planner
+    assert run is not None
+    request = Request(steps - first, guidance=problem.guidance)
+    method = planner._method(request)
+    options = planner._told(problem.guidance)
+    grid = None
+    if method is not None:
+        recipe = planner.recipe(followed(options, method, planner.statistics), run.shift, True)
+        grid = recipe.levels(steps - first)
+    plans = {} if statistics.plans is None else statistics.plans.at(problem.guidance)
+    return Begun(
+        scheduler.noise,
+        (run.plan, first),
+        {calls: one.run for calls, one in plans.items()},
+        lambda levels: Tuned.of_recipe(planner.recipe(options, run.shift), levels),
+        planner._exact(request),
+        grid,
+    )
+
+
+def ended(network: Callable[[Tensor, float], Tensor], plan: Plan, first: int, x: Tensor) -> Tensor:
+    """Where a run that begins at a call ends."""
+    history: list[Tensor] = []
+    for n in range(first, len(plan)):
+        output, raw = plan.convert(n, network(x, plan.levels[n]), x)
+        history = [output, *history][: plan.table.order]
+        x = plan.advance(n, x, history, raw)
+    return x
+
+
+def _run(begun: Begun, run: Tuned | None, prediction: str) -> tuple[Plan, int]:
+    return begun.today if run is None else (run.plan(begun.process, prediction), 0)
+
+
+def _fine(begun: Begun, prediction: str, calls: int) -> Plan:
+    """A run of many calls from the same level, at whole times where the network knows no others."""
+    process, start = begun.process, float(begun.tail[0])
+    tau = float(process.progress(start)) * (1.0 - np.arange(calls) / calls) ** 1.5
+    rho = process.level(np.unique(np.maximum(tau, float(process.progress(process.bottom))))[::-1])
+    rho[0] = start
+    grid = Power("t", 1.5)
+    return Recipe(process, grid, Multistep(3, of="data"), prediction=prediction).over(
+        process.whole(np.append(rho, 0.0))
+    )
+
+
+def _asked(problem: Problem, seed: int, noise: Tensor) -> Callable[[], Mapping[str, Any]]:
+    """Arguments of the pipeline's call."""
+    options: dict[str, Any] = {"latents": noise, "guidance_scale": problem.guidance}
+    if isinstance(problem, Text):
+        options |= {"prompt": problem.prompts(SAMPLES, seed), "output_type": "latent"}
+    elif isinstance(problem, Network) and problem.classes is not None:
+        options["class_labels"] = problem.labels(SAMPLES, seed)
+    return lambda: options
+
+
+# -------------------------------------------------------------------------------------------------------------- table
+
+HEADING = """# From an image, by plans
+
+Runs of N steps at strength s from images that the network made itself, noised anew: errors of ways to take times and
+weights of a plan, over that of the run as it is without plans (`python -m benchmarks.tuning.image_to_image`). Means
+are geometric, over networks, runs and samples. Worse is the share of runs (a network, N, s and prompts) whose error is
+more than 2 % larger than without plans, and worst the network with the largest ratio.
+
+"""
+MEASURES = (("geometric", "geometric mean"), ("rms", "RMS"), ("trimmed", "RMS without the worst tenth"))
+
+
+def table(folder: Path) -> str:
+    """What all networks say together, and each of them of the ways that say most."""
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    lines = []
+    for role in ("choosing", "reporting"):
+        chosen = [one for one in found if one["role"] == role]
+        if chosen:
+            listed = ", ".join(sorted({one["problem"] for one in chosen}))
+            lines += [f"## The {role} networks\n", f"{listed}.\n", *_summary(chosen), ""]
+    return HEADING + "\n".join(lines)
+
+
+def _summary(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    heads = [f"{said}: mean, worse, worst" for _, said in MEASURES]
+    yield f"| times; weights | calls | {' | '.join(heads)} |"
+    yield "| --- | --- |" + " --- |" * len(heads)
+    order = [f"{levels}; {weights}" for levels in LEVELS for weights in WEIGHTS]
+    for way in order:
+        for least, most in GROUPS:
+            cells = []
+            for measure, _ in MEASURES:
+                ratios: dict[str, list[float]] = defaultdict(list)
+                for one in found:
+                    for run in one["runs"]:
+                        if least <= run["calls"] <= most and way in run["errors"]:
+                            errors = run["errors"]
+                            ratios[one["problem"]].append(errors[way][measure] / errors[TODAY][measure])
+                every = [ratio for several in ratios.values() for ratio in several]
+                if every:
+                    worst = max(geometric_mean(np.array(several)) for several in ratios.values())
+                    worse = sum(ratio > 1.02 for ratio in every) / len(every)
+                    cells.append(f"{geometric_mean(np.array(every)):.2f}, {worse:.0%}, {worst:.2f}")
+            if cells:
+                yield f"| {way} | {least} to {most} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Measure and write."""
+    arguments = _parsed()
+    settle()
+    folder = arguments.output / "tuned" / "image-to-image"
+    folder.mkdir(parents=True, exist_ok=True)
+    plans = arguments.output / "tuned" / "statistics"
+    for name in () if arguments.table else arguments.problems or names():
+        for pair in arguments.pairs:
+            path = folder / f"{slug(name)}-{pair[0]}-{pair[1]}.json"
+            statistics = ScoreStatistics.load(plans / slug(name)) if (plans / slug(name)).exists() else None
+            known = json.loads(path.read_text())["runs"] if path.exists() else []
+            left = [one for one in arguments.runs if not _among(one, known)]
+            if not left or statistics is None or statistics.plans is None:
+                continue
+            problem = load(name)
+            known += measured(problem, statistics, pair, left, arguments.few, arguments.output)
+            path.write_text(json.dumps({"problem": name, "role": problem.role, "pair": pair, "runs": known}, indent=1))
+            print(path, flush=True)
+    results("tuning", "image-to-image.md").write_text(table(folder))
+
+
+def _among(run: Run, known: Sequence[Mapping[str, Any]]) -> bool:
+    return any((one["steps"], one["strength"]) == run for one in known)
+
+
+def _parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("problems", nargs="*", help="all that were tuned if none is named")
+    parser.add_argument("--output", type=Path, default=Path("runs/suite"))
+    parser.add_argument("--pairs", type=_pair, nargs="+", default=list(PAIRS), help="IMAGES-PROMPTS, seeds")
+    parser.add_argument("--runs", type=_run_of, nargs="+", default=list(RUNS), help="STEPS:STRENGTH")
+    parser.add_argument("--few", action="store_true", help="measure the ways alone that are chosen among in the end")
+    parser.add_argument("--table", action="store_true", help="write the table alone")
+    return parser.parse_args()
+
+
+def _run_of(text: str) -> Run:
+    steps, strength = text.split(":")
+    return int(steps), float(strength)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    images, prompts = map(int, text.split("-"))
+    return images, prompts
+
+
+if __name__ == "__main__":
+    main()

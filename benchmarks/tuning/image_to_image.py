@@ -15,6 +15,7 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,9 @@ PAIRS = ((1, 1), (2, 3))  # seed of the images, and of what is asked for
 NOISED_FROM = 60_000  # seeds of the noise on them
 # Steps and strength: 3, 4, 4, 5, 6, 6, 8, 10, 12 and 15 calls.
 RUNS = ((10, 0.3), (5, 0.8), (8, 0.5), (10, 0.5), (20, 0.3), (10, 0.6), (10, 0.8), (20, 0.5), (20, 0.6), (30, 0.5))
-FINE, COARSE = 40, 20  # calls of the fine run, and of the one that says how fine it is
+FINE, COARSE = 60, 30  # calls of the fine run, and of the one that says how fine it is
 TODAY = "as without plans"
-FEW = ("inside the plan; today's", "inside the plan; the recipe's", "the recipe's, compressed; the recipe's")
+FEW = ("inside all plans; today's", "inside all plans; the recipe's", "the recipe's, compressed; the recipe's")
 GROUPS = ((3, 5), (6, 10), (11, 15))  # of numbers of calls
 
 Run = tuple[int, float]
@@ -103,9 +104,20 @@ def compressed(begun: Begun) -> Array:
     return _scaled(begun, levels_between(near, near, begun.calls, begun.process, 0.0))
 
 
-def inside(begun: Begun) -> Array | None:
-    """Times of the part of a plan's way that lies below the start, see `core.later`."""
+def inside_one(begun: Begun) -> Array | None:
+    """Times of the part of the nearest plan's way that lies below the start, see `core.later`."""
+    return levels_inside([begun.nearest], float(begun.tail[0]), begun.calls, begun.process, 0, np.inf)
+
+
+def inside_all(begun: Begun) -> Array | None:
+    """The same of all plans together."""
     return levels_inside(list(begun.plans.values()), float(begun.tail[0]), begun.calls, begun.process, 0, np.inf)
+
+
+def served(begun: Begun) -> bool:
+    """Whether `DEISSNScheduler` takes times of a plan for such a run."""
+    runs = list(begun.plans.values())
+    return levels_inside(runs, float(begun.tail[0]), begun.calls, begun.process) is not None
 
 
 def last(begun: Begun) -> Array | None:
@@ -120,23 +132,13 @@ def of_method(begun: Begun) -> Array | None:
     return None if begun.grid is None else _scaled(begun, begun.grid)
 
 
-def halfway(begun: Begun) -> Array:
-    """Times half-way between those of today and those that are compressed, by the logarithms of their gaps."""
-    gaps = np.zeros(begun.calls)
-    for one in (begun.tail, compressed(begun)):
-        tau = begun.process.progress(one[:-1])
-        gaps += 0.5 * np.log(tau - np.append(tau[1:], 0.0))
-    tau = np.cumsum(np.exp(gaps)[::-1])[::-1]
-    return _scaled(begun, np.append(begun.process.level(np.minimum(tau, 1.0)), 0.0))
-
-
 LEVELS: dict[str, Callable[[Begun], Array | None]] = {
     "today's times": lambda begun: begun.tail,
     "the recipe's, compressed": of_method,
     "the last of the plan": last,
     "the plan, compressed": compressed,
-    "half-way there": halfway,
-    "inside the plan": inside,
+    "inside the nearest plan": inside_one,
+    "inside all plans": inside_all,
 }
 
 
@@ -181,6 +183,8 @@ def ways(begun: Begun) -> Iterator[tuple[str, Tuned | None]]:
                 continue
             if of_weights == "the plan's" and of_levels != "the plan, compressed":
                 continue
+            if of_weights == "the recipe's" and of_levels in ("the plan, compressed", "inside the nearest plan"):
+                continue
             try:
                 levels = make(begun)
                 if levels is not None:
@@ -198,8 +202,9 @@ def measured(
     """Errors of every way, or of a few, for each number of steps and strength."""
     images, found = kept(problem, SAMPLES, pair[0], output / "references").end, []
     noise = problem.noise(SAMPLES, NOISED_FROM + pair[0])
+    prediction = DEISSNScheduler.from_config(problem.config, stats=False).config.prediction_type
     fine: dict[float, Tensor] = {}
-    with torch.no_grad(), Asker(problem.pipe, [_asked(problem, pair[1], noise)]) as network:
+    with torch.no_grad(), _network(problem, pair[1], noise) as network:
         for steps, strength in asked:
             begun = begin(problem, statistics, steps, steps - int(steps * strength))
             start = float(begun.tail[0])
@@ -211,15 +216,16 @@ def measured(
 
             far = None
             if start not in fine:
-                fine[start] = end(_fine(begun, network.prediction, FINE), 0)
+                fine[start] = end(_fine(begun, prediction, FINE), 0)
                 if len(fine) == 1:
-                    far = Judged.of(end(_fine(begun, network.prediction, COARSE), 0), fine[start]).geometric
+                    far = Judged.of(end(_fine(begun, prediction, COARSE), 0), fine[start]).geometric
             errors = {
-                way: asdict(Judged.of(end(*_run(begun, run, network.prediction)), fine[start]))
+                way: asdict(Judged.of(end(*_run(begun, run, prediction)), fine[start]))
                 for way, run in ways(begun)
                 if not few or way in (TODAY, *FEW)
             }
-            found.append({"steps": steps, "strength": strength, "calls": begun.calls, "far": far, "errors": errors})
+            facts = {"steps": steps, "strength": strength, "calls": begun.calls, "served": served(begun), "far": far}
+            found.append(facts | {"errors": errors})
     return found
 
 
@@ -278,14 +284,28 @@ def _fine(begun: Begun, prediction: str, calls: int) -> Plan:
     )
 
 
-def _asked(problem: Problem, seed: int, noise: Tensor) -> Callable[[], Mapping[str, Any]]:
-    """Arguments of the pipeline's call."""
-    options: dict[str, Any] = {"latents": noise, "guidance_scale": problem.guidance}
+@contextmanager
+def _network(problem: Problem, seed: int, noise: Tensor) -> Iterator[Callable[[Tensor, float], Tensor]]:
+    """The problem's network as a function of samples and levels, asked for what a seed says."""
     if isinstance(problem, Text):
-        options |= {"prompt": problem.prompts(SAMPLES, seed), "output_type": "latent"}
-    elif isinstance(problem, Network) and problem.classes is not None:
-        options["class_labels"] = problem.labels(SAMPLES, seed)
-    return lambda: options
+        prompts = {"prompt": problem.prompts(SAMPLES, seed), "output_type": "latent"}
+        options = {"latents": noise, "guidance_scale": problem.guidance, **prompts}
+        with Asker(problem.pipe, [lambda: options]) as asker:
+            yield asker
+        return
+    process, pipe = DEISSNScheduler.from_config(problem.config, stats=False).noise, problem.pipe
+
+    def called(x: Tensor, level: float) -> Tensor:
+        time = float(process.call_times(np.array([level]))[0])
+        scaled = x * float(process.input_scale(process.sigma([level]))[0])
+        if isinstance(problem, Network):
+            output = pipe.guided(scaled, time, problem.labels(SAMPLES, seed), problem.guidance)
+        else:
+            labels = None if pipe.classes is None else torch.arange(SAMPLES) % pipe.classes
+            output = pipe.network(scaled.double(), time, labels, problem.guidance)
+        return output.to(x.dtype)
+
+    yield called
 
 
 # -------------------------------------------------------------------------------------------------------------- table
@@ -315,26 +335,33 @@ def table(folder: Path) -> str:
 
 def _summary(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     heads = [f"{said}: mean, worse, worst" for _, said in MEASURES]
-    yield f"| times; weights | calls | {' | '.join(heads)} |"
-    yield "| --- | --- |" + " --- |" * len(heads)
-    order = [f"{levels}; {weights}" for levels in LEVELS for weights in WEIGHTS]
-    for way in order:
+    yield f"| times; weights | calls | runs | {' | '.join(heads)} |"
+    yield "| --- | --- | --- |" + " --- |" * len(heads)
+    for way in (f"{levels}; {weights}" for levels in LEVELS for weights in WEIGHTS):
         for least, most in GROUPS:
-            cells = []
-            for measure, _ in MEASURES:
-                ratios: dict[str, list[float]] = defaultdict(list)
-                for one in found:
-                    for run in one["runs"]:
-                        if least <= run["calls"] <= most and way in run["errors"]:
-                            errors = run["errors"]
-                            ratios[one["problem"]].append(errors[way][measure] / errors[TODAY][measure])
-                every = [ratio for several in ratios.values() for ratio in several]
-                if every:
-                    worst = max(geometric_mean(np.array(several)) for several in ratios.values())
-                    worse = sum(ratio > 1.02 for ratio in every) / len(every)
-                    cells.append(f"{geometric_mean(np.array(every)):.2f}, {worse:.0%}, {worst:.2f}")
-            if cells:
-                yield f"| {way} | {least} to {most} | {' | '.join(cells)} |"
+            yield from _row(found, way, f"{least} to {most}", lambda run, a=least, b=most: a <= run["calls"] <= b)
+    yield from _row(found, FEW[0], "where `DEISSNScheduler` takes it", lambda run: run["served"])
+
+
+def _row(
+    found: Sequence[Mapping[str, Any]], way: str, said: str, chosen: Callable[[Mapping[str, Any]], bool]
+) -> Iterator[str]:
+    """A way in some of the runs; nothing where it was not measured in any."""
+    cells, number = [], 0
+    for measure, _ in MEASURES:
+        ratios: dict[str, list[float]] = defaultdict(list)
+        for one in found:
+            for run in one["runs"]:
+                if chosen(run) and way in run["errors"]:
+                    errors = run["errors"]
+                    ratios[one["problem"]].append(errors[way][measure] / errors[TODAY][measure])
+        every = np.array([ratio for several in ratios.values() for ratio in several])
+        number = len(every)
+        if number:
+            worst = max(geometric_mean(np.array(several)) for several in ratios.values())
+            cells.append(f"{geometric_mean(every):.2f}, {np.mean(every > 1.02):.0%}, {worst:.2f}")
+    if number:
+        yield f"| {way} | {said} | {number} | {' | '.join(cells)} |"
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Runs that begin half-way inside the times of plans: a plan's own way is found again, and what there is no room for."""
+"""Runs that begin half-way inside the times of plans: a plan finds its own way again, and what there is no room for."""
 
 from __future__ import annotations
 
@@ -51,12 +51,15 @@ def test_levels_fall_from_the_start_to_the_end_and_are_as_many_as_asked_for(proc
 
 
 @each_process
-def test_the_plan_that_has_about_as_many_calls_there_is_taken(process):
+def test_of_several_plans_gaps_are_the_geometric_means(process):
     one, other = plan(process, 8, 1.2), plan(process, 12, 2.0)
-    for run in (one, other):
-        start = float(run.rho[2])
-        both = levels_inside([one, other], start, len(run) - 2, process)
-        np.testing.assert_array_equal(both, levels_inside([run], start, len(run) - 2, process))
+    start = float(process.whole(np.append(process.level(0.6), 0.0))[0])
+    found = [levels_inside(runs, start, 8, process) for runs in ([one], [other], [one, other], [other, one])]
+    first, second, both, turned = (process.progress(one) for one in found)
+    gaps = np.sqrt(np.diff(first) * np.diff(second))
+    room = 2.0 / len(process) if process.numbered else 1e-9
+    np.testing.assert_allclose(np.diff(both), -gaps * (first[0] / gaps.sum()), atol=room)
+    np.testing.assert_allclose(both, turned, rtol=1e-12)
 
 
 def test_where_there_is_nothing_to_tell():
@@ -66,7 +69,7 @@ def test_where_there_is_nothing_to_tell():
     assert levels_inside([], half, 8, process) is None
     assert levels_inside([run], half, FEWEST - 1, process) is None
     assert levels_inside([run], half, 21, process) is None
-    assert levels_inside([run], float(process.rho(5.0)), 7, process) is None  # seven calls where the plan has one
+    assert levels_inside([run], float(process.rho(5.0)), 7, process) is None  # seven calls where the plan has but one
     assert levels_inside([run], float(process.rho(4.0)), 7, process, stretch=np.inf) is None  # and four whole times
 
 

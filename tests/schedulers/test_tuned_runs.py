@@ -19,6 +19,7 @@ from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStati
 from diffusers_deis_sn.core.between import run_between
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Power, Whole
+from diffusers_deis_sn.core.later import levels_inside
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe, sample
 from diffusers_deis_sn.core.sigma import EDMSchedule
@@ -228,6 +229,92 @@ def test_other_statistics_end_the_plan():
 @cache
 def room(name: str) -> Studio:
     return Studio(name)
+
+
+def from_image(one: Any, steps: int, begin: int) -> Any:
+    """A scheduler whose run begins later, as image-to-image pipelines have it."""
+    one.set_timesteps(steps)
+    one.set_begin_index(begin)
+    one.add_noise(noise(), noise(), one.timesteps[begin : begin + 1])
+    return one
+
+
+def later(one: Any, x: torch.Tensor) -> torch.Tensor:
+    for t in one.timesteps[one.begin_index :]:
+        x = one.step(network(one.scale_model_input(x, t), float(t)), t, x, return_dict=False)[0]
+    return x
+
+
+TWO = (TunedPlan(fitted(calls=8), 3.0), TunedPlan(fitted(calls=10), 3.0))
+
+
+@pytest.mark.parametrize(("steps", "begin"), [(10, 2), (10, 4), (8, 1), (12, 6), (20, 10), (30, 18)])
+def test_a_run_from_an_image_has_times_inside_the_plans_and_the_weights_of_the_options(steps, begin):
+    one = from_image(scheduler(stats=statistics(*TWO)), steps, begin)
+    plain = from_image(scheduler(stats=costed_record(VP)), steps, begin)
+    assert one.plan is None and one.spacing == "Inside" and one.method is None
+    assert len(one.timesteps) == len(plain.timesteps) == steps
+    assert one.timesteps[: begin + 1].tolist() == plain.timesteps[: begin + 1].tolist()
+    assert torch.all(one.timesteps.diff() < 0)
+    start = float(one.recipe.process.rho(float(one.timesteps[begin])))
+    inside = levels_inside([each.run for each in TWO], start, steps - begin, VP)
+    np.testing.assert_array_equal(one.recipe.grid.values[begin:], inside)
+    over = plain.recipe.over(inside)  # exact weights, as of a run that is no part of another one
+    torch.testing.assert_close(later(one, noise()), sample(over, network, noise()))
+
+
+def test_a_run_from_an_image_at_full_strength_is_the_plan():
+    one = from_image(scheduler(stats=statistics(*TWO)), 10, 0)
+    assert one.plan == TWO[1]
+    assert torch.equal(later(one, noise()), sample(TWO[1].run.plan(VP, "epsilon"), network, noise()))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tuned": False},
+        {"recipe": "fixed"},
+        {"solver_order": 3},
+        {"use_karras_sigmas": True},
+        {"guidance_scale": 7.5},
+        {"thresholding": True},
+        {"recipe": "measured", "solver": "heun"},
+        {"recipe": "measured", "end_time": 0.01, "timestep_spacing": "power_t"},
+    ],
+    ids=str,
+)
+def test_runs_from_an_image_that_take_no_plan_are_as_ever(options):
+    one = from_image(scheduler(stats=statistics(*TWO), **options), 10, 4)
+    same = from_image(scheduler(stats=costed_record(VP), **options), 10, 4)
+    assert one.spacing != "Inside"
+    assert one.timesteps.tolist() == same.timesteps.tolist()
+    assert torch.equal(later(one, noise()), later(same, noise()))
+
+
+@pytest.mark.parametrize(("steps", "begin"), [(10, 5), (8, 4), (100, 10)])
+def test_too_few_or_too_many_calls_from_an_image_follow_the_options_which_is_said_once(steps, begin, caplog):
+    with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
+        one = scheduler(stats=statistics(*TWO))
+        for _ in range(2):
+            from_image(one, steps, begin)
+    same = from_image(scheduler(stats=costed_record(VP)), steps, begin)
+    assert one.timesteps.tolist() == same.timesteps.tolist() and one.spacing != "Inside"
+    assert sum("Plans are for whole runs" in message for message in caplog.messages) == (steps in (8, 10))
+
+
+def test_a_run_from_an_image_that_begins_elsewhere_is_planned_anew():
+    one = from_image(scheduler(stats=statistics(*TWO)), 20, 10)
+    one.set_begin_index(8)
+    one.add_noise(noise(), noise(), one.timesteps[8:9])
+    same = from_image(scheduler(stats=statistics(*TWO)), 20, 8)
+    assert one.timesteps.tolist() == same.timesteps.tolist()
+
+
+def test_a_flow_and_other_processes_have_times_inside_their_plans_too():
+    edm = EDMSchedule()
+    plans = [TunedPlan(fitted(edm, calls=calls)) for calls in (8, 10)]
+    one = from_image(DEISSNScheduler(process="edm", stats=statistics(*plans, record=edm_record())), 10, 2)
+    assert one.spacing == "Inside" and torch.all(one.sigmas.diff() < 0)
 
 
 @pytest.mark.parametrize("name", ["sd_img2img", "sdxl_img2img"])

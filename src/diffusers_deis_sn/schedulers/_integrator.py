@@ -239,7 +239,7 @@ class ExponentialIntegrator(PlannedScheduler):
         if run is not None and cursor.step is None:
             again = planned_anew(self._planner, cursor, run, timesteps) if run.own_grid else None
             if again is not None and len(again.plan) == len(self.timesteps):
-                if run.tuned is not None:
+                if run.tuned is not None and not again.inside:
                     self._warn_once("tuned", FROM_AN_IMAGE)
                 self._adopt_in_place(cursor, again.plan, again)
                 run = again

@@ -309,15 +309,16 @@ class Planner:
         if run.unshifted:
             plan = labelled_before_shift(plan, self.process, run.shift)
         again = replace(run, options=options, recipe=recipe, plan=plan, method=None, tuned=None)
-        own_grid = self._has_learned(options) or isinstance(recipe.grid, Inside)
+        own_grid = self._has_learned(options) or again.inside
         return replace(again, begin=begin, begun_at=run.plan.times[begin], own_grid=own_grid)
 
     def _inside(self, recipe: Recipe, run: Run, begin: int) -> tuple[Recipe, Array]:
         """The recipe and its levels, those from `begin` on inside the times of plans where they tell some."""
         levels = recipe.levels(run.plan.steps)
-        plans = [one.run for one in self._plans(self._told(run.guidance).guidance_scale, run.shift)]
-        inside = levels_inside(plans, float(levels[begin]), len(levels) - 1 - begin, recipe.process)
-        if inside is None:
+        plans = self._plans(self._told(run.guidance).guidance_scale, run.shift)
+        ending = [one.run for one in plans if one.run.rho[-1] == levels[-1]]
+        inside = levels_inside(ending, float(levels[begin]), len(levels) - 1 - begin, recipe.process)
+        if inside is None or recipe.solver.calls_per_step != 1:
             return recipe, levels
         grid = Inside(np.append(levels[:begin], inside))
         return replace(recipe, grid=grid), grid.values

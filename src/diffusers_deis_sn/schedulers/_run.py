@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from diffusers_deis_sn.core.later import Inside
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.schedulers._options import Options
@@ -23,7 +24,7 @@ class Run:
         shift: Of its grid.
         begin: The call that it was planned anew from, or None.
         begun_at: The time of that call before.
-        own_grid: Whether its times are not spaced like shares of the process, and nobody gave them by hand.
+        own_grid: Whether a run from an image has other times than these, and nobody gave them by hand.
         guidance: That the pipeline said it runs with, or None.
         tuned: The plan that was fitted to the model for such runs, where this is one.
         given: Whether its times were given by hand, in a list that no pipeline has of itself.
@@ -44,6 +45,11 @@ class Run:
     given: bool = False
     unshifted: bool = False
     overridden: str | None = None
+
+    @property
+    def inside(self) -> bool:
+        """Whether it begins later, inside the times of plans."""
+        return isinstance(self.recipe.grid, Inside)
 
     @property
     def follows(self) -> bool:

@@ -48,6 +48,8 @@ class Used:
         options = self.options
         if self.run is not None and self.run.tuned is not None:
             return type(self.run.tuned.run).__name__
+        if self.run is not None and self.run.inside:
+            return type(self.run.recipe.grid).__name__
         return options.spacing if options.grid is None else type(options.grid).__name__
 
     @property

@@ -278,8 +278,7 @@ def test_a_run_from_an_image_at_full_strength_is_the_plan():
         {"use_karras_sigmas": True},
         {"guidance_scale": 7.5},
         {"thresholding": True},
-        {"recipe": "measured", "solver": "heun"},
-        {"recipe": "measured", "end_time": 0.01, "timestep_spacing": "power_t"},
+        {"recipe": "measured", "final_sigmas_type": "sigma_min"},
     ],
     ids=str,
 )

@@ -17,11 +17,12 @@ from comparisons import pipeline
 from diffusers_deis_sn import ScoreStatistics, compare
 from diffusers_deis_sn.core.vp import vp_schedule
 from records import costed_record, solver_cost
+from site_pages import PAGES
 
 OWN = sorted(set(diffusers_deis_sn.__all__) - {"SchedulerMixin", "__version__"})
-CLASSES = [
-    name for name in OWN if inspect.isclass(one := getattr(diffusers_deis_sn, name)) and not issubclass(one, Exception)
-]
+SHOWN = re.findall(
+    r"^::: (\S+)$", "\n".join(text for page, text in PAGES.items() if page.startswith("reference/")), re.M
+)
 MATHEMATICS = {  # what each says it is from
     "diffusers_deis_sn.DEISSNScheduler": ("2204.13902", "tAB-DEIS", "2311.00157"),
     "diffusers_deis_sn.ScoreOptimalScheduler": ("2412.07877", "theorem 3.1", "eq. 13"),
@@ -43,24 +44,41 @@ MATHEMATICS = {  # what each says it is from
 }
 
 
+def public() -> dict[str, Any]:
+    """Classes and functions of the top level, and of the reference, by name."""
+    found = {name: getattr(diffusers_deis_sn, name) for name in OWN}
+    for module, _, name in (path.rpartition(".") for path in SHOWN if path != "diffusers_deis_sn.errors"):
+        found[name] = getattr(importlib.import_module(module), name)
+    return {name: one for name, one in found.items() if not (inspect.isclass(one) and issubclass(one, Exception))}
+
+
+PUBLIC = public()
+CLASSES = sorted(name for name, one in PUBLIC.items() if inspect.isclass(one))
+EXAMPLES = sorted(name for name, one in PUBLIC.items() if ">>>" in (inspect.getdoc(one) or ""))
+
 STABLE_DIFFUSION = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
 
 def statistics(name: str) -> ScoreStatistics:
     """For the model of an example: the exact pipeline's, else that of the default betas."""
-    betas = STABLE_DIFFUSION if name == "Comparison" else {}
+    betas = STABLE_DIFFUSION if name in ("Comparison", "compare", "tune") else {}
     return solver_cost(costed_record(vp_schedule(**betas)))
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_a_public_class_has_an_example_that_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_public_class_has_an_example(name: str) -> None:
+    assert ">>>" in (inspect.getdoc(PUBLIC[name]) or ""), f"{name} has no example"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     logging.getLogger("diffusers_deis_sn").setLevel(logging.ERROR)
-    one = getattr(diffusers_deis_sn, name)
-    names: dict[str, Any] = dict(vars(importlib.import_module(diffusers_deis_sn._HOMES[name])))
+    one = PUBLIC[name]
+    home = diffusers_deis_sn._HOMES.get(name, one.__module__)
+    names: dict[str, Any] = dict(vars(importlib.import_module(home)))
     names |= {name: one, "statistics": statistics(name), "pipe": pipeline(), "compare": compare}
     (test,) = doctest.DocTestFinder(recurse=False).find(one, name, module=False, globs=names)
-    assert test.examples, f"{name} has no example"
     report: list[str] = []
     doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=report.append)
     assert not report, "".join(report)

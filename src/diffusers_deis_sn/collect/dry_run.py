@@ -97,6 +97,9 @@ def dry_run(
         thorough: The same.
         **pipeline_kwargs: The same.
 
+    Returns:
+        Network calls, seconds a call and memory; `print` it.
+
     Raises:
         CalibrationError: As `calibrate` does, also for a pipeline that never calls its scheduler.
         ConfigurationError: A model of a process that is not supported.

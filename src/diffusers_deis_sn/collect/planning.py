@@ -30,6 +30,9 @@ class RecordingPlanner(Planner):
         There r falls fastest, and a grid that is uniform in time stops short of it: below the last measured time r is
         held flat, which would cost the last step of every run more than all other steps together. Where costs are
         measured, further levels are put in where neighbours are too far apart for a cost to be local.
+
+        Raises:
+            CalibrationError: The pipeline calls its network at times that are not those of its sigmas.
         """
         if request.labelled:
             raise CalibrationError(

@@ -132,6 +132,14 @@ def calibrate(
         CalibrationInterruptedError: Ctrl-C or SIGTERM; the checkpoint has what was measured.
         ProcessLostError: Another process failed or died; the same.
         ConfigurationError: A model of a process that is not supported.
+
+    Example:
+        >>> statistics = calibrate(pipe, num_samples=2, num_inference_steps=8, trials=0, progress=False)
+        >>> len(statistics)  # times at which r(t) is known
+        9
+
+    References:
+        r(t) is that of Xia et al., https://arxiv.org/abs/2311.00157, whose code takes it along generated samples too.
     """
     check_kinds(prompts=prompts, costs=costs, num_samples=num_samples, seed=seed, progress=progress)
     check_kinds(thorough=thorough, resume=resume, skip_invalid=skip_invalid, checkpoint=checkpoint)
@@ -257,6 +265,9 @@ def recording(
         licence: The same.
         costs: Costs to be measured as well, see `calibrate`.
         dense: Whether at times that are dense next to clean data, for pipelines whose runs start at noise.
+
+    Yields:
+        The recording scheduler; its `measured()` gives the statistics.
 
     Raises:
         CalibrationError: No scheduler, an unknown cost, or different times in different calls.

@@ -143,7 +143,18 @@ class Comparison:
         return self._code(next(one for one in self.contenders if one.name == self.advice.scheduler).code)
 
     def row(self, scheduler: str, calls: int) -> Row:
-        """One row. Raises KeyError where there is none."""
+        """The row of one scheduler.
+
+        Args:
+            scheduler: Its name in the table.
+            calls: Number of network calls.
+
+        Returns:
+            Distances, times and seconds of these runs.
+
+        Raises:
+            KeyError: There is no such row.
+        """
         for one in self.rows:
             if (one.scheduler, one.calls) == (scheduler, calls):
                 return one
@@ -264,18 +275,27 @@ class Comparison:
         """A picture of pictures, as PNG: prompts by schedulers in one number of calls; see `grids.grid`.
 
         Args:
-            calls: The number of calls; that which the recommendation is for if None.
+            calls: Number of network calls of the runs shown; that which the recommendation is for if None.
             prompts: How many prompts are shown, at most.
 
+        Returns:
+            The bytes of a PNG file.
+
         Raises:
-            ComparisonError: There are no pictures, or no such column.
+            ComparisonError: There are no pictures, or no runs of so many calls.
         """
         from diffusers_deis_sn.comparison.grids import grid
 
         return grid(self.document(), self.pictures, self.advice.calls if calls is None else calls, prompts)
 
     def save(self, folder: str | PathLike[str]) -> list[Path]:
-        """Write compare.html, compare.json, compare.csv and grid.png, all or none; their paths.
+        """Write compare.html, compare.json, compare.csv and grid.png, all of them or none.
+
+        Args:
+            folder: Where to; made if need be.
+
+        Returns:
+            Paths of the files. Without pictures there is no grid.png.
 
         Raises:
             OSError: They cannot be written.

@@ -104,12 +104,20 @@ def compare(
             and pictures in all.
         **pipeline_kwargs: Further arguments of the pipeline's call, such as `guidance_scale`, `height`, `image`.
 
+    Returns:
+        Distances of all runs, the recommendation and pictures; `print` it, or `save` it as a page.
+
     Raises:
         ComparisonError: Another comparison in the folder, many prompts without `yes`, numbers that make no comparison,
             or a pipeline whose noise does not come from a generator.
         CalibrationError: As `calibrate`: arguments that the pipeline lacks or does not take.
         CalibrationInterruptedError: Ctrl-C or SIGTERM, after a whole batch.
         StatisticsError: Statistics that cannot be read, or are of another model.
+
+    Example:
+        >>> comparison = compare(pipe, steps=(4, 5), stats=statistics, num_prompts=2, progress=False)
+        >>> comparison.save("comparison")[0].name
+        'compare.html'
     """
     began = time.monotonic()
     check_kinds(prompts=prompts, tuning_prompts=tuning_prompts, steps=steps, judged=judged, seed=seed)

@@ -83,7 +83,7 @@ class Runner:
         return self.keeper.pictures(self.keeper.run(one.name, steps, one.code), one.code, self.shown)
 
     def converged(self, first: int, count: int) -> Tensor:
-        """Where prompts end in the converged run."""
+        """Where prompts end in the converged run. Raises ComparisonError where it does not have them all."""
         ends = [self.keeper.converged(self.fine, number) for number in range(first, first + count)]
         found = [torch.from_numpy(one) for one in ends if one is not None]
         if len(found) < count:

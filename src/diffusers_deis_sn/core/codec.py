@@ -29,10 +29,16 @@ _CLASSES: dict[str, type] = {}
 
 
 def register(name: str) -> Callable[[type[T]], type[T]]:
-    """Make a frozen dataclass known under a name, for configs.
+    """Make a frozen dataclass known under a name, so that a saved config can hold it; a class decorator.
+
+    Args:
+        name: What configs call the class; the same in every program that loads them.
+
+    Returns:
+        The decorator, which gives the class back unchanged.
 
     Raises:
-        ConfigurationError: No dataclass, or a name that another class has.
+        ConfigurationError: No frozen dataclass, or a name that another class has.
     """
 
     def enter(cls: type[T]) -> type[T]:

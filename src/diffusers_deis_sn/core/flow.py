@@ -31,7 +31,15 @@ class FlowSchedule(NoiseSchedule):
         inverted: The network is called with T (1 - sigma), and predicts data minus noise (OmniGen, Mochi).
 
     Raises:
-        NoiseScheduleError: T is no whole number of one or more.
+        NoiseScheduleError: T is below one.
+
+    Example:
+        >>> process = FlowSchedule()
+        >>> process.time(1.0)  # sigma = 1/2, as much noise as data
+        np.float64(500.0)
+
+    References:
+        Lipman et al., https://arxiv.org/abs/2210.02747, and Liu et al., https://arxiv.org/abs/2209.03003.
     """
 
     num_train_timesteps: int = 1000
@@ -78,7 +86,7 @@ class FlowSchedule(NoiseSchedule):
         ).hexdigest()[:16]
 
     def rho(self, t: ArrayLike) -> Array:
-        """rho at the times T sigma; same shape."""
+        """rho at the times T sigma; same shape. Raises NoiseScheduleError for times outside 0 to T."""
         t = np.asarray(t, dtype=np.float64)
         highest = self.num_train_timesteps
         if np.any(t < 0.0) or np.any(t > highest + SNAP):

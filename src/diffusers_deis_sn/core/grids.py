@@ -102,10 +102,23 @@ class Ends:
 
 @runtime_checkable
 class Grid(Protocol):
-    """A time grid."""
+    """A time grid: any frozen value with this method is one, see docs/extending.md.
+
+    Example:
+        >>> isinstance(Power("t", 2.0), Grid)
+        True
+    """
 
     def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
-        """rho of N steps between two ends, strictly falling; (N + 1,).
+        """Noise levels of a run of N steps.
+
+        Args:
+            process: The noise schedule.
+            steps: N, at least 1.
+            ends: Where runs start and end.
+
+        Returns:
+            rho_0 > ... > rho_N with rho = sigma / alpha, strictly falling; float64, (N + 1,).
 
         Raises:
             TimestepsError: `steps` out of range.
@@ -201,7 +214,16 @@ class Power:
         return process.level(tau)
 
     def ramp(self, top: float, bottom: float, share: Array) -> Array:
-        """From one level to another as `share` goes from zero to one, in rho^(1/k); same shape."""
+        """From one level to another, uniform in rho^(1/k), or in log rho for infinite k (arXiv 2206.00364, eq. 5).
+
+        Args:
+            top: The level at share 0, positive.
+            bottom: The level at share 1, positive.
+            share: Between 0 and 1; of any shape.
+
+        Returns:
+            Levels; the shape of `share`.
+        """
         k = self.exponent
         if k == np.inf:
             return np.exp(np.log(top) + share * (np.log(bottom) - np.log(top)))
@@ -221,7 +243,16 @@ class Beta:
         return _to_the_cleanest(process, number, first, last, self.ramp)
 
     def ramp(self, top: float, bottom: float, share: Array) -> Array:
-        """From one level to another as `share` goes from zero to one; same shape."""
+        """From one level to another at the quantiles of Beta(a, b) (arXiv 2407.12173).
+
+        Args:
+            top: The level at share 0.
+            bottom: The level at share 1.
+            share: Between 0 and 1; of any shape.
+
+        Returns:
+            Levels; the shape of `share`.
+        """
         from scipy.stats import beta  # a second to import, and few use it
 
         return bottom + (top - bottom) * beta.ppf(1.0 - share, self.a, self.b)

@@ -1,4 +1,4 @@
-"""Normaliser r(t) = E |eps_theta(x_t, t)|, the scale by which DEIS-SN divides the network's output."""
+"""Normaliser r(t) = E |eps_theta(x_t, t)|, the scale by which DEIS-SN (arXiv 2311.00157) divides outputs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,26 @@ class Normaliser:
 
         r(t) = interpolation of (timesteps, values) at max(t, cutoff)
 
-    Only ratios of r matter to the solver: r and c r give the same samples (arXiv 2311.00157).
+    Only ratios of r matter to the solver: r and c r give the same samples.
 
     Args:
-        timesteps: Knots, strictly increasing; (K,).
+        timesteps: Knots, strictly increasing, in the network's time; (K,).
         values: r at the knots, positive; (K,).
         cutoff: Time below which r is held flat (`clip_normalizer_steps` of DEIS-SN's code), None for nowhere.
 
     Raises:
         StatisticsError: Knots that do not rise, values that are not positive and finite, or a cut-off that is
             no time.
+
+    Example:
+        >>> r = Normaliser([0.0, 500.0, 999.0], [0.5, 0.78, 0.8])
+        >>> r([-1.0, 250.0, 999.0]).round(2).tolist()
+        [0.5, 0.64, 0.8]
+        >>> Normaliser.flat().is_flat  # plain DEIS
+        True
+
+    References:
+        Xia et al., https://arxiv.org/abs/2311.00157, which divides the score by K(t) = sigma(t) / r(t) in its place.
     """
 
     timesteps: Array

@@ -1,4 +1,7 @@
-"""A run, fixed before its first step: noise levels, times of the network calls and all coefficients."""
+"""A run, fixed before its first step: noise levels, times of the network calls and all coefficients.
+
+Each call is one step of the table, x_{i+1} = transfer_i x_i + sum_j weights_{i,j} f_{i-j} (`core.table`).
+"""
 
 from __future__ import annotations
 
@@ -54,16 +57,31 @@ class Plan:
     Args:
         times: What the network is called with; strictly falling from step to step, not from stage to stage, or rising
             where it counts the other way round; (C,).
-        levels: rho of the samples that the calls are given, and of the result; (C + 1,).
+        levels: rho = sigma / alpha of the samples that the calls are given, and of the result; (C + 1,).
         sigmas: What Diffusers calls the sigmas of `levels`; (C + 1,).
-        alpha: alpha of `levels`.
-        sigma: sigma of `levels`.
-        input_scale: Factor of the network's input, one for each call.
-        output: (a, b) of what the solver integrates, a output + b x, one pair for each call.
-        clean: The same of the predicted clean sample.
+        alpha: alpha of `levels`; (C + 1,).
+        sigma: sigma of `levels`; (C + 1,).
+        input_scale: Factor of the network's input, one for each call; (C,).
+        output: (a, b) of what the solver integrates, a output + b x, one pair for each call; (C, 2).
+        clean: The same of the predicted clean sample; (C, 2).
         needs: Which call of its step a call is: one for the first, with which a run may begin; (C,).
         table: The solver's coefficients.
         integrand: What the solver integrates, "noise" or "data".
+
+    Example:
+        >>> import torch
+        >>> from diffusers_deis_sn.core.recipe import Recipe
+        >>> from diffusers_deis_sn.core.vp import vp_schedule
+        >>> plan = Recipe(vp_schedule()).plan(4)
+        >>> plan.times
+        (999.0, 749.0, 499.0, 249.0)
+        >>> x, history = torch.ones(1, 4), []
+        >>> for n, t in enumerate(plan.times):
+        ...     output, raw = plan.convert(n, x / plan.sigma[n], x)  # a network for data that are all zero
+        ...     history.insert(0, output)
+        ...     x = plan.advance(n, x, history, raw)
+        >>> x.abs().max() < 1e-5
+        tensor(True)
     """
 
     times: tuple[float, ...]
@@ -108,17 +126,20 @@ class Plan:
         return off_grid(self.times)
 
     def nearest(self, time: float) -> int:
-        """Number of the call nearest to `time`; where a time occurs twice the one that begins a step."""
+        """Number of the call whose time is nearest to `time`; where a time occurs twice, the one that begins a step."""
         return nearest(self.times, time, among=self.starts)
 
     def index(self, time: float, bits: int | None = None, rounded: bool = False) -> int | None:
-        """Number of the call at `time`; None if there is none.
+        """Number of the call at a time.
 
         Args:
             time: t.
             bits: Significant digits of its dtype, where these are too few for times (`core.rounding`): it is then what
                 was rounded to them.
             rounded: Whether it may have been rounded, though its dtype does not say so.
+
+        Returns:
+            From 0 to C - 1; None if no call is at this time.
         """
         n = self.nearest(time)
         if bits is None and abs(self.times[n] - time) <= self.tolerance:
@@ -132,7 +153,15 @@ class Plan:
         return next((i for i in found if self.starts[i]), next(iter(found), None))
 
     def combines(self, n: int, at_hand: int) -> int:
-        """How many outputs call n combines, where so many are at hand, its own among them."""
+        """How many outputs a call combines.
+
+        Args:
+            n: Number of the call.
+            at_hand: How many outputs there are, that of call n among them.
+
+        Returns:
+            1 to `at_hand`, and at most the solver's order.
+        """
         number = min(at_hand, self.table.order) - 1
         low = 0 if self.table.low_rows is None else len(self.table.low_rows[number][n])
         return max(len(self.table.rows[number][n]), low)
@@ -143,12 +172,15 @@ class Plan:
         return self
 
     def check(self, n: int, time: float | None, bits: int | None = None) -> None:
-        """Raise StepError unless call n exists and, where `time` is known on the host, is at `time`.
+        """Check that call n exists and, where its time is known on the host, is at that time.
 
         Args:
             n: Number of the call.
-            time: t as the loop hands it back, perhaps rounded.
+            time: t as the loop hands it back, perhaps rounded; None where it is not known.
             bits: Significant digits of its dtype, where these are too few for times.
+
+        Raises:
+            StepError: There is no such call, or it is at another time.
         """
         if n < 0:
             raise StepError(f"A run begins at one of its steps, 0 to {len(self) - 1}, got `set_begin_index({n})`.")
@@ -163,7 +195,15 @@ class Plan:
             )
 
     def check_next(self, n: int, time: float | None) -> None:
-        """Raise StepError where call n is to lead to another time than the plan has it, if that is known."""
+        """Check that call n leads to a time, where that is known.
+
+        Args:
+            n: Number of the call.
+            time: Time of the next call, as the loop says it; None where it does not.
+
+        Raises:
+            StepError: The plan has another time next.
+        """
         if n + 1 < len(self) and time is not None and not is_rounding(self.times[n + 1], time, self.tolerance):
             raise StepError(
                 f"Step {n} of this run leads to timestep {self.times[n + 1]:g}, but `prev_timestep` is {time:g}. Leave "
@@ -171,7 +211,17 @@ class Plan:
             )
 
     def called_at(self, times: ArrayLike) -> Plan:
-        """The same run with other times for the network, one for each call. Raises TimestepsError otherwise."""
+        """The same run with other times for the network.
+
+        Args:
+            times: One for each call, strictly monotone as those of this plan; (C,).
+
+        Returns:
+            A plan with the same levels and coefficients.
+
+        Raises:
+            TimestepsError: Another number of times, or times that are not finite or not monotone.
+        """
         given = np.asarray(times, dtype=np.float64)
         upwards = -1.0 if len(self) > 1 and self.times[0] < self.times[-1] else 1.0
         if given.shape != (len(self),) or not np.all(np.isfinite(given)) or np.any(upwards * np.diff(given) >= 0.0):
@@ -182,7 +232,7 @@ class Plan:
         return replace(self, times=tuple(given.astype(np.float32).tolist()))
 
     def check_begin(self, n: int) -> None:
-        """Raise StepError where call n is a later stage of a Runge-Kutta step, so that no run can begin there."""
+        """Raise StepError where call `n` is a later stage of a Runge-Kutta step, so that no run can begin there."""
         if 0 <= n < len(self) and not self.starts[n]:
             stage = self.needs[n]
             raise StepError(
@@ -196,15 +246,18 @@ class Plan:
     def convert(
         self, n: int, output: Tensor, sample: Tensor, thresholding: Thresholding | None = None
     ) -> tuple[Tensor, Raw | None]:
-        """What the solver integrates, and what it was converted from if it was.
+        """What the solver integrates, a output + b x, and what it was converted from if it was.
 
-        It is a tensor of its own: compiled networks reuse the memory of their outputs.
+        The first is a tensor of its own: compiled networks reuse the memory of their outputs.
 
         Args:
             n: Number of the call.
             output: What the network (or guidance) returned; (B, *event).
             sample: What it was called on, before `input_scale`; of the same shape.
             thresholding: Clamp the predicted clean sample; None not to.
+
+        Returns:
+            eps or x_0, (B, *event); and the output with a and b, None where nothing was converted.
         """
         a, b = self.output[n]
         if (a, b) == (1.0, 0.0) and thresholding is None:
@@ -223,7 +276,7 @@ class Plan:
         return (x - alpha * x0) / sigma, Raw(x0, -alpha / sigma, 1.0 / sigma)
 
     def advance(self, n: int, sample: Tensor, history: Sequence[Tensor], raw: Raw | None = None) -> Tensor:
-        """x_{n+1}, from x_n and the converted outputs so far: one linear combination.
+        """x_{n+1}, from x_n and the converted outputs so far: one linear combination (`core.table`).
 
         Args:
             n: Number of the call.
@@ -232,8 +285,11 @@ class Plan:
                 the largest number that the solver combines.
             raw: What it gave beside, for call n.
 
+        Returns:
+            x_{n+1}; shape and dtype of `sample`.
+
         Raises:
-            StepError: Weights for two bands, and samples that have none.
+            StepError: Weights for two bands of space, and samples that have none.
         """
         number, low_rows = min(len(history), self.table.order) - 1, self.table.low_rows
         transfer, weights = self.table.transfers[n], self.table.rows[number][n]

@@ -1,5 +1,8 @@
 """Nodes and weights for integrals over rho, exact for what stands in the solver's coefficients.
 
+The integrals are those of arXiv 2204.13902 (tAB-DEIS) and arXiv 2311.00157 in the variable rho; the papers' code sums
+10,000 points of each.
+
 The integrand r(t(rho)) l_j(u(rho)) has kinks at the knots of r and of the noise schedule and is smooth between them:
 r and t are linear in the noise share rho^2 / (1 + rho^2). There a short Gauss-Legendre rule in s = log rho
 (drho = e^s ds) is exact to rounding. The last step ends at rho = 0, s = -infinity; what remains below the last knot is
@@ -28,6 +31,11 @@ class Quadrature:
         int_{rho_n}^{rho_{n+1}} f(rho) drho = sum of weights * f(nodes) over the nodes with step == n
 
     The weights are negative: rho falls while sampling.
+
+    Args:
+        nodes: rho, positive, step by step; (P,).
+        weights: One for each node, negative; (P,).
+        step: n of each node, rising; (P,).
     """
 
     nodes: Array
@@ -35,7 +43,15 @@ class Quadrature:
     step: np.ndarray
 
     def integrate(self, values: Array, steps: int) -> Array:
-        """Integrals over each step; (P, ...) -> (steps, ...). Zero for a step too narrow for a node of its own."""
+        """Integrals over each step.
+
+        Args:
+            values: f at the nodes; (P, ...).
+            steps: Number of steps N.
+
+        Returns:
+            (N, ...); zero for a step too narrow for a node of its own.
+        """
         weighted = values * self.weights.reshape(-1, *[1] * (values.ndim - 1))
         first = np.searchsorted(self.step, np.arange(steps + 1))
         sums = np.add.reduceat(np.concatenate([weighted, np.zeros_like(weighted[:1])]), first[:-1], axis=0)
@@ -50,6 +66,9 @@ def step_quadrature(levels: Array, knots: Array, log_tail: bool = False) -> Quad
         levels: rho_0 > ... > rho_N >= 0; (N + 1,).
         knots: Noise levels at which the integrand has a kink, in any order.
         log_tail: The integrand is a polynomial in log rho, rather than smooth in rho, on the way to rho = 0.
+
+    Returns:
+        The rule, exact to rounding for the integrands of `core.coefficients`.
     """
     to_zero = levels[-1] == 0.0
     positive = levels[:-1] if to_zero else levels

@@ -26,7 +26,7 @@ from diffusers_deis_sn.errors import CoefficientError, DeisSnError, TimestepsErr
 
 @dataclass(frozen=True)
 class Recipe:
-    """How runs go, whatever their number of steps.
+    """How runs go, whatever their number of steps: a noise schedule, a time grid, a solver and a scale.
 
     Args:
         process: The noise schedule.
@@ -35,6 +35,12 @@ class Recipe:
         scale: r(t), by which outputs are divided; flat for plain DEIS.
         ends: Where runs start and end.
         prediction: What the network predicts, one of `process.predictions`.
+
+    Example:
+        >>> from diffusers_deis_sn.core.vp import vp_schedule
+        >>> recipe = Recipe(vp_schedule(), solver=Multistep(3))
+        >>> len(recipe.plan(8))  # network calls
+        8
     """
 
     process: NoiseSchedule
@@ -45,16 +51,29 @@ class Recipe:
     prediction: str = "epsilon"
 
     def plan(self, steps: int) -> Plan:
-        """A run of N steps.
+        """A run of N steps, ready to be walked through.
+
+        Args:
+            steps: N, at least 1.
+
+        Returns:
+            Times, levels and coefficients.
 
         Raises:
             TimestepsError: N out of range, or levels that cannot be walked.
             ConfigurationError: Factors that do not go together.
+            CoefficientError: The solver gave no table for these levels.
         """
         return self.over(self.levels(steps))
 
     def levels(self, steps: int) -> Array:
-        """rho_0 > ... > rho_N of N steps, whoever wrote the grid; (N + 1,).
+        """Noise levels of a run of N steps, checked, whoever wrote the grid.
+
+        Args:
+            steps: N, at least 1.
+
+        Returns:
+            rho_0 > ... > rho_N >= 0; float64, (N + 1,).
 
         Raises:
             TimestepsError: N out of range; or levels that are not N + 1 finite falling numbers, the last zero or more.
@@ -96,14 +115,33 @@ class Recipe:
         )
 
     def over(self, levels: Array) -> Plan:
-        """A run over given levels rho_0 > ... > rho_N, whatever made them; (N + 1,). Raises as `plan`."""
+        """A run over given levels, whatever made them.
+
+        Args:
+            levels: rho_0 > ... > rho_N >= 0; (N + 1,).
+
+        Returns:
+            Times, levels and coefficients.
+
+        Raises:
+            TimestepsError: Levels that cannot be walked.
+            ConfigurationError: Factors that do not go together.
+            CoefficientError: The solver gave no table for these levels.
+        """
         self._check_walkable(levels, "Levels that")
         return make_plan(self.process, self.table(levels), self.prediction, self.solver.of)
 
     def table(self, levels: Array) -> CoefficientTable:
-        """The solver's coefficients over given levels, whoever wrote it.
+        """The solver's coefficients over given levels, checked, whoever wrote the solver.
+
+        Args:
+            levels: rho_0 > ... > rho_N >= 0; (N + 1,).
+
+        Returns:
+            One row for each network call.
 
         Raises:
+            TimestepsError: Noise predictions in a run of a flow that starts from noise alone.
             ConfigurationError: Factors that do not go together.
             CoefficientError: No table, or one of other levels or with another number of calls a step.
         """
@@ -179,12 +217,18 @@ def described(value: object) -> str:
 
 
 def sample(plan: Plan, network: Callable[[Tensor, float], Tensor], x: Tensor) -> Tensor:
-    """A run: the result, of the shape of x.
+    """Draw samples: call the network at each time of a plan and take its steps.
 
     Args:
         plan: Of `Recipe.plan`.
-        network: Its output for a scaled sample and a time.
+        network: Its output for a scaled sample, (B, *event), and a time.
         x: The noise that the run starts from, times `plan.sigma[0]`; (B, *event).
+
+    Returns:
+        The result, where the plan's levels end; (B, *event).
+
+    Raises:
+        StepError: The plan was fitted for two bands of space, and these samples have none.
     """
     history: list[Tensor] = []
     for n, time in enumerate(plan.times):

@@ -36,6 +36,11 @@ class SigmaSchedule(NoiseSchedule):
 
     Raises:
         NoiseScheduleError: Not 0 < sigma_min < sigma_max < infinity, or an unknown label.
+
+    Example:
+        >>> process = SigmaSchedule(sigma_min=0.002, sigma_max=80.0)
+        >>> process.progress([0.0, 80.0]).tolist()  # tau of clean data and of the noisiest level
+        [0.0, 1.0]
     """
 
     sigma_min: float = 0.002
@@ -84,7 +89,7 @@ class SigmaSchedule(NoiseSchedule):
         return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
     def rho(self, t: ArrayLike) -> Array:
-        """sigma of what the network is called with; same shape."""
+        """sigma of what the network is called with; same shape. Raises NoiseScheduleError if negative."""
         t = np.asarray(t, dtype=np.float64)
         if self.label == "log":
             with np.errstate(over="ignore"):  # of times that are another process's
@@ -129,6 +134,10 @@ class EDMSchedule(SigmaSchedule):
 
     Raises:
         NoiseScheduleError: As `SigmaSchedule`; or another label, or a deviation that is not positive.
+
+    Example:
+        >>> EDMSchedule().input_scale(0.5).round(4)  # c_in at sigma = sigma_data
+        np.float64(1.4142)
     """
 
     sigma_data: float = 0.5

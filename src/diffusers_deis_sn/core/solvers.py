@@ -36,7 +36,14 @@ def _check_order(option: str, number: int, least: int) -> None:
 
 @runtime_checkable
 class Solver(Protocol):
-    """A solver of the probability-flow ODE in rho."""
+    """A solver of the probability-flow ODE dy / drho = eps, y = x / alpha (docs/explanation/deis.md).
+
+    Any frozen value with these members is one, see docs/extending.md.
+
+    Example:
+        >>> isinstance(Multistep(3), Solver)
+        True
+    """
 
     @property
     def of(self) -> str:
@@ -49,17 +56,29 @@ class Solver(Protocol):
         ...
 
     def table(self, process: NoiseSchedule, scale: Normaliser, levels: Array) -> CoefficientTable:
-        """The coefficients of a run over rho_0 > ... > rho_N >= 0, outputs divided by the scale r(t)."""
+        """The coefficients of a run.
+
+        Args:
+            process: The noise schedule.
+            scale: r(t), by which outputs are divided; flat for plain DEIS.
+            levels: rho_0 > ... > rho_N >= 0; (N + 1,).
+
+        Returns:
+            One row for each network call.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Corrector:
-    """Each step redone with the output at its end, at no further call.
+    """Each step redone with the output at its end, at no further network call (docs/explanation/corrector.md).
 
     Args:
-        order: Number of outputs, the newest among them; 0 for none.
-        gain: Largest factor by which a correction may pass an error on; infinity for no limit.
+        order: Number of outputs that the redone step combines, the newest among them; 0 for no corrector.
+        gain: Largest factor by which a correction may pass on an error in the sample; infinity for no limit.
+
+    Raises:
+        ConfigurationError: An order outside 0 to 4, or a negative gain.
 
     Examples:
         >>> Multistep(3, corrector=Corrector(3, gain=0.25)).corrector
@@ -145,15 +164,23 @@ class Multistep:
 
 @dataclass(frozen=True)
 class RungeKutta:
-    """A Runge-Kutta method in rho, several calls a step (`core.runge_kutta`).
+    """A Runge-Kutta method in rho, several network calls a step (`core.runge_kutta`).
 
     Args:
-        name: One of `TABLEAUX`.
+        name: One of `TABLEAUX`: "euler", "midpoint", "heun", "kutta3", "heun3", "ralston3", "ssprk3", "vdh3", "rk4".
         above: rho above which steps to less than half of it are taken in predicted data, where they are stable; the
             schedulers have 3 on learned grids. Infinity for the method as published, everywhere.
 
     Raises:
         ConfigurationError: Another name, or no level.
+
+    Example:
+        >>> RungeKutta("rk4").calls_per_step
+        4
+
+    References:
+        rhoRK-DEIS of Zhang and Chen, https://arxiv.org/abs/2204.13902, with outputs divided by r(t) as in
+        https://arxiv.org/abs/2311.00157. The change to predicted data is this package's.
     """
 
     name: str = "heun"

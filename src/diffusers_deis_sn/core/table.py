@@ -47,6 +47,17 @@ class CoefficientTable:
     Raises:
         CoefficientError: Arrays of other shapes, or numbers that break a law: not finite, a weight on an output that is
             not there, or no partition of unity, sum_j weights r(t_{i-j}) = row_sum.
+
+    Example:
+        >>> from diffusers_deis_sn.core.recipe import Recipe
+        >>> from diffusers_deis_sn.core.solvers import Multistep
+        >>> from diffusers_deis_sn.core.vp import vp_schedule
+        >>> table = Recipe(vp_schedule(), solver=Multistep(2)).plan(4).table
+        >>> table.weights.shape  # outputs at hand, calls, outputs
+        (2, 4, 2)
+
+    References:
+        `transfer` and `weights` are Psi and C of tAB-DEIS, https://arxiv.org/abs/2204.13902.
     """
 
     levels: Array

@@ -208,14 +208,22 @@ def vp_schedule(
             betas capped at 0.999, "squaredcos_cap_v2", Nichol and Dhariwal's
             alpha^2 = cos^2((t / T + 0.008) / 1.008 * pi / 2), "exp", alpha^2 = e^(-12 t / T), or "laplace", log SNR of
             Laplace's distribution; all as in Diffusers.
-        trained_betas: The betas themselves; the arguments above are then ignored.
+        trained_betas: The betas themselves, (T,); the arguments above are then ignored.
         rescale_betas_zero_snr: Shift and scale alpha so that the noisiest level has no signal (Lin et al.,
             arXiv 2305.08891, Algorithm 1); it is held at alpha^2 = 2^-24 as in Diffusers, or lower where need be.
         snr_shift_scale: s, by which alpha^2 / sigma^2 of all levels is divided, before it is rescaled (CogVideoX,
             CogView3-Plus).
 
+    Returns:
+        log(sigma / alpha) at each training time, and the maps between times and levels.
+
     Raises:
         NoiseScheduleError: Unknown `beta_schedule`, betas outside (0, 1), or a shift that is no positive number.
+
+    Example:
+        >>> process = vp_schedule(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)  # Stable Diffusion
+        >>> round(process.top, 2), round(process.bottom, 4)  # sigma / alpha at T - 1 and at 0
+        (14.61, 0.0292)
     """
     if trained_betas is not None:
         betas, name = np.asarray(trained_betas, dtype=np.float64), "trained betas"

@@ -91,7 +91,7 @@ def find(
 
 
 def find_on_hub(name: HubName, options: HubOptions) -> Located:
-    """`find` where a name is known to be one on the Hub."""
+    """`find` where a name is known to be one on the Hub. Raises StatisticsNotFoundError where nothing is there."""
     try:
         found = first_file(name, PLACES, options)
     except MissingFileError as error:

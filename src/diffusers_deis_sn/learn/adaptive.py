@@ -61,6 +61,15 @@ class AdaptiveSchedule:
     Raises:
         ScheduleError: A value that breaks a rule above.
 
+    Example:
+        >>> schedule = AdaptiveSchedule([10.0, 1.0, 0.1], gamma=1.0, min_visits=1)
+        >>> intervals, sigma, entered = schedule.draw(4)
+        >>> schedule.update(intervals, 10.0 ** -intervals.double())  # the second step costs a tenth of the first
+        >>> schedule.resample()
+        True
+        >>> schedule.levels[1] > 1.0  # so the first step becomes shorter
+        np.True_
+
     References:
         Williams et al., Score-Optimal Diffusion Schedules, https://arxiv.org/abs/2412.07877, Algorithm 2.
     """

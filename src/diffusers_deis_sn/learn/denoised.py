@@ -37,7 +37,10 @@ def plan_over(
     guidance: float | None = None,
     shift: float = 1.0,
 ) -> Plan:
-    """The run over given sigmas: by the plan or the recipe whose times they are, else by what is safe.
+    """The run over sigmas that another program chose.
+
+    Where they are the times of a plan or of a recipe in the statistics, that is followed; else the run takes the
+    solver that is safe without statistics.
 
     Args:
         process: The model's.
@@ -46,6 +49,9 @@ def plan_over(
         exploding: Whether they are those of the variance-exploding coordinate.
         guidance: That of the run.
         shift: Of the model's grids, if it is a flow.
+
+    Returns:
+        A run of N calls, for `sample_denoised`.
 
     Raises:
         TimestepsError: Sigmas that are no run.
@@ -79,7 +85,7 @@ def sample_denoised(
     callback: Callable[[dict[str, Any]], None] | None = None,
     disable: bool | None = None,
 ) -> Tensor:
-    """A run: the result in the coordinate of `x`, of its shape.
+    """Draw samples with a network that denoises: call it at each sigma of a plan and take the plan's steps.
 
     Args:
         model: The denoiser.
@@ -87,10 +93,16 @@ def sample_denoised(
         sigmas: Those of the plan, on the device of the model; (N + 1,).
         plan: Of `plan_over`.
         exploding: As there.
-        held: What takes the place of a sample at its level, before each call and at the end: of masks, under which the
-            predicted sample is fixed and the noise is not that of the model, so that r(t) is not its scale.
+        held: For inpainting: from a sample and its sigma, (B,), the sample with the kept part put back at that noise
+            level; called before each network call and at the end. None for whole pictures.
         callback: Told of each call, with the keys x, i, sigma, sigma_hat and denoised, as k-diffusion has them.
-        disable: Show no bar.
+        disable: Show no progress bar.
+
+    Returns:
+        The result in the coordinate of `x`; (B, *event).
+
+    Raises:
+        StepError: The plan was fitted for two bands of space, and these samples have none.
     """
     own = plan.alpha if exploding else (1.0,) * len(plan.alpha)  # of their coordinate in ours
     one = x.new_ones([x.shape[0]])

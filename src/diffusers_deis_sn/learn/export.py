@@ -59,10 +59,7 @@ def learned_sigmas(
     shift: float = 1.0,
     **hub_options: Any,
 ) -> Array:
-    """Sigmas of a learned schedule, for any program that takes a list of them; (steps + 1,), falling.
-
-    Those of Diffusers, k-diffusion and ComfyUI: sigma / alpha, or sigma itself, from 1, of flow-matching models. The
-    network is called at all but the last.
+    """Sigmas of a learned schedule, for any program that takes a list of them.
 
         sigmas = learned_sigmas("my-statistics", 10)
         pipe(prompt, sigmas=sigmas)  # with a scheduler that takes them; of flows with its shift=, and sigmas[:-1]
@@ -82,8 +79,9 @@ def learned_sigmas(
             the result is the list before. One for programs that take levels as they are.
         **hub_options: Of `ScoreStatistics.load`.
 
-    References:
-        https://arxiv.org/abs/2412.07877, theorem 3.1: equal steps of length along the path.
+    Returns:
+        As Diffusers, k-diffusion and ComfyUI have them: sigma / alpha, or sigma itself, from 1, of flow-matching
+        models. Strictly falling; the network is called at all but the last; float64, (N + 1,).
 
     Raises:
         TimestepsError: No step.
@@ -91,6 +89,14 @@ def learned_sigmas(
         MissingCostError: The cost is not in the statistics.
         ScheduleError: As `learned_levels`.
         StatisticsNotFoundError: No statistics there.
+
+    Example:
+        >>> sigmas = learned_sigmas(statistics, 8)  # of `calibrate`, or a file, folder or Hub name
+        >>> len(sigmas), float(sigmas[-1])
+        (9, 0.0)
+
+    References:
+        https://arxiv.org/abs/2412.07877, theorem 3.1: steps of equal length along the path.
     """
     statistics = ScoreStatistics.load(stats, **hub_options).at(guidance_scale)
     levels = learned_levels(statistics, steps, cost, velocity, final, spread, Part(start, end, denoise))

@@ -59,7 +59,7 @@ class EqualCost:
             raise ConfigurationError(f"`spread` is a share of the path, 0 to 1, or None, got {self.spread!r}.")
 
     def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
-        """Raises ConfigurationError: only the grid of a model, `of`, has levels."""
+        """See `Grid`; but without a model there are no levels: raises ConfigurationError. `of` has them."""
         raise ConfigurationError("EqualCost is learned from statistics with costs, and there are none here.")
 
     def of(self, statistics: ScoreStatistics, process: NoiseSchedule) -> Learned:
@@ -68,6 +68,9 @@ class EqualCost:
         Args:
             statistics: With costs.
             process: Its noise schedule.
+
+        Returns:
+            The same for this model: a grid that has levels.
 
         Raises:
             MissingCostError: The cost is not there.

@@ -2,7 +2,7 @@
 
 A record has times and levels, not betas. What its times are tells the kind of its process: log(sigma) / 4 or sigma
 itself of networks with sigma labels (`core.sigma`), T rho / (1 + rho) of flow matching (`core.flow`), and else numbers
-of a noise table (`core.vp`).
+of a noise table (`core.vp`). The formulas are those of docs/explanation/deis.md.
 """
 
 from __future__ import annotations

@@ -45,12 +45,19 @@ class SchedulePath:
     """Cumulative length over noise levels (arXiv 2412.07877, theorem 3.1); `from_costs` and `of` make one.
 
     Args:
-        levels: sigma, positive and rising, cleanest first; (K,), K >= 2.
+        levels: sigma (sigma / alpha of the process), positive and rising, cleanest first; (K,), K >= 2.
         lengths: Length L^(1/p) of the step that enters level k from level k + 1, not negative; (K - 1,).
         order: Local order p of the cost.
 
     Raises:
         ScheduleError: A value that breaks a rule above, or no length at all.
+
+    Example:
+        >>> path = SchedulePath.from_costs([0.1, 1.0, 10.0], [4.0, 1.0])  # lengths 2 and 1
+        >>> path.path_length
+        3.0
+        >>> path.partition(3).round(2).tolist()  # three steps of length 1
+        [10.0, 1.0, 0.23, 0.1]
     """
 
     levels: Array
@@ -88,8 +95,11 @@ class SchedulePath:
             order: Local order p.
             velocity: Another v, a name of `VELOCITIES`: costs are multiplied by (v / sigma)^2 at the level entered.
 
+        Returns:
+            The path with lengths L^(1/p).
+
         Raises:
-            ScheduleError: See the class; or an unknown velocity.
+            ScheduleError: See the class; or a negative cost, or an unknown velocity.
         """
         check_velocity(velocity)
         _check_order(order)
@@ -107,11 +117,19 @@ class SchedulePath:
 
     @classmethod
     def of(cls, statistics: ScoreStatistics, cost: str = "corrector", velocity: str = "sigma") -> SchedulePath:
-        """The path of a model, from the cost of this name in its statistics; the solver's cost knows no velocity.
+        """The path of a model, from a cost in its statistics.
+
+        Args:
+            statistics: With this cost.
+            cost: "solver", "corrector" or "predictor".
+            velocity: v, a name of `VELOCITIES`; the solver's cost has none and ignores it.
+
+        Returns:
+            The path over the measured levels.
 
         Raises:
-            MissingCostError: The cost is not in the file.
-            ScheduleError: See the class.
+            MissingCostError: The cost is not in the statistics.
+            ScheduleError: See the class; or an unknown velocity.
         """
         local = statistics.cost(cost)
         check_velocity(velocity)
@@ -120,7 +138,7 @@ class SchedulePath:
         return cls.from_costs(np.exp(statistics.log_rho), local.values, local.order, velocity)
 
     def spread(self, share: float, position: ArrayLike) -> SchedulePath:
-        """The same levels, with a share of the length spread evenly over another measure of position.
+        """The same levels, with a share of the length spread evenly over another measure of position (this package's).
 
             Lambda' = (1 - share) Lambda / Lambda(1) + share (position - position_0) / (position_K - position_0)
 
@@ -131,8 +149,11 @@ class SchedulePath:
             share: 0, the path itself, to 1, the even one.
             position: Rising with `levels`; (K,).
 
+        Returns:
+            A path of length 1; this one where the share is 0.
+
         Raises:
-            ScheduleError: A share that is none, or a position that does not rise.
+            ScheduleError: A share outside 0 to 1, or a position that does not rise.
         """
         if not 0.0 <= share <= 1.0:
             raise ScheduleError(f"The share of a path that is spread evenly is 0 to 1, got {share!r}.")
@@ -159,7 +180,13 @@ class SchedulePath:
         return np.append(0.0, np.cumsum(np.maximum(self.lengths, floor)))
 
     def energy(self, levels: ArrayLike) -> float:
-        """T^(p-1) sum_i (Lambda(t_i) - Lambda(t_{i+1}))^p of a schedule; `path_length`^p for the best over the path.
+        """T^(p-1) sum_i (Lambda(t_i) - Lambda(t_{i+1}))^p of a schedule.
+
+        Args:
+            levels: sigma_0, ..., sigma_T; (T + 1,).
+
+        Returns:
+            At least (Lambda(t_0) - Lambda(t_T))^p, as equal steps have it: `path_length`^p over the whole path.
 
         Raises:
             ScheduleError: Levels beyond the path, or fewer than two.
@@ -179,12 +206,25 @@ class SchedulePath:
         return PchipInterpolator(self.cumulative, np.log(self.levels))
 
     def level(self, position: ArrayLike) -> Array:
-        """sigma at Lambda = `position`; same shape."""
+        """sigma = Lambda^{-1}(position), by a monotone cubic in log sigma (arXiv 2412.07877, Algorithm 1).
+
+        Args:
+            position: Lambda, from 0 (cleanest) to `path_length`; of any shape. What lies beyond is held at the ends.
+
+        Returns:
+            Noise levels; the same shape.
+        """
         inside = np.clip(np.asarray(position, dtype=np.float64), 0.0, self.path_length)
         return np.exp(self._inverse(inside))
 
     def position(self, level: ArrayLike) -> Array:
-        """Lambda at sigma = `level`, the inverse of `level`; same shape.
+        """Lambda(sigma), the inverse of `level`.
+
+        Args:
+            level: sigma; of any shape.
+
+        Returns:
+            Lengths from the cleanest level; the same shape.
 
         Raises:
             ScheduleError: A level beyond the path.
@@ -211,12 +251,15 @@ class SchedulePath:
         return float(brentq(lambda position: self._inverse(position) - u, a, b, xtol=1e-14 * self.path_length))
 
     def partition(self, steps: int, start: float | None = None, end: float | None = None) -> Array:
-        """Levels of `steps` steps of equal length; (steps + 1,), falling.
+        """Levels of steps of equal length, t_i = Lambda^{-1}(i Lambda(1) / T) (arXiv 2412.07877, theorem 3.1).
 
         Args:
-            steps: Number of steps, at least 1.
+            steps: Number of steps T, at least 1.
             start: Noisiest level; that of the path if None.
             end: Cleanest level; that of the path if None.
+
+        Returns:
+            sigma, strictly falling; (T + 1,).
 
         Raises:
             ScheduleError: `start` or `end` beyond the path, or not in this order; or no step.
@@ -235,19 +278,22 @@ class SchedulePath:
         return levels
 
     def run(self, steps: int, start: float | None = None, end: float = 0.0) -> Array:
-        """Levels of a sampling run of `steps` steps of equal length; (steps + 1,), falling.
+        """Levels of a sampling run of steps of equal length.
 
         A run that ends below the path, such as at clean data, has its last step go on from the end of the path: no
         score is known there. A call at the cleanest level, as named grids of sigmas have it, measured worse: it is one
         of a few for a stretch that hardly changes a sample.
 
         Args:
-            steps: Number of steps, at least 1.
+            steps: Number of steps T, at least 1.
             start: Level of the first call; the noisiest of the path if None.
-            end: Where the run ends.
+            end: Where the run ends, zero or more.
+
+        Returns:
+            sigma, strictly falling; (T + 1,).
 
         Raises:
-            ScheduleError: As `partition`.
+            ScheduleError: As `partition`; or a negative end.
         """
         if not end >= 0.0:
             raise ScheduleError(f"A run ends at a noise level of zero or more, got {end!r}.")
@@ -262,7 +308,14 @@ def _check_order(order: int) -> None:
 
 
 def velocity_factor(entered: Array, velocity: str) -> Array:
-    """(v / sigma)^2 at the levels entered, by which costs of v = sigma become those of another velocity; same shape.
+    """(v / sigma)^2, by which costs of v = sigma become those of another velocity (arXiv 2412.07877, eq. 13, 14).
+
+    Args:
+        entered: sigma of the levels entered, positive; of any shape.
+        velocity: A name of `VELOCITIES`.
+
+    Returns:
+        The factor; the same shape.
 
     Raises:
         ScheduleError: An unknown velocity.

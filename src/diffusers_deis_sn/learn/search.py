@@ -14,7 +14,7 @@ from diffusers_deis_sn.learn.path import Array, SchedulePath
 
 @dataclass(frozen=True, eq=False)
 class OptimisedSchedule:
-    """What Algorithm 1 ends with.
+    """What `optimise_schedule` ends with (arXiv 2412.07877, Algorithm 1).
 
     Args:
         levels: sigma_0 > ... > sigma_T; (T + 1,).
@@ -36,11 +36,11 @@ class OptimisedSchedule:
 def update_schedule(levels: ArrayLike, costs: ArrayLike, order: int = 2, steps: int | None = None) -> Array:
     """One UpdateSchedule: the schedule whose steps would cost the same, if costs were as measured on `levels`.
 
-    This is Algorithm 1 of arXiv 2412.07877.
+    This is Algorithm 1 of arXiv 2412.07877, which has p = 2.
 
     Args:
         levels: sigma_0 > ... > sigma_T > 0; (T + 1,). Its ends stay.
-        costs: L of each step; (T,).
+        costs: L of each step, not negative; (T,).
         order: Local order p of the cost; the length of a step is L^(1/p).
         steps: Number of steps of the result; T if None.
 
@@ -49,6 +49,10 @@ def update_schedule(levels: ArrayLike, costs: ArrayLike, order: int = 2, steps: 
 
     Raises:
         ScheduleError: Levels or costs that are no path.
+
+    Example:
+        >>> update_schedule([10.0, 1.0, 0.1], [1.0, 4.0], steps=3).round(2).tolist()
+        [10.0, 1.0, 0.23, 0.1]
     """
     path = SchedulePath.from_costs(levels, costs, order)
     return path.partition(len(path.lengths) if steps is None else steps)
@@ -63,7 +67,7 @@ def optimise_schedule(
     max_iterations: int = 100,
     damping: float = 1.0,
 ) -> OptimisedSchedule:
-    """Iterate `update_schedule` until the schedule moves by less than a tolerance.
+    """Iterate `update_schedule` (arXiv 2412.07877, Algorithm 1) until the schedule moves by less than a tolerance.
 
     With lengths L^(1/p) the iteration needs no damping for any p; with the square root of a cost of order four it would
     swing for ever. Where costs are estimated from few samples, damp it, or accept that it ends at their noise.
@@ -80,6 +84,9 @@ def optimise_schedule(
         tolerance: In log sigma.
         max_iterations: After which it ends in any case.
         damping: Share of the way to the updated schedule that is gone, in log sigma; above 0, at most 1.
+
+    Returns:
+        The schedule, its costs, and whether it converged.
 
     Raises:
         ScheduleError: Levels or costs that are no path, or `damping` out of range.

@@ -69,6 +69,9 @@ def package(folder: str | PathLike[str], *, remote_code: bool = False, stats: st
         remote_code: Whether to write the form with code instead of the one that everybody can load.
         stats: Hub name to be recorded in the config, where `from_config` finds the statistics.
 
+    Returns:
+        The form that the folder has now, and which files were changed.
+
     Raises:
         PublishError: No such folder; a scheduler that is not ours; or one for a process that Diffusers' DEIS would
             sample wrongly. The message says what to do.

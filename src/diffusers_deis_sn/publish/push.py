@@ -76,6 +76,9 @@ def push(
         token: A token that may write; by default the stored one.
         dry_run: Whether to make no request at all and only tell what would be uploaded.
 
+    Returns:
+        The name that finds the statistics, the files with their sizes, and the commit.
+
     Raises:
         PublishError: `repo_id` is no name on the Hub, or the upload failed; the message says what to do.
         MissingExtraError: matplotlib is not installed.

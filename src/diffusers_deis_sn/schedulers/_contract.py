@@ -216,9 +216,19 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     # -------------------------------------------------------------------------------------------------- samples
 
     def scale_model_input(self, sample: Tensor, timestep: float | Tensor | None = None) -> Tensor:
-        """What the network is to be given: the sample, times c_in of the level where the network is preconditioned.
+        """What the network is to be given: the sample, of EDM models times c_in (arXiv 2206.00364, table 1).
 
         Before a run the level is that of `timestep` itself, as training code asks for it.
+
+        Args:
+            sample: x_t; (B, *event).
+            timestep: t; of EDM models it cannot be left out.
+
+        Returns:
+            (B, *event); the sample itself where it is not scaled.
+
+        Raises:
+            StepError: `timestep` is missing, or all steps of the run are done.
         """
         cursor, plan = self._cursor, self._cursor.plan
         if self.noise.kind != "edm" if plan is None else not plan.scales_input:
@@ -270,7 +280,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         return velocity(self.noise, self._cursor.plan, sample, noise, timesteps)
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor | None = None) -> Tensor:
-        """`add_noise` under the name and argument order of the flow-matching pipelines."""
+        """`add_noise` under the name and argument order of flow pipelines. Raises StepError without `noise`."""
         if noise is None:
             raise StepError("`scale_noise` needs `noise`, a tensor like the sample.")
         return self.add_noise(sample, noise, timestep)

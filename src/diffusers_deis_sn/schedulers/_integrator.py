@@ -227,11 +227,17 @@ class ExponentialIntegrator(PlannedScheduler):
             self._warn_once(topic, words)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """alpha_t x_0 + sigma_t eps; see `PlannedScheduler.add_noise`.
+        """Noised samples alpha_t x_0 + sigma_t eps.
 
-        Called before the first step of a run that begins later, as image-to-image pipelines do, it plans the run anew:
-        `strength` is a share of the process, and the times of a tried method, or learned ones, are not spaced like
-        shares. The times are changed in place, for the pipeline holds a view of them.
+        Before the first step of an image-to-image run it plans that run anew, in place (`_later.planned_anew`).
+
+        Args:
+            original_samples: x_0; (B, *event).
+            noise: eps; of the same shape.
+            timesteps: t, one or B of them; see `PlannedScheduler.add_noise`.
+
+        Returns:
+            (B, *event), with the dtype of `original_samples`.
         """
         cursor = self._cursor
         cursor.take_lists(self.timesteps, self.sigmas)
@@ -282,8 +288,7 @@ class ExponentialIntegrator(PlannedScheduler):
                 "@revision"; "auto" for those that an index names for the model; or None for plain DEIS.
             base_model: Hub name of the model, or the folder it was loaded from; for "auto".
             index: Where to look the model up; the index of this package, or what DEIS_SN_INDEX says, if None.
-            **hub_options: `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only`, `force_download` for a
-                Hub name.
+            **hub_options: `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only`, `force_download` (Hub).
 
         Raises:
             StatisticsError: They cannot be read, or are those of another noise schedule or prediction type.
@@ -325,12 +330,8 @@ class ExponentialIntegrator(PlannedScheduler):
     def for_pipeline(cls, pipe: Any, stats: Source | bool | None = AUTO, **kwargs: Unpack[FromConfig]) -> Self:
         """A scheduler for a pipeline, with the statistics that an index names for its model unless told others.
 
-        Where the calls of the pipeline cannot be seen, its guidance is read from it all the same.
-
-            pipe.scheduler = DEISSNScheduler.for_pipeline(pipe)
-
         Args:
-            pipe: Any pipeline with a scheduler; it is not changed.
+            pipe: Any pipeline with a scheduler; it is not changed, and read where its calls cannot be seen.
             stats: As in `from_config`.
             **kwargs: As for `from_config`.
 
@@ -356,6 +357,13 @@ class ExponentialIntegrator(PlannedScheduler):
     ) -> Any:
         """A scheduler from a folder or Hub repository, with the statistics that were saved beside its config.
 
+        Args:
+            pretrained_model_name_or_path: The folder, or "user/repo".
+            subfolder: Where in it the config lies.
+            return_unused_kwargs: Whether to return the options that were not used as well, in a pair.
+            stats: Other statistics, as in `set_stats`; False for none.
+            **kwargs: As for `from_config`; and for the download, as Diffusers has them.
+
         Raises:
             OSError: No config there.
             StatisticsError: See `set_stats`.
@@ -368,8 +376,7 @@ class ExponentialIntegrator(PlannedScheduler):
     def save_pretrained(self, save_directory: str | PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
         """Write the config and, in a folder of their own, the statistics.
 
-        Statistics that were saved in the same folder before are replaced, or removed where there are none now; those
-        in a repository on the Hub are replaced only.
+        Older statistics in the folder are replaced, or removed where there are none now; on the Hub only replaced.
 
         Args:
             save_directory: Made if missing.

@@ -67,7 +67,11 @@ def factors(noise: NoiseSchedule, plan: Plan | None, timesteps: Tensor, like: Te
 
 
 def velocity(process: NoiseSchedule, plan: Plan | None, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """What networks of "v_prediction", or of flows, are trained to say; see `PlannedScheduler.get_velocity`."""
+    """What networks of "v_prediction", or of flows, are trained to say; see `PlannedScheduler.get_velocity`.
+
+    alpha eps - sigma x_0 (arXiv 2202.00512) of variance-preserving models, eps - x_0 of flows. Raises
+    ConfigurationError for other processes.
+    """
     if process.path == "flow":
         found = noise.to(sample.dtype) - sample
         return -found if process.turned_sigmas(0.0) else found

@@ -124,7 +124,7 @@ class Planner:
     # ---------------------------------------------------------------------------------------------------- recipes
 
     def learned(self, options: Options, statistics: ScoreStatistics | None = None) -> Learned:
-        """The learned grid. Raises MissingCostError or ScheduleError where the statistics tell none."""
+        """The learned grid. Raises ConfigurationError without statistics, and as `EqualCost.of`."""
         record = self.statistics if statistics is None else statistics
         if record is None:
             raise ConfigurationError(
@@ -158,7 +158,7 @@ class Planner:
     # ------------------------------------------------------------------------------------------------------- runs
 
     def run(self, request: Request) -> Run:
-        """A run; raises as `set_timesteps`."""
+        """A run. Raises TimestepsError or ConfigurationError as `set_timesteps` does."""
         if not self._checked:
             self.options.check()
             self._checked = True
@@ -347,7 +347,11 @@ class Planner:
         return method
 
     def levels(self, recipe: Recipe, options: Options, shift: float, request: Request) -> Array:
-        """Noise levels of a run, from whichever of the three the caller gave; (N + 1,)."""
+        """Noise levels of a run, from whichever of the three the caller gave; (N + 1,).
+
+        Raises:
+            TimestepsError: None of the three, two that contradict each other, or times that cannot be walked.
+        """
         process, ends, steps = recipe.process, recipe.ends, request.steps
         if request.sigmas is not None and request.timesteps is not None and process.path != "flow":
             raise TimestepsError("Give `timesteps` or `sigmas`, not both: each fixes the run.")
@@ -369,7 +373,11 @@ class Planner:
 
 
 def shift_of(options: Options, process: NoiseSchedule, mu: float | None) -> float:
-    """Shift of a run: of its resolution, or that of the config."""
+    """Shift of a run: of its resolution, or that of the config.
+
+    Raises:
+        ConfigurationError: `mu` for what is no flow, or none where the shift depends on the resolution.
+    """
     if mu is not None and process.path != "flow":
         raise ConfigurationError(
             f"`mu` shifts the schedule of flow-matching models, got {mu!r} for a {process.path} schedule. Leave it "

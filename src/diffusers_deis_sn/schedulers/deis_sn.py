@@ -21,15 +21,15 @@ class DEISSNScheduler(ExponentialIntegrator):
         beta_end: Last beta.
         beta_schedule: "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exp" or "laplace".
         trained_betas: The betas themselves, instead of the three above.
+        solver_order: Number of outputs that a solver with a name combines in a step, 1 to 4.
+        prediction_type: What the network predicts: "epsilon", "v_prediction", "sample" or "flow_prediction".
         solver: "multistep", tAB-DEIS, corrected at order four with statistics; "ipndm", with weights of equal steps; or
             a Runge-Kutta method in rho of several calls a step: "euler", "midpoint", "heun", "kutta3", "heun3",
             "ralston3", "ssprk3", "vdh3" or "rk4". Everything else is a value: `Multistep(3, variable="log_rho",
             of="data", corrector=Corrector(3))`, or a solver of one's own, see docs/extending.md.
-        solver_order: Number of outputs that a solver with a name combines in a step, 1 to 4.
         guidance_scale: Guidance that is sampled with, by which the corrections of "multistep" are limited: none passes
             an error on by more than 0.75 / max(2, guidance). If None that of the pipeline which calls the scheduler, or
             that of the statistics, or 7.5.
-        prediction_type: What the network predicts: "epsilon", "v_prediction", "sample" or "flow_prediction".
         timestep_spacing: "linspace", "leading" or "trailing"; the three flags below choose further grids. A value that
             `from_config` finds in the config of another scheduler class is that scheduler's: it is kept in the config
             for the way back and not used.

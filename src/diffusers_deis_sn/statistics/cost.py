@@ -51,6 +51,8 @@ def preferred_cost(costs: Iterable[str], velocity: str = "sigma") -> str:
 class LocalCost:
     """A cost measured on every interval between neighbouring times of a record of K times.
 
+    The costs of arXiv 2412.07877, eq. 13 (corrector) and 14 (predictor), and the solver's, which is ours.
+
     Args:
         values: L of the step from time k + 1 to the cleaner time k, per component, not negative; (K - 1,).
         error: Standard error of `values` over the samples, not negative; (K - 1,).

@@ -135,6 +135,7 @@ def read_index(source: str | PathLike[str] | None = None, **hub_options: Any) ->
         **hub_options: `cache_dir`, `token`, `force_download`, `local_files_only` of huggingface_hub.
 
     Raises:
+        StatisticsError: What is no place at all.
         StatisticsFormatError: A file that is no index of a known version.
         StatisticsNotFoundError: Nothing there; see `statistics.source.find` for its subclasses.
     """

@@ -40,7 +40,11 @@ class Measured(Protocol):
 
 
 def check_model(record: Measured, noise: NoiseSchedule, prediction_type: str) -> None:
-    """Refuse statistics of another model; arguments and errors as of `ScoreStatistics.check`."""
+    """Refuse statistics of another model; arguments as of `ScoreStatistics.check`.
+
+    Raises:
+        StatisticsMismatchError: Another noise schedule or prediction type was measured.
+    """
     origin = record.origin
     advice = "Use statistics measured on this model, or measure them with `deis-sn calibrate`."
     try:

@@ -180,28 +180,24 @@ class ScoreStatistics:
         return type(self), tuple(values.values())
 
     def with_origin(self, **facts: Any) -> ScoreStatistics:
-        """The same curves with some facts of the origin replaced. Raises StatisticsError for a fact of wrong type."""
+        """The same curves, with `facts` in place of the origin's own. Raises StatisticsError for a wrong type."""
         others = tuple(one.with_origin(**facts) for one in self.others)
         return replace(self, origin=replace(self.origin, **facts), others=others)
 
     def with_costs(self, **costs: LocalCost) -> ScoreStatistics:
-        """The same record with these costs added or replaced. Raises StatisticsError for costs that do not fit."""
+        """The same record with `costs` added or replaced, by name. Raises StatisticsError for costs that do not fit."""
         return replace(self, costs={**self.costs, **costs})
 
     def with_trials(self, trials: Trials | None) -> ScoreStatistics:
-        """The same record with these trials. Raises StatisticsError for what is none."""
+        """The same record with `trials` instead of its own. Raises StatisticsError for what are none."""
         return replace(self, trials=trials)
 
     def with_plans(self, plans: Plans | None) -> ScoreStatistics:
-        """The same record with these plans. Raises StatisticsError for what is none, or of another size."""
+        """The same record with `plans`. Raises StatisticsError for what are none, or of samples of another size."""
         return replace(self, plans=plans)
 
     def cost(self, name: str) -> LocalCost:
-        """The cost of this name.
-
-        Raises:
-            MissingCostError: It was not measured, or there is no such cost.
-        """
+        """The cost called `name`. Raises MissingCostError where it was not measured, or there is no such cost."""
         if not isinstance(name, str) or name not in self.costs:
             known = isinstance(name, str) and name in COST_ORDERS
             probe = f" --cost {name}" if known and name in PROBED else ""
@@ -227,6 +223,12 @@ class ScoreStatistics:
 
         Its own curves are those of the guidance nearest to `statistics.guidances.USUAL`, 7.5. Of the trials it keeps
         the recipes that were tried at all of them, and of plans for the same runs the first.
+
+        Args:
+            records: Of the same model, one for each guidance, in any order.
+
+        Returns:
+            The record of all; the one that was given, where it is the only one.
 
         Raises:
             StatisticsError: No record, a guidance that is not known or comes twice, or different times, schedules,
@@ -264,10 +266,16 @@ class ScoreStatistics:
         return tuple(one for one in known if one is not None)
 
     def at(self, guidance: float | None) -> ScoreStatistics:
-        """The statistics of one guidance; this record where there is but one, or where none is named its own curves.
+        """The statistics of one guidance scale.
 
         Between two that were measured r, m, nu and the lengths of steps are linear in the guidance, as an output is
         that is guided along one and the same trajectory, and errors of trials are powers. Beyond, the nearest serves.
+
+        Args:
+            guidance: Guidance scale of the run; None for the record's own curves.
+
+        Returns:
+            A record of one guidance; this one where it has no others.
 
         Raises:
             StatisticsError: A guidance that is no finite number.
@@ -346,7 +354,11 @@ class ScoreStatistics:
             **hub_options: `subfolder`; and `revision`, `cache_dir`, `token`, `force_download`, `local_files_only` of
                 huggingface_hub.
 
+        Returns:
+            The record, checked.
+
         Raises:
+            StatisticsError: What is no place at all.
             StatisticsNotFoundError: Nothing there.
             StatisticsAccessError: The Hub refuses.
             StatisticsUnreachableError: Not cached, and the Hub was not asked, did not answer or failed.

@@ -132,7 +132,7 @@ class Asker:
         return self._answers(samples, level)
 
     def serve(self) -> None:
-        """Answer the first process until it has no further question. Raises what it was stopped by."""
+        """Answer the first process until it has no further question. Raises CalibrationInterruptedError as it does."""
         while asked := self._shards.led(bytes):
             if asked.startswith(_STOPPED):
                 raise CalibrationInterruptedError(asked[len(_STOPPED) :].decode())

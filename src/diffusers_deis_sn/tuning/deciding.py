@@ -105,7 +105,7 @@ class Jury:
         return end
 
     def without(self, calls: int) -> Without:
-        """The run that is made without a plan, and those of others."""
+        """The run that is made without a plan, and others. Raises CalibrationError where none can be fitted."""
         scheduler = WithoutPlan.from_config(dict(self.config), stats=self.statistics, tuned=False)
         end = self.running.ends(lambda: scheduler, calls)
         self.running.shards.led(self._affordable)

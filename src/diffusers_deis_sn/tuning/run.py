@@ -117,6 +117,14 @@ def tune(
         CalibrationError: No pipeline that can be tuned, too few prompts or samples, or a budget too small for anything.
         StatisticsError: Statistics that cannot be read, or are another model's.
         ConfigurationError: A model of a process that is not supported.
+
+    Example:
+        >>> tuning = tune(pipe, steps=2, statistics=statistics, num_samples=4, num_held_out=4, progress=False)
+        >>> [outcome.calls for outcome in tuning.outcomes]
+        [2]
+
+    References:
+        The method is this package's, see docs/tuning.md.
     """
     check_kinds(prompts=prompts, steps=steps, seed=seed, progress=progress)
     check_kinds(anew=anew, resume=resume, checkpoint=checkpoint)

@@ -58,7 +58,7 @@ class AskedScheduler(DEISSNScheduler):
         sigmas: Any = None,
         timesteps: Any = None,
     ) -> None:
-        """A long list of times, of which only the first is known."""
+        """A long list of times, of which only the first is known. Raises CalibrationError of inverted sigmas."""
         if self._planner.options.invert_sigmas:
             raise CalibrationError(
                 "Plans are not fitted to models of inverted sigmas (OmniGen, Mochi). Run them untuned."
@@ -82,7 +82,7 @@ class AskedScheduler(DEISSNScheduler):
         return sample if scale == 1.0 else sample * scale
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Refused: a run that starts from an image is another run."""
+        """Refused by CalibrationError: a run that starts from an image is another run."""
         raise CalibrationError(
             "This pipeline starts from an image or keeps one while it samples, and plans are for runs from noise. Tune "
             "the model's text-to-image pipeline."
@@ -100,7 +100,11 @@ class AskedScheduler(DEISSNScheduler):
         per_token_timesteps: Tensor | None = None,
         prev_timestep: float | Tensor | None = None,
     ) -> SchedulerOutput | tuple[Tensor]:
-        """Tell what the network said, and return what it is to be asked next."""
+        """Tell what the network said, and return what it is to be asked next.
+
+        Raises:
+            CalibrationError: The pipeline has times of its own, of each token or of its own list.
+        """
         if per_token_timesteps is not None:
             raise CalibrationError(
                 "This pipeline gives each token a time of its own, and plans are for samples at one. Tune the model's "

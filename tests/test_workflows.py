@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".github/workflows"
@@ -118,6 +119,21 @@ def test_environments_are_those_of_the_matrix() -> None:
         assert (ROOT / path).exists(), f".ci/test-matrix runs {path}"
     for test in re.findall(r"(tests/\S+\.py)::(\w+)", script):
         assert f"def {test[1]}(" in (ROOT / test[0]).read_text()
+
+
+def test_the_lowest_environment_has_the_lowest_versions_that_are_promised() -> None:
+    """But PyTorch, whose older wheels bring gigabytes of CUDA."""
+    text = (ROOT / "pyproject.toml").read_text()
+    base = re.search(r"^dependencies = \[(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    assert base is not None
+    promised = dict(re.findall(r'"([\w-]+)>=([\d.]+)"', base[1]))
+    anywhere = set(re.findall(r'"([\w-]+)>=([\d.]+)"', text))
+    pinned = dict(re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / ".ci/environments/lowest.txt").read_text(), re.MULTILINE))
+    assert promised.keys() - pinned.keys() == {"torch"}
+    for name, version in pinned.items():
+        lowest = {Version(least) for one, least in anywhere if one == name}
+        assert Version(version) in lowest, f"{name}: pyproject.toml has {lowest}, lowest.txt {version}"
+    assert all(Version(pinned[name]) == Version(least) for name, least in promised.items() if name != "torch")
 
 
 def test_pythons_are_those_that_the_package_promises() -> None:

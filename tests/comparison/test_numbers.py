@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from diffusers_deis_sn.comparison.numbers import number, percent, plain, sigma_list
+from diffusers_deis_sn.comparison.numbers import number, percent, plain
 
 
 @pytest.mark.parametrize(
@@ -26,13 +25,6 @@ def test_three_digits_without_an_exponent(value: float, text: str) -> None:
 
 def test_shares_are_percentages() -> None:
     assert [percent(one) for one in (0.0731, 0.5, 1.234)] == ["7.3 %", "50 %", "120 %"]
-
-
-def test_noise_levels_are_read_back_as_float32_has_them() -> None:
-    levels = np.geomspace(14.6146, 3e-5, 9).astype(np.float32)
-    text = sigma_list([*levels.tolist(), 0.0])
-    assert "e" not in text
-    assert [float(one) for one in text.split(", ")] == pytest.approx([*levels, 0.0], rel=1e-6)
 
 
 def test_programs_get_all_digits() -> None:

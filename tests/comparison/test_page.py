@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from comparisons import DRAW, HOSTILE, RIVAL_WINS, WE_WIN, made, made_with_plans
-from diffusers_deis_sn.comparison.numbers import number, percent, plain, sigma_list
+from diffusers_deis_sn.comparison.numbers import number, percent, plain
+from diffusers_deis_sn.learn.export import sigma_list
 
 FIXED = {"95", "5"}  # of the interval; how much brighter differences are shown
 WIDTHS = (360, 768, 1280)

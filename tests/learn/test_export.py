@@ -32,6 +32,7 @@ from diffusers_deis_sn.learn.export import (
     own_spread,
     schedule_summary,
     schedule_text,
+    sigma_list,
 )
 from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.learn.measured import path_of, whole_call_times
@@ -405,3 +406,10 @@ def test_a_spread_that_is_said_is_used_and_else_that_of_the_method_that_is_follo
     for other in ((6, "corrector", "sigma"), (6, None, "unit"), (0, None, "sigma")):
         assert own_spread(statistics, *other, None) is None
     assert own_spread(flow_record(), 6, None, "sigma", None) is None
+
+
+def test_noise_levels_are_read_back_as_float32_has_them() -> None:
+    levels = np.geomspace(14.6146, 3e-5, 9).astype(np.float32)
+    text = sigma_list([*levels.tolist(), 0.0])
+    assert "e" not in text
+    assert [float(one) for one in text.split(", ")] == pytest.approx([*levels, 0.0], rel=1e-6)

@@ -20,7 +20,7 @@ from diffusers_deis_sn.collect.results import statistics_of, uncertainty_of
 from diffusers_deis_sn.collect.versions import versions
 from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.plan import Plan, Raw
-from diffusers_deis_sn.core.update import threshold
+from diffusers_deis_sn.core.update import HALF, threshold
 from diffusers_deis_sn.errors import CalibrationError, StepError
 from diffusers_deis_sn.learn.costs import Question
 from diffusers_deis_sn.schedulers._cursor import Cursor
@@ -50,7 +50,6 @@ MEASURING_OPTIONS: dict[str, Any] = {
 DENSE = Whole(Power("t", 2.0))
 SOLVER = "DEIS order {solver_order} in t, {spacing}, by the cleanest level, to sigma zero"
 NOISED_DATA = "noised data at {spacing}, and at the cleanest level"
-HALF_PRECISION = (torch.float16, torch.bfloat16)
 
 
 class RecordingScheduler(DEISSNScheduler):
@@ -260,7 +259,7 @@ class RecordingScheduler(DEISSNScheduler):
     def _convert(self, plan: Plan, n: int, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Raw | None]:
         """As `DEISSNScheduler` has it; what it gives is what the solver integrates, so that is what is taken down."""
         self._dtype = model_output.dtype
-        if "predictor" in self.costs and self._dtype in HALF_PRECISION:
+        if "predictor" in self.costs and self._dtype in HALF:
             raise CalibrationError(
                 f"The predictor's cost is made of differences of outputs, and {self._dtype} rounds them away. Run the "
                 "pipeline in float32, or leave it out: costs=('corrector',)."

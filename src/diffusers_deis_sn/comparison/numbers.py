@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-
-DIGITS = 7  # of noise levels: what float32 can tell apart
 
 
 def number(value: float) -> str:
@@ -27,9 +21,3 @@ def percent(share: float) -> str:
 def plain(value: float) -> str:
     """A number as a program reads it."""
     return repr(float(value))
-
-
-def sigma_list(values: Sequence[float]) -> str:
-    """Noise levels between commas, each with a point and without an exponent, as ComfyUI reads them."""
-    looks: dict[str, Any] = {"precision": DIGITS, "fractional": False, "trim": "0"}
-    return ", ".join(np.format_float_positional(one, **looks) for one in values)

@@ -12,14 +12,14 @@ from typing import Any
 
 from diffusers_deis_sn.comparison.charts import Curve, error_curves, grids_chart, normaliser_curve
 from diffusers_deis_sn.comparison.contenders import WITH_PLANS
-from diffusers_deis_sn.comparison.embedding import embedded
+from diffusers_deis_sn.comparison.embedding import Key, embedded
 from diffusers_deis_sn.comparison.grids import PIXELS
 from diffusers_deis_sn.comparison.keeping import CONVERGED
-from diffusers_deis_sn.comparison.numbers import number, percent, plain, sigma_list
+from diffusers_deis_sn.comparison.numbers import number, percent, plain
 from diffusers_deis_sn.foreign import html
+from diffusers_deis_sn.learn.export import sigma_list
 
 Document = Mapping[str, Any]
-Key = tuple[str, int]
 VERDICTS = {
     "ours": "Recommended",
     "rival": "Recommended: another scheduler than ours",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # both know PyTorch, which who reads a file of statistics may
 SAME = 1e-3  # of times: more apart is another schedule
 # By how much factors may be larger than those of any sound step. Of the suite's plans none has more than 2.6.
 BEYOND_REASON = 1000.0
-_ARRAYS = ("rho", "times", "told", "transfer", "weights", "low")
+ARRAYS = ("rho", "times", "told", "transfer", "weights", "low")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Tuned:
         if not 1 <= calls <= MOST_TUNED:
             raise StatisticsError(f"A plan has 1 to {MOST_TUNED} calls, got {calls}.")
         shapes = {"rho": (calls + 1,), "weights": (calls, calls), "low": (calls, calls)}
-        for name in _ARRAYS if self.low is not None else _ARRAYS[:-1]:
+        for name in ARRAYS if self.low is not None else ARRAYS[:-1]:
             object.__setattr__(self, name, _frozen(name, getattr(self, name), shapes.get(name, (calls,))))
         if np.any(np.diff(self.rho) >= 0.0) or self.rho[-1] < 0.0:
             raise StatisticsError(f"`rho` of a plan must fall to zero or above, got {self.rho.tolist()}.")
@@ -200,7 +200,7 @@ class Tuned:
         if not isinstance(other, Tuned):
             return NotImplemented
         same = (self.of, self.shift, self.bands) == (other.of, other.shift, other.bands)
-        arrays = [name for name in _ARRAYS if getattr(self, name) is not None]
+        arrays = [name for name in ARRAYS if getattr(self, name) is not None]
         return same and all(getattr(self, name).tobytes() == getattr(other, name).tobytes() for name in arrays)
 
     def __hash__(self) -> int:

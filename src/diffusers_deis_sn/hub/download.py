@@ -24,6 +24,7 @@ from diffusers_deis_sn.hub.errors import (
     no_file,
     raise_typed,
 )
+from diffusers_deis_sn.hub.sealed import SHA256
 
 logger = logging.getLogger("diffusers_deis_sn")
 
@@ -35,7 +36,6 @@ _NAME = re.compile(
 )
 _FOLDER = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ def _sound(path: Path, name: HubName, file: str, options: HubOptions) -> Path:
 def _is_as_announced(path: Path) -> bool:
     """Whether a cached file has the SHA-256 that it is named by; small files have no such name."""
     announced = path.resolve().name
-    if _SHA256.fullmatch(announced) is None:
+    if SHA256.fullmatch(announced) is None:
         return True
     digest = hashlib.sha256()
     with path.open("rb") as file:

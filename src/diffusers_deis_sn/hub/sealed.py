@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
@@ -24,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
 
 SEAL = "sha256"
+SHA256 = re.compile(r"[0-9a-f]{64}")  # as it is written
 VERSION = "format_version"
 
 

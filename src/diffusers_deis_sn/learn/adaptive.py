@@ -21,8 +21,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.errors import ScheduleError
-from diffusers_deis_sn.learn.path import Array
 from diffusers_deis_sn.learn.search import update_schedule
 
 Reduce = Callable[[Tensor], Tensor]

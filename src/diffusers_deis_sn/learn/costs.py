@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.errors import ScheduleError
-from diffusers_deis_sn.learn.path import Array
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
 
 Epsilon = Callable[[Tensor, Any], Tensor]

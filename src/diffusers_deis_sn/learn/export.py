@@ -28,14 +28,16 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.core.flow import check_shift
 from diffusers_deis_sn.core.grids import FINAL_SIGMAS
+from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.learn import measured
 from diffusers_deis_sn.learn.grid import PATH_TOP, default_spread, learned_path
 from diffusers_deis_sn.learn.part import Part, check_steps
-from diffusers_deis_sn.learn.path import Array, SchedulePath, velocity_factor
+from diffusers_deis_sn.learn.path import SchedulePath, velocity_factor
 from diffusers_deis_sn.statistics.cost import LocalCost, preferred_cost
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -221,25 +223,25 @@ def schedule_text(
             f"as they are, got {shift!r}. Leave it out."
         )
     if form == "comfyui":
-        return _numbers(sigmas)
+        return sigma_list(sigmas)
     if form == "a1111":
         if levels[-1] > 0.0:
             raise ConfigurationError(
                 f"AUTOMATIC1111 and Forge end every run at zero, and the `end` is {part.end if part.end else final!r}. "
                 "Use 'zero', or another format."
             )
-        return f"[{_numbers(sigmas[:-1])}]"
+        return f"[{sigma_list(sigmas[:-1])}]"
     if form == "json":
         return json.dumps(schedule_facts(statistics, steps, cost, velocity, final, spread, part))
     times = _call_times(statistics, levels)
     if form == "csv":
-        rows = zip([*times, ""], _list(sigmas), _list(levels), strict=True)
+        rows = zip([*times, ""], _decimals(sigmas), _decimals(levels), strict=True)
         return "\n".join(["call,timestep,sigma,rho", *(f"{n},{','.join(row)}" for n, row in enumerate(rows))])
     if shift != 1.0:  # of times alone Diffusers' schedulers would shift the levels and not the times
-        return f"sigmas = [{_numbers(measured.as_sigma(statistics, _before_shift(statistics, levels, shift))[:-1])}]"
+        return f"sigmas = [{sigma_list(measured.as_sigma(statistics, _before_shift(statistics, levels, shift))[:-1])}]"
     if measured.path_of(statistics) == "flow":
         sigmas = sigmas[:-1]
-    return f"timesteps = [{', '.join(times)}]\nsigmas = [{_numbers(sigmas)}]"
+    return f"timesteps = [{', '.join(times)}]\nsigmas = [{sigma_list(sigmas)}]"
 
 
 def schedule_facts(
@@ -369,14 +371,15 @@ def _call_times(statistics: ScoreStatistics, levels: Array) -> list[str]:
     """What the network is called with, as texts."""
     if measured.in_whole_times(statistics):
         return [str(int(time)) for time in measured.whole_call_times(statistics, levels)]
-    return _list(_fractional_times(statistics, levels))
+    return _decimals(_fractional_times(statistics, levels))
 
 
-def _numbers(values: Array) -> str:
-    """Numbers between commas, each with a point and without an exponent."""
-    return ", ".join(_list(values))
+def sigma_list(values: ArrayLike) -> str:
+    """Numbers between commas, as ComfyUI reads them."""
+    return ", ".join(_decimals(values))
 
 
-def _list(values: Array) -> list[str]:
+def _decimals(values: ArrayLike) -> list[str]:
+    """Numbers as all of these programs read them: each with a point, and without an exponent."""
     looks: dict[str, Any] = {"precision": DIGITS, "fractional": False, "trim": "0"}
-    return [np.format_float_positional(value, **looks) for value in values]
+    return [np.format_float_positional(value, **looks) for value in np.asarray(values)]

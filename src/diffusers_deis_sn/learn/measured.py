@@ -14,10 +14,9 @@ from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.core.coefficients import NOISE_ALONE
 from diffusers_deis_sn.core.flow import FlowSchedule
-from diffusers_deis_sn.core.process import ALPHA_OF_RHO
+from diffusers_deis_sn.core.process import ALPHA_OF_RHO, Array
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.vp import distinct_times
-from diffusers_deis_sn.learn.path import Array
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 LABELS: tuple[Callable[[Array], Array], ...] = (lambda log_rho: 0.25 * log_rho, np.exp)  # log(sigma) / 4, and sigma

@@ -19,12 +19,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.errors import ScheduleError
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-
-Array = NDArray[np.float64]
 
 ENDS = 2e-3  # relative: levels this close beyond the path are its ends; betas rounded on their way move them
 FLOOR = (

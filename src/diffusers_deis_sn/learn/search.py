@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.errors import ScheduleError
-from diffusers_deis_sn.learn.path import Array, SchedulePath
+from diffusers_deis_sn.learn.path import SchedulePath
 
 
 @dataclass(frozen=True, eq=False)

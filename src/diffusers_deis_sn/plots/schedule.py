@@ -8,10 +8,11 @@ import numpy as np
 
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.learn import measured
 from diffusers_deis_sn.learn.export import cost_with_velocity, learned_levels, own_spread
 from diffusers_deis_sn.learn.grid import PATH_TOP, learned_path
-from diffusers_deis_sn.learn.path import Array, SchedulePath
+from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.plots.figures import BAND, title
 from diffusers_deis_sn.plots.style import LIGHT, Palette, house_style, panels
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, LocalCost, preferred_cost

@@ -28,6 +28,7 @@ from diffusers_deis_sn.errors import (
 )
 from diffusers_deis_sn.hub.download import HubName, HubOptions, commit_of, first_file, is_folder
 from diffusers_deis_sn.hub.local import path_of
+from diffusers_deis_sn.hub.sealed import SHA256
 from diffusers_deis_sn.hub.source import Located, find, find_on_hub
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
@@ -38,7 +39,6 @@ INDEX_VARIABLE = "DEIS_SN_INDEX"
 INDEX_VERSION = 1
 BUNDLED = "the index of this package"
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _BESIDE = "./"  # what begins so lies beside the index
 _CACHED_MODEL = re.compile(r"models--(?P<user>.+?)--(?P<repo>.+)")
 _REMEDY = "Name statistics with `stats=`, or measure them with `deis-sn calibrate`."
@@ -202,7 +202,7 @@ def _follow(index: Index, model: str, hub_options: dict[str, Any]) -> Found:
     entry = index.models[model]
     facts = {name: entry.get(name) for name in ("stats", "base_model", "sha256")} if isinstance(entry, dict) else {}
     stats, promised, sha256 = facts.get("stats"), facts.get("base_model") or model, facts.get("sha256")
-    sound = isinstance(sha256, str) and _SHA256.fullmatch(sha256) is not None
+    sound = isinstance(sha256, str) and SHA256.fullmatch(sha256) is not None
     if not isinstance(stats, str) or not isinstance(promised, str) or not (sha256 is None or sound):
         raise StatisticsFormatError(f"The entry of {model!r} in {index.name} is damaged: {entry!r}.")
     located = _locate_entry(index, model, stats, hub_options)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.core.update import has_bands, high_band
+from diffusers_deis_sn.statistics.trials import RMS_WEIGHT
 
-RMS_WEIGHT = 0.15  # of the root mean square in a score, as recipes are ranked in trials
 TRIMMED = 0.1  # share of the samples that the trimmed RMS leaves out
 ALLOWED = 1.02  # how much larger RMS and trimmed RMS may be
 KEPT = 0.03  # by how much sharpness and colour may differ from the fine run's

@@ -18,13 +18,11 @@ from diffusers_deis_sn.collect.checkpoint import Checkpoint, Keeper
 from diffusers_deis_sn.collect.fingerprint import describe, weights
 from diffusers_deis_sn.collect.sharing import ALONE, Shards
 from diffusers_deis_sn.collect.signals import Interruptions
-from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.core.tuned import ARRAYS, Tuned
 from diffusers_deis_sn.errors import CalibrationInterruptedError, CheckpointError, DeisSnError
 from diffusers_deis_sn.statistics.origin import hash_prompts
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.tuning.teacher import Goal
-
-ARRAYS = ("rho", "times", "told", "transfer", "weights", "low")
 
 
 def run_facts(

@@ -25,7 +25,7 @@ EXTRAS = {  # commands that need one
     "serve": ["serve", "model"],
 }
 PROMPTS = ["--prompts", "prompts.txt", "--guidance-scale", "2"]
-TUNING = ["--steps", "2", "--num-samples", "4", "--num-held-out", "4", "--budget", "30s"]
+TUNING = ["--steps", "2", "--num-samples", "4", "--num-held-out", "4"]
 WORKING = (
     ["inspect", "statistics"],
     ["schedule", "statistics", "--steps", "8", "--format", "comfyui"],

@@ -58,6 +58,7 @@ TITLES = {
     "results/guidances.md": "What depends on guidance",
 }
 FIGURES = (".png", ".webp", ".svg")
+FIRST = ("index.md", "settings.md", "coming-from.md", "questions.md", "tutorials/", "how-to/")  # in results of a search
 
 INCLUDE = re.compile(r"^<!-- include: (\S+) -->$", re.MULTILINE)
 LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s]+)(\))")
@@ -114,6 +115,8 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Take in what is to be included, and turn links into those of the site."""
     here = page.file.src_uri
+    if here.startswith(FIRST):
+        page.meta.setdefault("search", {"boost": 3})
     return INCLUDE.sub(lambda found: _included(found[1], here), _linked(markdown, document_of(here), here))
 
 

@@ -33,9 +33,9 @@ GUIDANCES = (("1 (none)", 0.0, 1.5), ("2 to 3", 1.5, 4.5), ("6 to 7.5", 4.5, 10.
 SHOWN = (5, 6, 8, 10, 15, 20)
 TOLD = (5, 8, 10)
 NAMES = {
-    DEIS_SN: "`DEISSNScheduler`",
-    LEARNED: "`ScoreOptimalScheduler`",
-    PLAIN: "`DEISSNScheduler` without statistics",
+    DEIS_SN: "DEIS-SN",
+    LEARNED: "ScoreOptimal",
+    PLAIN: "DEIS-SN without statistics",
     TUNED: "tuned",
 }
 
@@ -107,6 +107,7 @@ def settings_table(settings: Iterable[Setting]) -> str:
             lines.append(["", "and plans of `tune`", *(_nearest(some, (TUNED,)) for some in tuned)])
         lines.append(["", "no", *(_nearest([s for s in own if s.calls == n], (PLAIN,)) for n in SHOWN)])
     words = (
+        "DEIS-SN is `DEISSNScheduler`, ScoreOptimal `ScoreOptimalScheduler`, tuned `DEISSNScheduler` with plans. "
         "A cell names the scheduler to take, and its error divided by that of the best of some 25 samplers of "
         "Diffusers (each on its own best time grid, picked after the fact for every model and number of calls): "
         "below 1 is better. Where a sampler of Diffusers is nearer, the cell names the one that was best most often. "

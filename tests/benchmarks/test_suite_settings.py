@@ -76,7 +76,7 @@ def test_the_committed_report_says_the_same() -> None:
 def test_who_is_nearest_is_named_and_a_rival_where_it_wins(results: Path) -> None:
     table = settings_table(settings_of(results)).splitlines()
     unguided = next(line for line in table if line.startswith("| 1 (none) | yes"))
-    assert unguided.count("`DEISSNScheduler` 0.50") == 2  # 5 and 8 calls; nobody ran the others
+    assert unguided.count("DEIS-SN 0.50") == 2  # 5 and 8 calls; nobody ran the others
     strong = next(line for line in table if line.startswith("| 6 to 7.5 | yes"))
     assert strong.count("UniPC (ours 1.50)") == 2
 

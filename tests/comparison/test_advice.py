@@ -56,7 +56,7 @@ def test_an_rms_that_says_otherwise_is_told() -> None:
     far[0] = 5.0
     table = [row("UniPC", 8, 0.07), Row("DEIS-SN", 8, far, ours=True)]
     advice = advise([*table, row("DPM++ 2M", 8, 0.9)], 8)
-    assert "The RMS, which single pictures decide, says otherwise" in advice.detail
+    assert "By RMS, which a few pictures decide, it is the other way round" in advice.detail
 
 
 def test_without_rivals_there_is_nothing_to_win() -> None:

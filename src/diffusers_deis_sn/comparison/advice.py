@@ -98,7 +98,7 @@ def advise(rows: Sequence[Row], calls: int, own: str | None = None, equal: Equal
     if ours is None or rival is None or ratio is None:
         only = ours or rival
         assert only is not None
-        sentence = f"There was nothing to hold {only.scheduler} against: see below why the others do not take part."
+        sentence = f"There was nothing to compare {only.scheduler} with: see below why the others do not take part."
         return Advice(verdict, only.scheduler, calls, sentence, "")
     names: dict[str, Any] = {"best_of_ours": ours.scheduler, "best_rival": rival.scheduler, "ratio": ratio}
     detail = _detail(calls, ours, rival, ratio)
@@ -114,7 +114,7 @@ def advise(rows: Sequence[Row], calls: int, own: str | None = None, equal: Equal
     kept = _kept(rows, calls, own)
     why = "one prompt has no error bars" if ratio.error is None else "the difference is within its error bars"
     sentence = (
-        f"In {calls} steps it is open whether {ours.scheduler} or {rival.scheduler} is nearer to the converged "
+        f"In {calls} steps it is not clear whether {ours.scheduler} or {rival.scheduler} is nearer to the converged "
         f"picture: {why}. {'Keep' if kept == own else 'Take'} {kept}, or compare on more prompts."
     )
     return Advice(verdict, kept, calls, sentence, detail, **names)
@@ -144,7 +144,7 @@ def _detail(calls: int, ours: Row, rival: Row, ratio: Ratio) -> str:
     )
     spread = ours.rms / rival.rms
     if (spread - 1.0) * (ratio.value - 1.0) < 0.0:
-        text += f" The RMS, which single pictures decide, says otherwise: {spread:.2f} times."
+        text += f" By RMS, which a few pictures decide, it is the other way round: {spread:.2f} times."
     return text
 
 

@@ -46,8 +46,8 @@ def contradictions(said: float | None, seen: float | None, statistics: ScoreStat
     found = []
     if said is not None and seen is not None and not np.isclose(said, seen):
         found.append(
-            f"The option guidance_scale={said:g} says another guidance than the pipeline runs with, {seen:g}. Leave it "
-            "out: it is read from the pipeline."
+            f"The option guidance_scale={said:g} differs from that of the pipeline, {seen:g}. Leave it out: the "
+            "scheduler reads it from the pipeline."
         )
     used, known = seen if said is None else said, () if statistics is None else statistics.guidances
     if used is None or not known:
@@ -55,7 +55,7 @@ def contradictions(said: float | None, seen: float | None, statistics: ScoreStat
     beyond = used > TRUSTED * max(known[-1], 1.0)
     if len(known) > 1 and not known[0] * (1.0 - 1e-6) <= used <= known[-1] * (1.0 + 1e-6):
         nearest = known[0] if used < known[0] else known[-1]
-        left = "without what was tried there" if beyond else "as they are"
+        left = "without their recipes" if beyond else "as they are"
         found.append(
             f"The statistics cover guidance {known[0]:g} to {known[-1]:g} and the pipeline runs with {used:g}: those "
             f"of {nearest:g} are used, {left}. Measure a wider range: `deis-sn calibrate --guidance-scale "
@@ -63,8 +63,8 @@ def contradictions(said: float | None, seen: float | None, statistics: ScoreStat
         )
     elif beyond:
         found.append(
-            f"The statistics were measured at guidance {known[-1]:g} and the pipeline runs with {used:g}: what was "
-            "tried there is not followed. Measure them at this guidance: `deis-sn calibrate --guidance-scale "
+            f"The statistics were measured at guidance {known[-1]:g} and the pipeline runs with {used:g}, so their "
+            "recipes are not used. Measure at this guidance: `deis-sn calibrate --guidance-scale "
             f"{used:g}`."
         )
     return found
@@ -81,7 +81,7 @@ def other_size(statistics: ScoreStatistics | None, shape: tuple[int, ...]) -> st
     if fitted is None or shape == fitted:
         return None
     return (
-        f"The plan of this run was fitted to samples of shape {fitted} and is used for others, {shape}. At other sizes "
-        "plans were better than runs without on the models that were tried; `deis-sn tune --check` says whether it is "
-        "so here, and tuned=False leaves plans out."
+        f"The tuned plan of this run was fitted to samples of shape {fitted}, and these have shape {shape}. On the "
+        "models that were tried plans were better than runs without at other sizes too. `deis-sn tune --check` tests "
+        "it on yours; tuned=False ignores plans."
     )

@@ -27,8 +27,8 @@ IN_MEMORY = "sha256:"
 AUTO = "auto"
 CHOOSING = ("subfolder", "revision", "force_download")  # beside a name, which file is meant and whether fetched anew
 NOT_AT_HAND = (
-    "This config had score statistics that are not at hand in this process (%s), so this is plain DEIS. Pass stats=, "
-    "or load the scheduler with `from_pretrained` from the folder they were saved in."
+    "The score statistics that this config was saved with are not available here (%s); sampling without them. Pass "
+    "stats=, or load the scheduler with `from_pretrained` from the folder they were saved in."
 )
 Source = ScoreStatistics | str | PathLike[str]
 Found = tuple[ScoreStatistics | None, str | None]

@@ -22,7 +22,8 @@ def wanted_steps(steps: int | Sequence[int]) -> tuple[int, ...]:
     whole = all(type(one) is int and 1 <= one <= MOST_TUNED for one in given)
     if not given or not whole or len(set(given)) < len(given):
         raise CalibrationError(
-            f"`steps` must be different whole numbers from 1 to {MOST_TUNED}, got {steps!r}. Beyond, formulas do."
+            f"`steps` must be different whole numbers from 1 to {MOST_TUNED}, got {steps!r}. For more steps no "
+            "plan is needed."
         )
     return tuple(sorted(given))
 

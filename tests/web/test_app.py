@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import socket
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from diffusers_deis_sn import ScoreStatistics
-from diffusers_deis_sn.errors import ConfigurationError
-from diffusers_deis_sn.web.app import chart, enlarged, serve, told
+from diffusers_deis_sn.errors import ComparisonError, ConfigurationError
+from diffusers_deis_sn.foreign import LONGEST, plain
+from diffusers_deis_sn.web.app import _or_said, chart, enlarged, serve, told
 from diffusers_deis_sn.web.studio import Offer, Shown, Studio
 from refusals import refused
+from strangers import PAYLOADS, printable
+from test_foreign import Reader
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 60_000  # milliseconds for two runs on a machine that has other things to do
@@ -33,6 +37,43 @@ def test_time_and_lines_are_told_and_every_text_is_escaped() -> None:
 def test_the_chart_has_a_dot_for_each_call() -> None:
     text = chart([SHOWN, SHOWN])
     assert text.count("<circle") == 8 and "<b>" not in text and "999, 500, 250, 20" in text
+
+
+TEXTS = [one.name for one in fields(Shown) if "str" in str(one.type)]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
+@pytest.mark.parametrize("field", TEXTS)
+def test_every_text_of_a_picture_is_read_as_text(field, payload) -> None:
+    def with_text(text: str) -> Shown:
+        return replace(SHOWN, **{field: (text, text) if field == "code" else text})
+
+    strange, ordinary = with_text(payload), with_text("ordinary")
+    for show in (told, lambda one: chart([one, SHOWN])):
+        one, other = Reader(show(strange)), Reader(show(ordinary))
+        assert (one.tags, one.attributes) == (other.tags, other.attributes) and printable(show(strange))
+    read = Reader(told(strange)).text
+    assert all(plain(line, None if field == "code" else LONGEST) in read for line in (payload,))
+
+
+@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)
+@pytest.mark.parametrize("kind", [ComparisonError, ValueError, KeyError])
+def test_what_is_wrong_is_a_text_too(kind, payload) -> None:
+    class Gradio:
+        class Error(Exception):
+            pass
+
+    def work() -> None:
+        raise kind(payload)
+
+    with pytest.raises(Gradio.Error) as error:
+        _or_said(Gradio, work)
+    said = str(error.value)
+    assert Reader(said).tags == [] and printable(said) and "\n" not in said
+
+
+def test_the_texts_of_a_picture_are_known() -> None:
+    assert TEXTS == ["scheduler", "code"]
 
 
 def test_small_pictures_are_enlarged_pixel_by_pixel() -> None:

@@ -61,8 +61,9 @@ def grid(
         x = margin + place * (wide + GAP)
         name = "converged" if place == 0 else names[place - 1]
         ours = place > 0 and rows[name]["ours"]
-        second = f"{document['reference']['steps']} steps" if place == 0 else name.partition(" (")[2].rstrip(")")
-        words = wrapped(name.partition(" (")[0], wide, _font(SIZE), most=2)
+        title, _, rest = plain(name).partition(" (")
+        second = f"{document['reference']['steps']} steps" if place == 0 else rest.rstrip(")")
+        words = wrapped(title, wide, _font(SIZE), most=2)
         said = wrapped(second, wide, _font(SIZE), most=3 - len(words)) if second else []
         _lines(pen, x, 0, words + said, [GREEN if ours else INK] * len(words) + [MUTED] * len(said), wide)
         for i, picture in enumerate(column):

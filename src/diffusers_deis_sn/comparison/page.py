@@ -78,7 +78,7 @@ def _subtitle(document: Document) -> str:
     prompts = document["num_prompts"]
     parts = [f"{prompts} prompt{'s' if prompts > 1 else ''}"]
     guidance = document["arguments"].get("guidance_scale")
-    if guidance is not None:
+    if isinstance(guidance, int | float):
         parts.append(f"guidance {guidance:g}")
     parts += ["the same noise for all", "as many network calls"]
     return _text(", ".join(parts))

@@ -125,7 +125,8 @@ class Comparison:
     pictures: Mapping[tuple[str, int], tuple[bytes, ...]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"Comparison({plain(self.setting.model)}, {self.setting.num_prompts} prompts: {self.advice.sentence})"
+        model, sentence = plain(self.setting.model), plain(self.advice.sentence, None)
+        return f"Comparison({model}, {self.setting.num_prompts} prompts: {sentence})"
 
     def __str__(self) -> str:
         """The table and the recommendation, for a terminal."""
@@ -134,8 +135,9 @@ class Comparison:
     @property
     def recommendation(self) -> str:
         """What to do, the figures for it, and the lines to paste."""
-        lines = "\n".join(f"    {line}" for line in self.code)
-        return "\n".join(one for one in (self.advice.sentence, self.advice.detail, "", lines) if one or lines)
+        lines = "\n".join(f"    {plain(line, None)}" for line in self.code)
+        told = (plain(self.advice.sentence, None), plain(self.advice.detail, None))
+        return "\n".join(one for one in (*told, "", lines) if one or lines)
 
     @property
     def code(self) -> tuple[str, ...]:
@@ -180,7 +182,8 @@ class Comparison:
                 row = known.get((name, calls))
                 text = "" if row is None else f"{row.geometric_mean:.3f}"
                 cells.append(f"**{text}**" if row is not None and row is best[calls] else text)
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+            shown = plain(name).replace("|", r"\|")
+            lines.append(f"| {shown} | " + " | ".join(cells) + " |")
         lines += ["", self.caption]
         return "\n".join(lines)
 
@@ -190,7 +193,7 @@ class Comparison:
         prompts = self.setting.num_prompts
         guidance = self.setting.arguments.get("guidance_scale")
         return (
-            f"Distance of the final samples to those of a converged run ({self.reference.scheduler}, "
+            f"Distance of the final samples to those of a converged run ({plain(self.reference.scheduler)}, "
             f"{self.reference.steps} steps): geometric mean of {prompts} prompt{'s' if prompts > 1 else ''}"
             + (f", guidance {guidance:g}" if isinstance(guidance, int | float) else "")
             + ". Same noise, as many network calls."

@@ -107,7 +107,7 @@ def settings_table(settings: Iterable[Setting]) -> str:
             lines.append(["", "and plans of `tune`", *(_nearest(some, (TUNED,)) for some in tuned)])
         lines.append(["", "no", *(_nearest([s for s in own if s.calls == n], (PLAIN,)) for n in SHOWN)])
     words = (
-        "DEIS-SN is `DEISSNScheduler`, ScoreOptimal `ScoreOptimalScheduler`, tuned `DEISSNScheduler` with plans. "
+        "DEIS-SN is `DEISSNScheduler`, ScoreOptimal `ScoreOptimalScheduler`, tuned `DEISSNScheduler` after `tune`. "
         "A cell names the scheduler to take, and its error divided by that of the best of some 25 samplers of "
         "Diffusers (each on its own best time grid, picked after the fact for every model and number of calls): "
         "below 1 is better. Where a sampler of Diffusers is nearer, the cell names the one that was best most often. "

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from inspect import Parameter
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
+import diffusers
 import pytest
 import torch
 
-from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
+from diffusers_deis_sn.collect.calls import _ONE_TEXT, guidance_in_use, plan_calls
 from diffusers_deis_sn.errors import CalibrationError
 from refusals import refused
 
@@ -191,3 +193,26 @@ def test_an_empty_list_is_refused(name):
 )
 def test_guidance_is_that_of_the_caller_or_of_the_pipeline_or_one_where_it_knows_none(pipe, options, scale):
     assert guidance_in_use(pipe, options) == scale
+
+
+class DreamLitePainter:
+    def __call__(self, prompt, num_inference_steps=50, guidance_scale=7.5, generator=None, negative_prompt=None): ...
+
+
+def test_a_pipeline_that_takes_one_text_is_given_no_lists():
+    calls = plan_calls(DreamLitePainter(), PROMPTS, 10, 40, {"negative_prompt": "bad"})
+    for sample in range(4):
+        arguments = calls.arguments(sample, 1)
+        assert (arguments["prompt"], arguments["negative_prompt"]) == ("abca"[sample], "bad")
+        assert arguments["generator"].initial_seed() == 40 + sample
+    refused(CalibrationError, ["one text", "batch_size=1"], calls.arguments, 0, 2)
+
+
+def test_pipelines_of_diffusers_that_refuse_lists_of_texts_are_known():
+    sources = [
+        path.read_text(encoding="utf-8") for path in Path(diffusers.__path__[0], "pipelines").rglob("pipeline_*.py")
+    ]
+    for source in sources:
+        if "has to be of type `str` but is" in source:
+            names = re.findall(r"^class (\w+)", source, re.MULTILINE)
+            assert any(part in name for part in _ONE_TEXT for name in names), names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import time
@@ -23,6 +24,7 @@ from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedErr
 from diffusers_deis_sn.statistics import ScoreStatistics
 from exact_pipelines import ExactPipeline
 from processes import codes, fork_each, wait_for
+from refusals import refused
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
@@ -207,3 +209,42 @@ def test_a_fine_run_that_fails_in_one_process_ends_the_run_in_all_with_the_state
     assert drawn(path) == 19
     rest = calibrate(Pipeline(), progress=False, checkpoint=path, resume=True, **options)
     assert_same(rest, calibrate(Pipeline(), progress=False, **options))
+
+
+class WithSound(Pipeline):
+    """Walks a second stream by a copy of its scheduler, as pipelines of picture and sound do."""
+
+    def __call__(self, batch_size=1, generator=None, num_inference_steps=50):
+        x = self.start(generator)
+        sound = torch.randn(len(x), 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        self.scheduler.set_timesteps(num_inference_steps)
+        second = copy.deepcopy(self.scheduler)
+        for t in self.scheduler.timesteps:
+            output, other = self.network(x, t), 0.5 * sound
+            x = self.scheduler.step(output, t, x, return_dict=False)[0]
+            sound = second.step(other, t, sound, return_dict=False)[0]
+        return x
+
+
+@pytest.mark.parametrize("options", [OPTIONS | {"trials": 0}, COSTLY], ids=["r", "costs"])
+def test_a_stream_that_walks_by_a_copy_of_the_recorder_changes_nothing(options):
+    told: list[float] = []
+    found = calibrate(WithSound(), batch_size=4, progress=lambda done, of: told.append(done), **options)
+    assert_same(found, calibrate(Pipeline(), batch_size=4, **options))
+    assert max(told) <= options["num_samples"]  # the copy does not count a second time
+
+
+def test_a_pipeline_with_one_value_for_each_step_says_that_it_cannot_be_measured():
+    class Scheduled(Pipeline):
+        def __call__(self, batch_size=1, generator=None, num_inference_steps=50):
+            scales, original = iter([1.0] * num_inference_steps), self.network
+
+            def network(x, t):
+                if (scale := next(scales, None)) is None:
+                    raise IndexError("list index out of range")
+                return scale * original(x, t)
+
+            self.network = network
+            return super().__call__(batch_size, generator, num_inference_steps)
+
+    refused(CalibrationError, ["Scheduled", "one value for each step"], calibrate, Scheduled(), **COSTLY)

@@ -26,6 +26,7 @@ _EMBEDDINGS = "prompt_embeds"
 _LABELS = "class_labels"
 _SAMPLED = (_LABELS, "image", "mask_image", "mask", "control_image", "control_mask", "latents")
 _REFERENCES = ("EditPlus", "Flux2", "OmniGen")  # pipelines that look at several images for each sample
+_ONE_TEXT = ("DreamLite", "SanaWM")  # pipelines that take a text, and no list of texts
 _OTHER_NAMES = {
     "batchsize": "batch_size",
     "cfg": "guidance_scale",
@@ -54,6 +55,7 @@ class PipelineCalls:
         takes: Which of `generator` and `batch_size` are to be passed.
         seed: Seed of sample 0; sample i starts from seed + i however the batches fall.
         each: Names of the arguments that hold one value for each sample, used in turn as well.
+        alone: Whether a call draws one sample, and is given a text and a generator instead of lists of them.
     """
 
     fixed: Mapping[str, Any]
@@ -61,6 +63,7 @@ class PipelineCalls:
     takes: frozenset[str]
     seed: int
     each: frozenset[str] = frozenset()
+    alone: bool = False
 
     @property
     def sized(self) -> bool:
@@ -68,7 +71,13 @@ class PipelineCalls:
         return self.prompts is not None or "batch_size" in self.takes or bool(self.each)
 
     def arguments(self, first: int, count: int) -> dict[str, Any]:
-        """Arguments that draw samples `first` to `first + count - 1`."""
+        """Arguments that draw samples `first` to `first + count - 1`.
+
+        Raises:
+            CalibrationError: Several samples, of a pipeline that draws one a call.
+        """
+        if self.alone and count != 1:
+            raise CalibrationError(f"This pipeline takes one text a call, and no list of {count}. Use batch_size=1.")
         arguments = dict(self.fixed)
         for name in self.each:
             arguments[name] = in_turn(arguments[name], first, count)
@@ -77,13 +86,16 @@ class PipelineCalls:
             # Pipelines want their other texts as lists of the same length.
             for name in [name for name in arguments if name.startswith(("negative_prompt", "prompt_"))]:
                 arguments[name] = _spread(arguments[name], first, count)
+            if self.alone:
+                texts = [name for name in arguments if name == "prompt" or _are_texts(arguments[name])]
+                arguments |= {name: arguments[name][0] for name in texts}
         elif "batch_size" in self.takes:
             arguments["batch_size"] = count
         if "generator" in self.takes:
             seeds = range(self.seed + first, self.seed + first + count)
             # On the CPU, where a seed means the same noise on every machine.
             generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-            arguments["generator"] = generators if self.sized else generators[0]
+            arguments["generator"] = generators if self.sized and not self.alone else generators[0]
         return arguments
 
 
@@ -131,7 +143,8 @@ def plan_calls(
     takes = {"generator", "batch_size"} & parameters.keys()
     if "ensemble_size" in parameters:  # Marigold's batch size is of the members of one sample
         takes -= {"batch_size"}
-    return PipelineCalls(fixed, texts, frozenset(takes), seed, each)
+    alone = any(part in name for part in _ONE_TEXT)
+    return PipelineCalls(fixed, texts, frozenset(takes), seed, each, alone)
 
 
 def guidance_in_use(pipe: Any, options: Mapping[str, Any]) -> float | None:
@@ -294,6 +307,8 @@ def _spread(value: Any, first: int, count: int) -> Any:
     """A text, or a list of texts, as one text for each sample; anything else as it is."""
     if isinstance(value, str):
         return [value] * count
-    if isinstance(value, list | tuple) and value and all(isinstance(text, str) for text in value):
-        return in_turn(value, first, count)
-    return value
+    return in_turn(value, first, count) if _are_texts(value) else value
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(text, str) for text in value)

@@ -95,12 +95,23 @@ class Drawing:
         recorder.data = None if data is None else data[[i % len(data) for i in numbers]]
         before = recorder.drawn
         with recorder.ledger.batch(self.skip_invalid):
-            self.pipe(**self.calls.arguments(first, count))
+            self._run(self.calls.arguments(first, count))
         if recorder.drawn == before:
             raise CalibrationError(
                 f"{type(self.pipe).__name__} never called `step` of its scheduler, so there is nothing to measure. "
                 "Statistics need a pipeline that samples with `pipe.scheduler`."
             )
+
+    def _run(self, arguments: dict[str, Any]) -> None:
+        """Call the pipeline; CalibrationError where it counts the calls, of which a measurement has more than steps."""
+        try:
+            self.pipe(**arguments)
+        except IndexError as error:
+            raise CalibrationError(
+                f"{type(self.pipe).__name__} ends by an IndexError ({error}), as pipelines do that have a list with "
+                "one value for each step: a measurement calls the network more often, at the cleanest level and "
+                "between the steps. Where it is such a list (of guidances), the model cannot be measured through it."
+            ) from error
 
 
 def step_counter(report: Report, first: int) -> Report:

@@ -231,6 +231,7 @@ class RecordingScheduler(DEISSNScheduler):
             wide = torch.promote_types(sample.dtype, torch.float32)
             y, _ = next(self._asking) if output is None else self._asking.send(output.to(wide))
         except StopIteration as done:
+            del self._asking  # so that the recorder can be copied again
             for name, costs in done.value.items():
                 self.ledger.add(COST + name, row // self._calls_per_step, costs[None].double().cpu().numpy())
             return self._after
@@ -292,6 +293,10 @@ class RecordingScheduler(DEISSNScheduler):
         return (alpha * self.data.to(noise) + sigma * noise).to(like.dtype)
 
     # ----------------------------------------------------------------------------------------------------- state
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without whom it tells of its calls: pipelines of picture and sound copy it, to walk their sound alike."""
+        return {name: value for name, value in super().__getstate__().items() if name != "on_step"}
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Everything that later batches and the results depend on: facts that JSON has, and arrays."""

@@ -67,7 +67,7 @@ def statistics(name: str) -> ScoreStatistics:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_public_class_has_an_example(name: str) -> None:
-    assert ">>>" in (inspect.getdoc(PUBLIC[name]) or ""), f"{name} has no example"
+    assert "Examples:\n    >>>" in (inspect.getdoc(PUBLIC[name]) or ""), f"{name} has no example"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

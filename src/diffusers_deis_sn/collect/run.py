@@ -63,32 +63,34 @@ def calibrate(
 ) -> ScoreStatistics:
     """Score statistics of a pipeline's model, measured along fine trajectories of plain DEIS.
 
-    Sample i starts from seed + i and has prompt i (in turn), so the result does not depend on `batch_size` but for
-    rounding. The pipeline's scheduler is put back whatever happens. Memory does not grow with `num_samples`. The
-    network is called at times uniform in t^(1/2), or in t where runs may start half way (`strength`).
+        r(t) = E mean_i |eps_theta(x_t, t)_i|,    a mean over samples and their components, at each time t
 
-    Afterwards a handful of recipes (solver, corrector, limit, grid) draw the first `trials` samples in 4 to 20 steps,
-    and are held against a fine run of the same samples. `DEISSNScheduler` takes the one that came nearest for its
-    number of steps. This takes `TRIAL_CALLS` network calls a sample.
+    Sample i has the seed `seed` + i and prompt i (in turn), so the result does not depend on `batch_size`, except for
+    rounding. The pipeline gets its own scheduler back, also after an error. Memory does not grow with `num_samples`.
+    Times are uniform in t^(1/2), or in t for pipelines with `strength`, whose runs may start anywhere.
 
-    With `costs` the record also serves `ScoreOptimalScheduler`. Each step is then followed by network calls on the same
-    sample at the time of the next step (one for the "corrector" cost), or on samples near it (fifteen for
-    "predictor"); the trajectories, and r, stay as they are. A cost is measured until the length it gives the path is
-    known to `tolerance`, which is looked at after every 8 samples, so that no more are drawn at once until then.
+    Then a few recipes (solver, corrector, limit, grid) draw the first `trials` samples in 4 to 20 steps, and their
+    distance to a fine run of the same samples is measured. `DEISSNScheduler` uses the nearest one for its number of
+    steps. This takes `TRIAL_CALLS` network evaluations a sample.
 
-    With `checkpoint` nothing is lost but the batch at hand: the state is written after each, and the same call with
-    `resume=True` gives the same statistics, bit for bit, as one that was never interrupted (where the samples depend on
-    a generator alone, and on the same device). Ctrl-C and SIGTERM then finish the batch first; a second one stops at
-    once. The file stays: delete it when the statistics are saved.
+    `costs` adds what `ScoreOptimalScheduler` may learn its grid from. After each step the network is then evaluated on
+    the same sample at the time of the next step (once for the "corrector" cost), or on samples near it (fifteen times
+    for "predictor"); trajectories and r(t) stay the same. A cost is measured until the path's length is known to
+    `tolerance`. This is checked after every 8 samples, and until then batches have at most 8.
 
-    Processes of accelerate or torch.distributed share the work: call this in all of them, with the same arguments and
-    each with the pipeline on its own device. A round is a batch in each, all go on from the same means, and recipes are
-    dealt out one by one. All return the same statistics, those of one process but for rounding. Only the first writes
-    the checkpoint and says anything.
+    With `checkpoint` the state is saved after each batch, and the same call with `resume=True` continues from there.
+    The statistics are the same, bit for bit, as without the interruption (if the samples depend on a generator alone,
+    and on the same device). Ctrl-C and SIGTERM finish the batch first; a second one stops at once. Delete the file
+    when you have saved the statistics.
 
-    With a list for `guidance_scale` (or `true_cfg_scale`) all of this is done at one guidance after another, and the
-    record is one of all: schedulers take from it what belongs to the guidance of each run, see `ScoreStatistics.at`.
-    A checkpoint then is one file for each, `model.checkpoint.g3.safetensors`.
+    Processes of accelerate or torch.distributed share the work: call this in all of them with the same arguments, each
+    with the pipeline on its own device. Every process draws a batch in each round and tries some of the recipes. All
+    return the same statistics, equal to those of one process up to rounding. Only the first process logs and writes the
+    checkpoint.
+
+    With a list for `guidance_scale` (or `true_cfg_scale`) all of this is done for each guidance scale, and the result
+    holds them all: a scheduler uses the part for the guidance scale of its run, see `ScoreStatistics.at`. There is then
+    one checkpoint for each, such as `model.checkpoint.g3.safetensors`.
 
     Args:
         pipe: Any pipeline of a variance-preserving, EDM or flow-matching model; its class need not be known.
@@ -133,7 +135,7 @@ def calibrate(
         ProcessLostError: Another process failed or died; the same.
         ConfigurationError: A model of a process that is not supported.
 
-    Example:
+    Examples:
         >>> statistics = calibrate(pipe, num_samples=2, num_inference_steps=8, trials=0, progress=False)
         >>> len(statistics)  # times at which r(t) is known
         9
@@ -245,15 +247,15 @@ def recording(
     costs: Sequence[str] = (),
     dense: bool = False,
 ) -> Iterator[RecordingScheduler]:
-    """A recorder in the place of the pipeline's scheduler, for people who call the pipeline themselves.
+    """Measure while you call the pipeline yourself: a recorder takes the place of its scheduler.
 
         with recording(pipe) as recorder:
             for prompt in prompts:
                 pipe(prompt, num_inference_steps=200)
         statistics = recorder.measured()
 
-    The pipeline's own scheduler is back at the end of the block, also after an exception. The times of all calls must
-    be the same; how many samples they draw is free.
+    The pipeline has its own scheduler again at the end of the block, also after an exception. All calls must have the
+    same times, so the same number of steps; each may draw any number of samples.
 
     Args:
         pipe: Anything that samples with its attribute `scheduler`.

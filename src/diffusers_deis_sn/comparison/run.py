@@ -70,16 +70,16 @@ def compare(
     progress: bool | str | Progress = True,
     **pipeline_kwargs: Any,
 ) -> Comparison:
-    """Hold schedulers against one another on a pipeline's own model and prompts.
+    """Compare schedulers on your pipeline's model and prompts: which is nearest to the converged result?
 
-    The pipeline's own scheduler as it is, DPM++ 2M, UniPC, Euler (or what Diffusers has for flows and EDM models),
-    DEIS-SN and ScoreOptimal draw the same prompts from the same noise in as many network calls, through the pipeline's
-    public call. Where the statistics hold plans for such runs (see `tune`), DEIS-SN takes part with and without them.
-    Each final sample is held against that of a converged run by a sampler of Diffusers. If one of ours is
-    surely nearest, the nearest rival is run in further numbers of steps, to see how many it needs.
+    The pipeline's own scheduler, DPM++ 2M, UniPC, Euler (or what Diffusers has for flow-matching and EDM models),
+    DEIS-SN and ScoreOptimal draw the same prompts from the same noise with the same number of network evaluations. If
+    the statistics hold plans for these numbers (see `tune`), DEIS-SN takes part with and without them. The distance is
+    that of each final sample to the one of a converged run by a sampler of Diffusers. If one of ours is nearest beyond
+    doubt, the nearest of the others is run with more steps, to see how many it needs.
 
-    With `output` everything is kept in a folder, batch by batch: the same call goes on where it was stopped, and draws
-    nothing again. The pipeline's scheduler is put back whatever happens.
+    With `output` everything is kept in a folder, batch by batch: if the call is stopped, the same call continues and
+    draws nothing twice. The pipeline gets its own scheduler back, also after an error.
 
     Args:
         pipe: Any pipeline with a scheduler; its class need not be known.
@@ -87,7 +87,7 @@ def compare(
         steps: Numbers of network calls to compare.
         stats: Score statistics as schedulers take them; measured first, with `calibrate`'s defaults, if None.
         output: Folder for the page, the document, pictures, and statistics that were measured. Nothing is kept if None.
-        judged: The number of calls that the recommendation is for; the middle one of `steps` if None.
+        judged: Number of network calls that the recommendation is for; the middle one of `steps` if None.
         num_prompts: How many prompts, from the first on; all that are given if None, 8 for pipelines without.
         batch_size: Pictures drawn at once; halved where the memory of a GPU does not suffice.
         seed: Of the noise of the first prompt; not one that statistics were measured with.
@@ -114,7 +114,7 @@ def compare(
         CalibrationInterruptedError: Ctrl-C or SIGTERM, after a whole batch.
         StatisticsError: Statistics that cannot be read, or are of another model.
 
-    Example:
+    Examples:
         >>> comparison = compare(pipe, steps=(4, 5), stats=statistics, num_prompts=2, progress=False)
         >>> comparison.save("comparison")[0].name
         'compare.html'

@@ -33,7 +33,7 @@ class FlowSchedule(NoiseSchedule):
     Raises:
         NoiseScheduleError: T is below one.
 
-    Example:
+    Examples:
         >>> process = FlowSchedule()
         >>> process.time(1.0)  # sigma = 1/2, as much noise as data
         np.float64(500.0)

@@ -104,7 +104,7 @@ class Ends:
 class Grid(Protocol):
     """A time grid: any frozen value with this method is one, see docs/extending.md.
 
-    Example:
+    Examples:
         >>> isinstance(Power("t", 2.0), Grid)
         True
     """

@@ -28,7 +28,7 @@ class Normaliser:
         StatisticsError: Knots that do not rise, values that are not positive and finite, or a cut-off that is
             no time.
 
-    Example:
+    Examples:
         >>> r = Normaliser([0.0, 500.0, 999.0], [0.5, 0.78, 0.8])
         >>> r([-1.0, 250.0, 999.0]).round(2).tolist()
         [0.5, 0.64, 0.8]

@@ -68,7 +68,7 @@ class Plan:
         table: The solver's coefficients.
         integrand: What the solver integrates, "noise" or "data".
 
-    Example:
+    Examples:
         >>> import torch
         >>> from diffusers_deis_sn.core.recipe import Recipe
         >>> from diffusers_deis_sn.core.vp import vp_schedule

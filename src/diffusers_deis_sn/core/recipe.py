@@ -36,7 +36,7 @@ class Recipe:
         ends: Where runs start and end.
         prediction: What the network predicts, one of `process.predictions`.
 
-    Example:
+    Examples:
         >>> from diffusers_deis_sn.core.vp import vp_schedule
         >>> recipe = Recipe(vp_schedule(), solver=Multistep(3))
         >>> len(recipe.plan(8))  # network calls

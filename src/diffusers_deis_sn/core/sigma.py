@@ -37,7 +37,7 @@ class SigmaSchedule(NoiseSchedule):
     Raises:
         NoiseScheduleError: Not 0 < sigma_min < sigma_max < infinity, or an unknown label.
 
-    Example:
+    Examples:
         >>> process = SigmaSchedule(sigma_min=0.002, sigma_max=80.0)
         >>> process.progress([0.0, 80.0]).tolist()  # tau of clean data and of the noisiest level
         [0.0, 1.0]
@@ -135,7 +135,7 @@ class EDMSchedule(SigmaSchedule):
     Raises:
         NoiseScheduleError: As `SigmaSchedule`; or another label, or a deviation that is not positive.
 
-    Example:
+    Examples:
         >>> EDMSchedule().input_scale(0.5).round(4)  # c_in at sigma = sigma_data
         np.float64(1.4142)
     """

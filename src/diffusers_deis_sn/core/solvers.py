@@ -40,7 +40,7 @@ class Solver(Protocol):
 
     Any frozen value with these members is one, see docs/extending.md.
 
-    Example:
+    Examples:
         >>> isinstance(Multistep(3), Solver)
         True
     """
@@ -100,17 +100,21 @@ class Corrector:
 
 @dataclass(frozen=True)
 class Multistep:
-    """tAB, rhoAB and log-rho AB-DEIS, corrected or not, of noise or data (`core.coefficients`).
+    """Multistep DEIS: a polynomial through the last outputs, integrated exactly (docs/explanation/deis.md).
+
+        c_{n,j} = (alpha_{n+1} / r(t_{n-j})) int_{rho_n}^{rho_{n+1}} r(t(rho)) l_{n,j}(u(rho)) drho
+
+    is the weight of the j-th newest predicted noise, rho = sigma / alpha; `core.coefficients` has that of data.
 
     Args:
-        order: Largest number of outputs combined in a step, 1 to 4; 1 with a flat scale and no corrector is DDIM.
-        variable: u of the polynomial: "t", "rho" or "log_rho".
-        of: "noise" or "data".
-        corrector: The corrector.
+        order: Largest number of outputs combined in a step, 1 to 4. Order 1 without statistics and corrector is DDIM.
+        variable: Variable u of the polynomial: "t" (tAB-DEIS), "rho" (rhoAB-DEIS) or "log_rho" (Diffusers' DEIS).
+        of: What the polynomial goes through: predicted "noise", or predicted clean "data" as in DPM++.
+        corrector: Redoes each step with the output at its end.
         lower_order_final: Use one output in the last step, two in the one before, and so on.
-        equal_steps: Use the weights of equal steps whatever the grid: iPNDM.
-        share: How much of what a step adds to order one is taken, 0 to 1: under strong guidance, in few steps, outputs
-            differ by more than a line through them can tell.
+        equal_steps: Use the weights of equal steps on any grid, as iPNDM does.
+        share: How much of a step's difference from order one is used, 0 to 1. Less than 1 is safer for strong guidance
+            in few steps, where a polynomial through the outputs overshoots.
 
     Raises:
         ConfigurationError: A value that is not one of these.
@@ -174,7 +178,7 @@ class RungeKutta:
     Raises:
         ConfigurationError: Another name, or no level.
 
-    Example:
+    Examples:
         >>> RungeKutta("rk4").calls_per_step
         4
 

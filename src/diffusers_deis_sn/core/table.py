@@ -48,7 +48,7 @@ class CoefficientTable:
         CoefficientError: Arrays of other shapes, or numbers that break a law: not finite, a weight on an output that is
             not there, or no partition of unity, sum_j weights r(t_{i-j}) = row_sum.
 
-    Example:
+    Examples:
         >>> from diffusers_deis_sn.core.recipe import Recipe
         >>> from diffusers_deis_sn.core.solvers import Multistep
         >>> from diffusers_deis_sn.core.vp import vp_schedule

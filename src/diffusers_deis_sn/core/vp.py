@@ -220,7 +220,7 @@ def vp_schedule(
     Raises:
         NoiseScheduleError: Unknown `beta_schedule`, betas outside (0, 1), or a shift that is no positive number.
 
-    Example:
+    Examples:
         >>> process = vp_schedule(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)  # Stable Diffusion
         >>> round(process.top, 2), round(process.bottom, 4)  # sigma / alpha at T - 1 and at 0
         (14.61, 0.0292)

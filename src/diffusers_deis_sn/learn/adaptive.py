@@ -32,9 +32,11 @@ NEGATIVE = 6.0  # standard errors by which the mean of all costs may be below ze
 
 
 class AdaptiveSchedule:
-    """Noise levels of a training run, in y = x / alpha, that adapt to what their steps cost (Algorithm 2).
+    """Noise levels of a training run, in y = x / alpha, that adapt to the costs of their steps (Algorithm 2).
 
-    In every batch, draw levels, train there, and show what steps from there cost the network as it is:
+        log t_i <- gamma log t_i* + (1 - gamma) log t_i,    t* = update_schedule(t, costs)
+
+    In every batch, draw levels, train there, and measure the costs of the steps from there with the current network:
 
         intervals, sigma, entered = schedule.draw(len(x), generator)
         sigma, entered = sigma.to(x)[:, None], entered.to(x)[:, None]
@@ -43,16 +45,16 @@ class AdaptiveSchedule:
             schedule.update(intervals, corrector_cost(network, x + sigma * noise, sigma, entered))
         schedule.resample(lambda sums: accelerator.reduce(sums.to(accelerator.device), "sum"))
 
-    Sums are float64 on the host. Each process draws with a seed of its own; `resample`, called equally often in all of
-    them, leaves them with the same levels. Saved after `resample`, the state of one process is that of all, as
-    `Accelerator.register_for_checkpointing` takes it to be.
+    Sums are float64 on the CPU. Each process draws with its own seed and calls `resample` equally often; the levels are
+    then the same in all of them. Save after `resample`: the state of one process is then that of all, as
+    `Accelerator.register_for_checkpointing` expects.
 
     Args:
         levels: sigma_0 > ... > sigma_T > 0; (T + 1,). The ends stay.
         order: Local order p of the cost: 2 of the corrector's, 4 of the predictor's.
-        gamma: Share of the way to the updated schedule that is gone, in log sigma; above 0, at most 1. The paper's is
-            0.05 to 0.1.
-        min_visits: Samples that every interval needs, in all processes together, before the levels move.
+        gamma: How far the levels move towards the updated schedule, in log sigma: above 0 (not at all), at most 1 (all
+            the way). The paper has 0.05 to 0.1.
+        min_visits: Number of samples that every interval needs, in all processes together, before the levels move.
 
     Attributes:
         order, gamma, min_visits: See Args; the latter two may be changed at any time.
@@ -61,7 +63,7 @@ class AdaptiveSchedule:
     Raises:
         ScheduleError: A value that breaks a rule above.
 
-    Example:
+    Examples:
         >>> schedule = AdaptiveSchedule([10.0, 1.0, 0.1], gamma=1.0, min_visits=1)
         >>> intervals, sigma, entered = schedule.draw(4)
         >>> schedule.update(intervals, 10.0 ** -intervals.double())  # the second step costs a tenth of the first

@@ -69,17 +69,17 @@ def learned_sigmas(
     Args:
         stats: Statistics, a file, a folder or a Hub name.
         steps: Number of network calls N, at least 1.
-        cost: "solver", "corrector" or "predictor"; the first of these that is known if None.
-        velocity: v of the cost, a name of `learn.path.VELOCITIES`.
+        cost: "solver", "corrector" or "predictor"; if None, the first of these that the statistics have.
+        velocity: v of the cost: "sigma", "vp_sigma" or "unit", see `EqualCost`.
         final: Where the run ends: "zero", or "sigma_min", the cleanest measured level.
         spread: Share of the path that is spread evenly over time, see `EqualCost`.
-        start: Where it starts, as a share of the process; 1 is noise.
-        end: Where it ends, likewise; as `final` says if None.
-        denoise: The last share of int(steps / denoise) steps, as in ComfyUI.
-        guidance_scale: Of statistics of several guidances, that of the runs.
-        shift: Of flow-matching models: by which the program shifts the list, as Diffusers' schedulers do with theirs;
-            the result is the list before. One for programs that take levels as they are.
-        **hub_options: Of `ScoreStatistics.load`.
+        start: tau where the run starts; 1 is noise.
+        end: tau where it ends; as `final` says if None.
+        denoise: As in ComfyUI: the last `steps` of int(steps / denoise) steps.
+        guidance_scale: Guidance scale of your runs, for statistics of several guidance scales.
+        shift: For flow-matching models: the shift that your program applies to the list, as Diffusers' schedulers do;
+            the result is the list before it. 1 for programs that use the list as it is.
+        **hub_options: As for `ScoreStatistics.load`.
 
     Returns:
         As Diffusers, k-diffusion and ComfyUI have them: sigma / alpha, or sigma itself, from 1, of flow-matching
@@ -92,7 +92,7 @@ def learned_sigmas(
         ScheduleError: As `learned_levels`.
         StatisticsNotFoundError: No statistics there.
 
-    Example:
+    Examples:
         >>> sigmas = learned_sigmas(statistics, 8)  # of `calibrate`, or a file, folder or Hub name
         >>> len(sigmas), float(sigmas[-1])
         (9, 0.0)

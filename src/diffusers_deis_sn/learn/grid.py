@@ -24,14 +24,19 @@ EVEN = 2.0  # k of the times tau^(1/k) that this share is even in
 @register("equal_cost")
 @dataclass(frozen=True)
 class EqualCost:
-    """Times of equal cost, learned from the statistics that a scheduler has.
+    """Times of equal cost, learned from the statistics that a scheduler has (docs/explanation/score-optimal.md).
+
+        t_i = Lambda^{-1}(i / N Lambda(1)),    Lambda(t) = int_0^t delta(u)^(1/p) du
+
+    where a small step from t costs delta(t) dt^p.
 
     Args:
-        cost: "solver", "corrector" or "predictor"; if None the solver's, or of statistics without it the corrector's,
-            or the predictor's.
-        velocity: v in the cost's factor v^2: "sigma" (rho, the paper's), "vp_sigma" (the noise scale of x_t) or "unit".
-        spread: Share of the path's length that is spread evenly in tau^(1/2), so that no stretch is crossed in one leap
-            because it costs little; 0.3 of the solver's cost if None, nothing of the others.
+        cost: "solver", "corrector" or "predictor". If None, the first of these that the statistics have (with another
+            velocity than "sigma", the first of the last two).
+        velocity: v in the factor v^2 of the paper's costs: "sigma" (sigma / alpha, the paper's), "vp_sigma" (the noise
+            scale of x_t) or "unit".
+        spread: Share of the path's length, 0 to 1, that is spread evenly in tau^(1/2), so that no single step crosses
+            a long stretch of low cost. If None, 0.3 for the solver's cost and 0 for the others.
 
     Raises:
         ConfigurationError: An unknown cost, or no share.

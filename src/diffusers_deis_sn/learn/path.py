@@ -51,7 +51,7 @@ class SchedulePath:
     Raises:
         ScheduleError: A value that breaks a rule above, or no length at all.
 
-    Example:
+    Examples:
         >>> path = SchedulePath.from_costs([0.1, 1.0, 10.0], [4.0, 1.0])  # lengths 2 and 1
         >>> path.path_length
         3.0

@@ -51,7 +51,7 @@ def update_schedule(levels: ArrayLike, costs: ArrayLike, order: int = 2, steps: 
     Raises:
         ScheduleError: Levels or costs that are no path.
 
-    Example:
+    Examples:
         >>> update_schedule([10.0, 1.0, 0.1], [1.0, 4.0], steps=3).round(2).tolist()
         [10.0, 1.0, 0.23, 0.1]
     """
@@ -70,21 +70,22 @@ def optimise_schedule(
 ) -> OptimisedSchedule:
     """Iterate `update_schedule` (arXiv 2412.07877, Algorithm 1) until the schedule moves by less than a tolerance.
 
-    With lengths L^(1/p) the iteration needs no damping for any p; with the square root of a cost of order four it would
-    swing for ever. Where costs are estimated from few samples, damp it, or accept that it ends at their noise.
+    With lengths L^(1/p) the iteration converges without damping for any p; with square roots, as in the paper, it would
+    oscillate for a cost of order four. If costs are estimated from few samples, use damping, or accept that it stops at
+    their noise.
 
-    The costs of long steps are not those of short ones added up, and can be equal on a schedule that is useless: one
-    with a leap from far above the scale of the data to its end. Optimise a fine schedule, and take fewer steps of it by
-    `update_schedule(..., steps=...)`.
+    Optimise a fine schedule, and take fewer steps of it with `update_schedule(..., steps=...)`. The cost of a long step
+    is not the sum of the costs of short ones, and costs can be equal on a useless schedule: one with a single step from
+    far above the scale of the data to the end.
 
     Args:
         cost: Costs of the steps of a schedule: falling levels (T + 1,) to L (T,); such as
             `lambda levels: schedule_costs(epsilon, samples, levels).values`.
         levels: The schedule to begin with, falling or rising; its ends stay.
         order: Local order p of the cost.
-        tolerance: In log sigma.
-        max_iterations: After which it ends in any case.
-        damping: Share of the way to the updated schedule that is gone, in log sigma; above 0, at most 1.
+        tolerance: Largest move of a level, in log sigma, at which the iteration stops.
+        max_iterations: Largest number of iterations.
+        damping: How far each iteration moves towards the updated schedule, in log sigma; above 0, at most 1.
 
     Returns:
         The schedule, its costs, and whether it converged.

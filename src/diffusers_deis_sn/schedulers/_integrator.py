@@ -138,22 +138,22 @@ class ExponentialIntegrator(PlannedScheduler):
 
     @property
     def options(self) -> dict[str, Any]:
-        """All options in use by name; those of the method in the place of the config's where one is followed."""
+        """The options in use, by name: those of the recipe that the run follows, else those of the config."""
         return self._used.by_name
 
     @property
     def method(self) -> Method | None:
-        """The tried method that the current run follows, None where it follows the options."""
+        """The recipe that the current run follows, measured or safe on other models; None if it follows the options."""
         return None if self._run is None else self._run.method
 
     @property
     def plan(self) -> TunedPlan | None:
-        """The plan that was fitted to the model for such runs, where the current run is one."""
+        """The plan of `tune` that the current run follows; None if it follows none."""
         return None if self._run is None else self._run.tuned
 
     @property
     def recipe(self) -> Recipe:
-        """What the current run really uses: process, grid, solver, scale; before a run, what the options say."""
+        """What the current run uses: process, grid, solver and scale; before the first run, what the options say."""
         return self._used.recipe
 
     @property

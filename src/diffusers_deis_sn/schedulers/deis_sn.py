@@ -11,9 +11,9 @@ class DEISSNScheduler(ExponentialIntegrator):
         x_{n+1} = (alpha_{n+1} / alpha_n) x_n + sum_j c_{n,j} eps_{n-j}
         c_{n,j} = (alpha_{n+1} / r(t_{n-j})) int_{rho_n}^{rho_{n+1}} r(t(rho)) l_j(u(rho)) drho
 
-    with rho = sigma / alpha, l_j the Lagrange polynomials through the last outputs, and r(t) the mean absolute output
-    of the network, measured once per model by `calibrate`. Without statistics r is flat and this is plain DEIS. This is
-    the solver "multistep", N network calls for N steps; `solver` has the others.
+    Here rho = sigma / alpha, l_j are the Lagrange polynomials through the last outputs, and r(t) is the mean absolute
+    output of the network, which `calibrate` measures once per model. Without statistics r is one and this is plain
+    DEIS. The formula is that of the solver "multistep", with N network evaluations in N steps; `solver` chooses others.
 
     Args:
         num_train_timesteps: Number of training times T.
@@ -21,55 +21,58 @@ class DEISSNScheduler(ExponentialIntegrator):
         beta_end: Last beta.
         beta_schedule: "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exp" or "laplace".
         trained_betas: The betas themselves, instead of the three above.
-        solver_order: Number of outputs that a solver with a name combines in a step, 1 to 4.
+        solver_order: Number of network outputs that "multistep" and "ipndm" combine in a step, 1 to 4.
         prediction_type: What the network predicts: "epsilon", "v_prediction", "sample" or "flow_prediction".
-        solver: "multistep", tAB-DEIS, corrected at order four with statistics; "ipndm", with weights of equal steps; or
-            a Runge-Kutta method in rho of several calls a step: "euler", "midpoint", "heun", "kutta3", "heun3",
-            "ralston3", "ssprk3", "vdh3" or "rk4". Everything else is a value: `Multistep(3, variable="log_rho",
-            of="data", corrector=Corrector(3))`, or a solver of one's own, see docs/extending.md.
-        guidance_scale: Guidance that is sampled with, by which the corrections of "multistep" are limited: none passes
-            an error on by more than 0.75 / max(2, guidance). If None that of the pipeline which calls the scheduler, or
-            that of the statistics, or 7.5.
-        timestep_spacing: "linspace", "leading" or "trailing"; the three flags below choose further grids. A value that
-            `from_config` finds in the config of another scheduler class is that scheduler's: it is kept in the config
-            for the way back and not used.
-        start_time: Where a run starts, as a fraction of the process; for the grids that are not Diffusers' own.
-        end_time: Where it ends, likewise, such as the papers' 1e-3 and 1e-4; `final_sigmas_type` decides if None.
+        solver: "multistep", tAB-DEIS, with a corrector of order four where there are statistics; "ipndm", with the
+            weights of equal steps; or a Runge-Kutta method in rho, with several network evaluations a step: "euler",
+            "midpoint", "heun", "kutta3", "heun3", "ralston3", "ssprk3", "vdh3" or "rk4". For anything else give a
+            solver object, `Multistep(3, variable="log_rho", of="data", corrector=Corrector(3))`, or your own, see
+            docs/extending.md.
+        guidance_scale: Guidance scale (CFG) of the run. It limits the corrector of "multistep": a correction passes on
+            an error in the sample by at most 0.75 / max(2, guidance scale). If None, it is read from the pipeline that
+            calls the scheduler, else from the statistics, else it is 7.5.
+        timestep_spacing: "linspace", "leading" or "trailing"; `grid` and the three flags below choose other grids.
+            `from_config` ignores the value of another scheduler class and keeps it in the config, so that you can swap
+            back.
+        start_time: tau where a run starts, from 0 (clean data) to 1 (noise); for grids that are not Diffusers' own.
+        end_time: tau where it ends, such as the papers' 1e-3 and 1e-4; as `final_sigmas_type` says if None.
         steps_offset: Added to the times of "leading" spacing.
-        grid: Any other time grid, a value, which wins over the options above and below: `Power("t", 2)`, uniform in
-            t^(1/2); `Power("sigma", 7)`, likewise in sigma / alpha; `EqualCost()`, learned from statistics with costs;
-            or one of one's own, see docs/extending.md.
+        grid: Any other time grid, as an object; it replaces `timestep_spacing` and the flags below. `Power("t", 2)` is
+            uniform in t^(1/2), `Power("sigma", 7)` in (sigma / alpha)^(1/7), and `EqualCost()` is learned from
+            statistics with costs. For your own see docs/extending.md.
         use_karras_sigmas: Noise levels uniform in rho^(1/7).
         use_exponential_sigmas: Noise levels uniform in log rho.
         use_beta_sigmas: Noise levels at the quantiles of a Beta distribution.
         final_sigmas_type: Where a run ends: "zero" (clean data) or "sigma_min" (the cleanest training level).
         lower_order_final: Use one output in the last step, two in the one before, and so on.
-        clip_normalizer_steps: Training time below which r(t) is held flat.
-        thresholding: Clamp the predicted clean sample to its own quantile; for pixel-space models.
-        dynamic_thresholding_ratio: Which quantile.
-        sample_max_value: Upper bound of the clamp.
-        rescale_betas_zero_snr: Rescale the betas to zero terminal signal, for models trained so.
-        snr_shift_scale: By which alpha^2 / sigma^2 of all levels is divided (CogVideoX, CogView3-Plus).
+        clip_normalizer_steps: Training time below which r(t) is held constant, as in DEIS-SN's code.
+        thresholding: Dynamic thresholding: clamp the predicted clean sample to a quantile of itself; for pixel-space
+            models.
+        dynamic_thresholding_ratio: That quantile, 0 to 1.
+        sample_max_value: Largest value that is clamped to.
+        rescale_betas_zero_snr: Rescale the betas to zero terminal signal-to-noise ratio, for models trained so.
+        snr_shift_scale: Divides the signal-to-noise ratio alpha^2 / sigma^2 of all levels (CogVideoX, CogView3-Plus).
         process: "vp", the betas above; "ve", x = x_0 + sigma eps with a network that takes x and sigma; or "edm", the
             same with the network preconditioned and labelled as in EDM (arXiv 2206.00364, table 1).
         sigma_min: Cleanest level of a "ve" or "edm" model; 0.002 if None.
         sigma_max: Noisiest; 80 if None.
         sigma_data: Standard deviation of the data of an "edm" model; 0.5 if None.
-        variance_type: Kept for pipelines that read it; learned variances are dropped from the network's output.
-        use_flow_sigmas: The process is that of flow-matching models, x = (1 - sigma) x_0 + sigma eps, and not of betas.
-        flow_shift: Shift s of such a model's grids that are uniform in sigma: s sigma / (1 + (s - 1) sigma).
-        use_dynamic_shifting: Whether the shift is that of the resolution, which pipelines pass as `mu`.
+        variance_type: Kept for pipelines that read it; variances that the network predicts are ignored.
+        use_flow_sigmas: For flow-matching models: x = (1 - sigma) x_0 + sigma eps in place of the betas.
+        flow_shift: Shift s of a flow-matching model: sigma becomes s sigma / (1 + (s - 1) sigma).
+        use_dynamic_shifting: Whether the shift depends on the resolution; pipelines then pass it as `mu`.
         time_shift_type: Whether that shift is e^mu, "exponential", or mu, "linear".
-        shift_terminal: sigma of the last call, to which shifted grids are stretched.
-        invert_sigmas: Whether such a model is called with T (1 - sigma), and predicts data minus noise (OmniGen).
+        shift_terminal: sigma of the last network evaluation, to which shifted grids are stretched.
+        invert_sigmas: Whether a flow-matching model is called with T (1 - sigma) and predicts data minus noise
+            (OmniGen).
         normalise: Whether outputs are divided by r(t), where there are statistics.
         whole_timesteps: Round the grid to distinct whole training times, for networks that take no others.
-        recipe: "measured" to follow, in each run, the recipe that came nearest in so many steps when recipes were tried
-            on the model, or without statistics what was safe on others; "fixed" for the options as they are. None is
-            "measured" where no option of a recipe (solver, order, grid, ends) was chosen. Runs with
-            `timesteps=` or `sigmas=` follow the options.
-        tuned: Whether a run takes the plan that `tune` fitted to the model for as many steps and this guidance, or what
-            lies between two, where the statistics hold some and no option of a recipe was chosen.
+        recipe: "measured" uses, for each number of steps, the solver and grid that had the least error when `calibrate`
+            tried several on your model; without statistics, those that were safe on other models. "fixed" uses the
+            options above. If None, "measured" unless you choose a solver, an order, a grid or an end. Runs with
+            `timesteps=` or `sigmas=` always use the options.
+        tuned: Whether to use a plan of `tune` for this number of steps and guidance scale, or one between two of them,
+            where the statistics hold plans and you choose none of the options that `recipe` names.
         stats: Score statistics: a `ScoreStatistics`, a file, a folder or a Hub name. Not part of the config. "auto" is
             for `from_config(..., base_model=...)`, `from_pretrained` and `for_pipeline`.
 

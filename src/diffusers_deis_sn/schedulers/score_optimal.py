@@ -14,22 +14,22 @@ class ScoreOptimalScheduler(ExponentialIntegrator):
 
         Lambda(rho_n) = Lambda(rho_0) - n / N (Lambda(rho_0) - Lambda(rho_N)),    Lambda' = delta(rho)^(1/p)
 
-    where L ~ delta |drho|^p is what a small step costs: the solver's cost (p = 6), how wrong the sample is after a step
-    of order two and still is in the end; or those of the paper, the corrector's (p = 2), how far the score of the same
-    sample moves, and the predictor's (p = 4), how wrong the distribution is after an Euler step. The solver's is part
-    of every measurement, the others of `calibrate(..., costs=("corrector",))`; any gives grids of any number of steps.
-    In a run to clean data the last step goes on from the cleanest measured level, where the path ends, to zero. In a
-    run from noise alone (flow-matching models) the first step enters the path, which is that below sigma / alpha = 80.
+    where L ~ delta |drho|^p is the cost of a small step. Three costs can be measured. The solver's cost (p = 6) is the
+    error that a step of order two leaves in the final sample. The paper has the corrector's cost (p = 2), how far the
+    score at the same sample moves, and the predictor's cost (p = 4), how wrong the distribution is after an Euler step.
+    Every measurement has the solver's cost, `calibrate(..., costs=("corrector",))` adds others, and each of them gives
+    a grid for any number of steps. The costs end at the cleanest measured level, so the last step goes from there to
+    clean data. Runs from pure noise (flow-matching models) use the costs below sigma / alpha = 80, which the first
+    step goes down to.
 
-    Plans that `tune` fitted have times of their own, so that this class, whose grid is a choice, takes none of them:
-    they are for `DEISSNScheduler`.
+    Plans of `tune` are for `DEISSNScheduler`: they have times of their own, and this class never uses them.
 
     In image-to-image pipelines a run starts at the share `strength` of the process, as with "trailing" times, and its
-    steps have equal cost from there on: the grid is planned anew when the pipeline adds its noise.
+    steps have equal cost from there on: the grid is planned again when the pipeline adds its noise.
 
-    Args are those of `DEISSNScheduler`, but how times are spaced is not for an option to say: `grid` is `EqualCost()`
-    by default, `EqualCost(cost="predictor", velocity="unit", spread=0.3)` for another cost, or any other grid as a
-    value. Without statistics this is `DEISSNScheduler` without any, and says so in the log.
+    Args are those of `DEISSNScheduler`, but `timestep_spacing` and its flags cannot be set: `grid` is `EqualCost()` by
+    default, `EqualCost(cost="predictor", velocity="unit", spread=0.3)` for another cost, or any other grid object.
+    Without statistics this is `DEISSNScheduler` without statistics, and the log says so.
 
     Raises:
         ConfigurationError: An option is unknown, out of range or at odds with another, or spaces times by name.

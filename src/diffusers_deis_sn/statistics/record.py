@@ -52,10 +52,12 @@ from diffusers_deis_sn.statistics.trials import Trials
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ScoreStatistics:
-    """Curves of a model's score, each (K,) with K >= 2, cleanest time first, and where they come from.
+    """What `calibrate` measured on a model: curves over K >= 2 times, cleanest first, and where they come from.
 
-    The arrays are copied and made read-only. Records are equal if the same arrays are known and agree bit for bit, and
-    the origins too.
+        r(t) = E mean_i |eps_i|,    m(t) = E mean_i eps_i^2,    nu(t) = E mean_i |x_{0,i}|    of the network's outputs
+
+    Each curve is (K,). The arrays are copied and made read-only. Two records are equal if their arrays agree bit for
+    bit and their origins are the same.
 
     Args:
         timesteps: Measured times, as the network was called with them, strictly increasing: training times, which may
@@ -71,8 +73,9 @@ class ScoreStatistics:
         origin: Model, noise schedule and settings of the measurement.
         costs: Local costs by name, of `statistics.cost.COST_ORDERS`, each of the K - 1 intervals between the times.
         trials: Recipes that were tried on the model.
-        others: The same model at other guidances, see `together`; rising, with the same times, and none of the others.
-        plans: Runs that were fitted to the model, at whatever guidance.
+        others: The same model at other guidance scales, rising, see `together`; each with the same times and without
+            `others` of its own.
+        plans: Runs that `tune` fitted to the model, at any guidance scale.
 
     Raises:
         StatisticsError: Arrays that break a rule above.

@@ -70,27 +70,27 @@ def tune(
         tuning.statistics.save(folder)
         pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats=folder)
 
-    For each number of steps weights are fitted by least squares on the states that the run itself comes to, and times
-    are searched around that (`tuning.rows`, `tuning.search`). A plan is accepted where, on samples with other noise and
-    prompts, the geometric mean of the distances to the fine run is less than that of the run without a plan and of
-    DPM++ 2M, UniPC and others of Diffusers, their RMS is not larger by more than 2 %, and sharpness and colour are kept
-    to 3 %. Otherwise there is none for that number, and the outcome says why.
+    For each number of steps, least squares fit the weights along the run's own states, and a search around that fits
+    the times (`tuning.rows`, `tuning.search`). A plan is then tested on samples with other noise and prompts. It is
+    accepted if the geometric mean of its distances to the fine run is below that of the run without a plan and of DPM++
+    2M, UniPC and others of Diffusers, if their RMS is at most 2 % larger, and if sharpness and colour stay within 3 %.
+    Otherwise there is no plan for that number of steps, and the outcome says why.
 
-    Where nothing is accepted for a number of steps, and twice as many samples can say more, fit and decision are made
-    once more on these, as far as `budget` allows.
+    If no plan is accepted for a number of steps, and twice as many samples may help, `tune` fits and tests once more on
+    these, as far as `budget` allows.
 
-    The pipeline is asked through its scheduler alone and has its own again afterwards.
+    Only the pipeline's scheduler is replaced; it gets its own back afterwards.
 
-    With a list for `guidance_scale` (or `true_cfg_scale`) all of this is done at one guidance after another, and the
+    With a list for `guidance_scale` (or `true_cfg_scale`) all of this is done for each guidance scale, and the
     statistics hold the plans of all.
 
-    With `checkpoint` what was found is kept after each number of steps, and the same call with `resume=True` goes
-    on from there and gives the same plans, bit for bit; fits on more samples have a file of their own beside it.
-    Ctrl-C and SIGTERM then finish the fit at hand first; a second one stops at once. The file (with several
-    guidances one for each, as of `calibrate`) stays: delete it when the statistics are saved. Processes of
-    accelerate or torch.distributed share the samples: call this in all of them, with the same arguments and each
-    with the pipeline on its own device. Batches are those of one process, or smaller where there would not be one
-    for each, so plans are the same but for rounding.
+    With `checkpoint` the state is saved after each number of steps, and the same call with `resume=True` continues
+    from there and gives the same plans, bit for bit; fits on more samples have a file of their own beside it. Ctrl-C
+    and SIGTERM finish the current fit first; a second one stops at once. Delete the file (with several guidance scales
+    there is one for each, as in `calibrate`) when you have saved the statistics. Processes of accelerate or
+    torch.distributed share the samples: call this in all of them with the same arguments, each with the pipeline on its
+    own device. Batches are those of one process, or smaller if there were fewer batches than processes, so plans are
+    the same up to rounding.
 
     Args:
         pipe: Any pipeline of a variance-preserving, EDM or flow-matching model that starts from noise.
@@ -118,7 +118,7 @@ def tune(
         StatisticsError: Statistics that cannot be read, or are another model's.
         ConfigurationError: A model of a process that is not supported.
 
-    Example:
+    Examples:
         >>> tuning = tune(pipe, steps=2, statistics=statistics, num_samples=4, num_held_out=4, progress=False)
         >>> [outcome.calls for outcome in tuning.outcomes]
         [2]

@@ -102,7 +102,7 @@ def settings_table(settings: Iterable[Setting]) -> str:
     for title, least, most in GUIDANCES:
         own = [one for one in some if least <= one.guidance < most]
         lines.append([title, "yes", *(_nearest([s for s in own if s.calls == n], (DEIS_SN, LEARNED)) for n in SHOWN)])
-        tuned = [[s for s in own if s.calls == n and TUNED in s.ours] for n in SHOWN]
+        tuned = [_all_tuned([s for s in own if s.calls == n]) for n in SHOWN]
         if any(tuned):
             lines.append(["", "and plans of `tune`", *(_nearest(some, (TUNED,)) for some in tuned)])
         lines.append(["", "no", *(_nearest([s for s in own if s.calls == n], (PLAIN,)) for n in SHOWN)])
@@ -115,6 +115,11 @@ def settings_table(settings: Iterable[Setting]) -> str:
     )
     head = ["guidance", "statistics", *(f"{n} calls" for n in SHOWN)]
     return f"{markdown(head, lines)}\n\n{words}\n"
+
+
+def _all_tuned(settings: Sequence[Setting]) -> Sequence[Setting]:
+    """These, or none where some were not tuned: those that were are often those that needed it most."""
+    return settings if all(TUNED in one.ours for one in settings) else ()
 
 
 def _nearest(settings: Sequence[Setting], names: Sequence[str]) -> str:

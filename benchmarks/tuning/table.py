@@ -16,6 +16,7 @@ from benchmarks.suite.samplers import OURS, TUNED
 
 EACH, RMS_EACH, RMS_MEAN = 0.75, 0.9, 0.7  # at most, of each network and in the mean
 MEANS = {5: 0.65, 8: 0.5, 10: 0.55}
+NOWHERE = 1.0  # of any network in any other number of calls, in the geometric mean
 COMPARED = ((GEOMETRIC, None), (GEOMETRIC, OURS), ("RMS", None), ("RMS without the worst tenth", None))
 """Measures, and what a plan's errors are held against: None for the best rival."""
 
@@ -98,8 +99,10 @@ def _summary(cells: list[Cell]) -> list[str]:
         )
         lines.append(
             f"| {role} | {number} | {len(own)} | {geometric_mean(ratio):.2f} | {ratio.max():.2f} | "
-            f"{MEANS.get(number, '')}, {EACH} | {geometric_mean(before):.2f} | {before.max():.2f} | "
-            f"{geometric_mean(square):.2f} | {square.max():.2f} | {RMS_MEAN}, {RMS_EACH} |"
+            f"{f'{MEANS[number]}, {EACH}' if number in MEANS else NOWHERE} | "
+            f"{geometric_mean(before):.2f} | {before.max():.2f} | "
+            f"{geometric_mean(square):.2f} | {square.max():.2f} | "
+            f"{f'{RMS_MEAN}, {RMS_EACH}' if number in MEANS else ''} |"
         )
     return lines
 

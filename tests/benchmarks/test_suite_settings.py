@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.suite import rows
-from benchmarks.suite.cells import cells_of
+from benchmarks.suite.cells import DEIS_SN, cells_of
 from benchmarks.suite.error_figure import error_figure
 from benchmarks.suite.report import write_report
 from benchmarks.suite.samplers import LEARNED, OURS, PLAIN, TUNED
 from benchmarks.suite.settings import (
     FOLDER,
+    Setting,
     calls_for,
     figure_words,
     losses,
@@ -94,6 +95,14 @@ def test_plans_are_beside_the_rest_where_all_networks_have_them(results: Path, t
     table = [line for line in settings_table(settings).splitlines() if "plans" in line]
     assert [line.count("tuned 0.25") for line in table] == [2, 1]
     assert "| 1.50 | 0.25 |" in losses(settings)
+
+
+def test_plans_of_some_networks_do_not_speak_for_all() -> None:
+    ours, rivals = {DEIS_SN: 0.5, LEARNED: 0.6, PLAIN: 0.9}, {"UniPC": 1.0}
+    both = [Setting(f"{name}@1", "reporting", "network", n, ours, rivals) for name in "ab" for n in (5, 15)]
+    tuned = [replace(one, ours=ours | {TUNED: 0.2}) if one.problem == "a@1" or one.calls == 5 else one for one in both]
+    line = next(line for line in settings_table(tuned).splitlines() if "plans" in line)
+    assert line.count("tuned 0.20") == 1 and line.split("|")[3].strip() == "tuned 0.20"
 
 
 def test_losses_are_all_that_are_lost(results: Path) -> None:

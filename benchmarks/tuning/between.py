@@ -33,10 +33,10 @@ from diffusers_deis_sn.tuning.teacher import FINE, GRID
 
 SAMPLES = 16
 DRAWN, DRAWN_FROM, RESIZED = 12, 30_000, "tiny-sd-digits@3"  # seeds that neither a fit nor the suite has
-HEADING = """# Plans where none was fitted
+HEADING = """# Numbers of steps and sizes that were not tuned
 
-Ratios of the error with a plan to that without one, geometric mean / RMS of the distances of samples
-(`python -m benchmarks.tuning.between`). Both are of runs of as many calls.
+Error with a plan divided by that without, in the same number of steps: geometric mean / RMS over samples
+(`python -m benchmarks.tuning.between`). Below 1 the plan is better.
 
 """
 
@@ -47,7 +47,7 @@ def main() -> None:
     settle()
     folder = arguments.output / "tuned" / "statistics"
     there = {name: folder / slug(name) for name in arguments.problems or names() if (folder / slug(name)).exists()}
-    lines = [HEADING + "## Numbers of steps between two that were tuned\n"]
+    lines = [HEADING + "## Steps between two tuned numbers\n"]
     lines += ["| network | role | steps | without | with / without |\n| --- | --- | --- | --- | --- |"]
     for name, place in there.items():
         lines += _between(load(name), ScoreStatistics.load(place), arguments)

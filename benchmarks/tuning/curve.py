@@ -56,7 +56,7 @@ def main() -> None:
         results("tuning", "curve.md").write_text(HEADING + table(found))
 
 
-HEADING = f"""# Quality against tuning calls
+HEADING = f"""# How much tuning is enough
 
 `tune` with more and more samples to fit on, each with as much time as it takes, and with {SAMPLES} samples and a part
 of that time (`python -m benchmarks.tuning.curve`); {HELD_OUT} samples are held out. Errors over that of the best

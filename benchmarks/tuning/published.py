@@ -101,7 +101,7 @@ def main() -> None:
         results("tuning", "published.md").write_text(HEADING + text)
 
 
-HEADING = f"""# What is published, beside `tune`
+HEADING = f"""# `tune` and other published methods
 
 Written from the papers and their authors' code, on the samples that `tune` has ({SAMPLES} to fit on, {HELD_OUT} held
 out) and a fine run of {FINE_CALLS} calls (`python -m benchmarks.tuning.published`). GITS: times by its dynamic

@@ -55,7 +55,7 @@ def main() -> None:
         rows.write(results("tuning", "results.csv"), found, without=("errors", "stamp"))
 
 
-HEADING = """# What plans are worth
+HEADING = """# What tuned plans gain
 
 Plans were fitted and accepted by `tune` on noise and prompts of their own; these are errors on others, those of the
 suite: geometric means over samples of the RMS distance to a converged run (`python -m benchmarks.tuning.run`). The best

@@ -59,6 +59,7 @@ def inherited_options(
     if "process" not in private:
         of_flow = raw_options(config) or flow_options(config)
         options = edm_options(config) | continuous_options(config) | of_flow | beta_options(config) | private
+        options |= grid_options(config)
     options, others = by_class(cls, options)
     _choose_process(options, config, chosen)
     aside = chosen.get("recipe") == "measured" or not OF_SOLVERS.isdisjoint(chosen)
@@ -203,6 +204,11 @@ def raw_options(config: dict[str, Any]) -> dict[str, Any]:
     bounds = {name: config[name] for name in ("sigma_min", "sigma_max") if config.get(name) is not None}
     # Theirs repeats the cleanest level in the end, which changes nothing; ours goes on from there to clean data.
     return {"process": "ve", "prediction_type": "epsilon", "final_sigmas_type": "zero"} | bounds
+
+
+def grid_options(config: dict[str, Any]) -> dict[str, Any]:
+    """The grid of DPM++'s `use_lu_lambdas`, levels even in log rho, under its other name; nothing for other configs."""
+    return {"use_exponential_sigmas": True} if config.get("use_lu_lambdas") else {}
 
 
 def beta_options(config: dict[str, Any]) -> dict[str, Any]:

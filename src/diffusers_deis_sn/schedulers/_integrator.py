@@ -36,7 +36,6 @@ from diffusers_deis_sn.schedulers._remarks import other_size, remarks
 from diffusers_deis_sn.schedulers._run import Run
 from diffusers_deis_sn.schedulers._shelf import AUTO, SHELF, Source, save_beside, shelved
 from diffusers_deis_sn.schedulers._typed import FromConfig, register_to_config
-from diffusers_deis_sn.schedulers._unfollowed import unfollowed
 from diffusers_deis_sn.schedulers._used import Used
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -224,11 +223,8 @@ class ExponentialIntegrator(PlannedScheduler):
         self._adopt(run.plan, device, planner.has_numbers(run), run, seen)
         self.order = run.recipe.solver.calls_per_step
         self._scale_start(planner.process, run.plan.levels[0])
-        for topic, words in (
-            *unfollowed(self.config, planner.process.kind),
-            *remarks(run, planner.options, self.statistics, seen=seen is not None, silent=self._silent),
-        ):
-            self._warn_once(topic, words)
+        for said in remarks(run, planner, self.statistics, seen=seen is not None, silent=self._silent):
+            self._warn_once(*said)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """Noised samples alpha_t x_0 + sigma_t eps.

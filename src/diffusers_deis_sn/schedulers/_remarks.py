@@ -7,31 +7,33 @@ from collections.abc import Iterator
 import numpy as np
 
 from diffusers_deis_sn.learn.following import TRUSTED
-from diffusers_deis_sn.schedulers._options import Options
+from diffusers_deis_sn.schedulers._planner import Planner
 from diffusers_deis_sn.schedulers._run import Run
+from diffusers_deis_sn.schedulers._unfollowed import unfollowed
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 UNMEASURED = "No score statistics given: a cautious recipe is used. Measure the model with `calibrate`."
 
 
 def remarks(
-    run: Run, options: Options, statistics: ScoreStatistics | None, *, seen: bool, silent: bool
+    run: Run, planner: Planner, statistics: ScoreStatistics | None, *, seen: bool, silent: bool
 ) -> Iterator[tuple[str, str]]:
     """What is to be said of a run that was planned: topic, and words.
 
     Args:
         run: The run.
-        options: Of the config.
+        planner: Of it, with the config.
         statistics: In use, of whatever guidances.
         seen: Whether a pipeline planned it, whose guidance could be read.
         silent: Whether to go without statistics is meant.
     """
+    yield from unfollowed(planner.config, planner.process.kind)
     if run.overridden is not None:
         yield "given", run.overridden
     if statistics is None and not silent:
         yield "plain", UNMEASURED
     if seen or run.options.guidance_scale is not None:
-        for words in contradictions(options.guidance_scale, run.guidance, statistics):
+        for words in contradictions(planner.options.guidance_scale, run.guidance, statistics):
             yield words, words
 
 

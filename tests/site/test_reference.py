@@ -22,8 +22,11 @@ griffe = pytest.importorskip("griffe")
 
 SOURCE = ROOT / "src" / "diffusers_deis_sn"
 SHOWN = re.compile(r"^::: diffusers_deis_sn\.(\S+)\n((?: {4}.*\n|\n)*)", re.MULTILINE)
-SOURCES = re.compile(r"arXiv \d{4}\.\d{5}|arxiv\.org/abs/\d{4}\.\d{5}|docs/[\w/-]+\.md")
-NUMERICS = re.compile(r"\b(np|torch|math)\.(exp|log\w*|sqrt|interp|cumsum|cumprod|polynomial|quantile)\b")
+SOURCES = re.compile(r"arXiv \d{4}\.\d{5}|arxiv\.org/abs/\d{4}\.\d{5}|(docs|stats)/[\w/-]+\.md")
+NUMERICS = re.compile(r"\b(np|torch|math)\.(exp|log\w*|sqrt|interp|cumsum|cumprod|polynomial|quantile|linalg)\b")
+ROOMS = ("core", "learn", "statistics", "tuning")
+ARRAY = re.compile(r"\b(Array|NDArray|ndarray|Tensor)\b")
+SHAPE = re.compile(r"\([^()]*,[^()]*\)|\bshape\b|See `")
 PACKAGE = griffe.load("diffusers_deis_sn", search_paths=[str(ROOT / "src")], docstring_parser="google")
 
 
@@ -68,6 +71,19 @@ def in_a_sentence(one: Any) -> bool:
     return one.is_function and len(arguments(one)) <= 1 and set(sections(one)) <= {"text"}
 
 
+def says_arguments(one: Any) -> bool:
+    if in_a_sentence(one):
+        return all(f"`{name.strip('*')}`" in one.docstring.value for name in arguments(one))
+    return [argument.name for argument in sections(one).get("parameters", [])] == arguments(one)
+
+
+def says_result(one: Any) -> bool:
+    """Constructors do: they give what their first sentence says they make."""
+    if "classmethod" in one.labels or str(one.returns) == "None" or in_a_sentence(one):
+        return True
+    return bool({"returns", "yields"} & sections(one).keys())
+
+
 def test_the_reference_has_what_people_call() -> None:
     assert len(FUNCTIONS) >= 79 and "schedulers._integrator.ExponentialIntegrator.set_timesteps" in FUNCTIONS
 
@@ -80,24 +96,36 @@ def test_it_says_what_it_is(path: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(ALL))
 def test_arguments_are_those_of_the_signature(path: str) -> None:
-    one = ALL[path]
-    if elsewhere := see(one):
+    if elsewhere := see(ALL[path]):
         assert [name for name in ALL if name.endswith(f".{elsewhere}")], f"{path} sees {elsewhere}, which is not shown"
-        return
-    said = [argument.name for argument in sections(one).get("parameters", [])]
-    if in_a_sentence(one):
-        assert all(f"`{name.strip('*')}`" in one.docstring.value for name in arguments(one)), f"{path} has an argument"
     else:
-        assert said == arguments(one), f"{path} has {arguments(one)} and says {said}"
+        assert says_arguments(ALL[path]), f"{path} has the arguments {arguments(ALL[path])}"
 
 
 @pytest.mark.parametrize("path", sorted(FUNCTIONS))
 def test_a_result_is_described(path: str) -> None:
-    """But not of a constructor, which gives what its first sentence says it makes."""
     one = FUNCTIONS[path]
-    if "classmethod" in one.labels or str(one.returns) == "None" or see(one) or in_a_sentence(one):
-        return
-    assert {"returns", "yields"} & sections(one).keys(), f"{path} gives {one.returns} and does not say what that is"
+    assert see(one) or says_result(one), f"{path} gives {one.returns} and does not say what that is"
+
+
+@pytest.mark.parametrize(
+    ("signature", "said", "sound"),
+    [
+        ("a, b", "Args:\n        a: One.\n        b: Two.\n\n    Returns:\n        Their sum.", True),
+        ("a, b", "Args:\n        a: One.\n\n    Returns:\n        Their sum.", False),
+        ("a, c", "Args:\n        a: One.\n        b: Two.\n\n    Returns:\n        Their sum.", False),
+        ("b, a", "Args:\n        a: One.\n        b: Two.\n\n    Returns:\n        Their sum.", False),
+        ("a, b", "Args:\n        a: One.\n        b: Two.", False),
+        ("a, b", "From `a` to `b`.", False),
+        ("a", "Twice `a`.", True),
+        ("a", "Twice that.", False),
+        ("a, **more", "Args:\n        a: One.\n        **more: Others.\n\n    Returns:\n        All.", True),
+    ],
+)
+def test_what_is_not_said_is_seen(signature: str, said: str, sound: bool) -> None:
+    code = f'def f({signature}) -> float:\n    """It is this.\n\n    {said}\n    """\n'
+    with griffe.temporary_visited_module(code, docstring_parser="google") as module:
+        assert (says_arguments(module["f"]) and says_result(module["f"])) == sound
 
 
 # ------------------------------------------------------------------------------------------------------------- errors
@@ -205,12 +233,21 @@ def test_every_public_function_names_the_errors_it_raises() -> None:
 # ------------------------------------------------------------------------------------------------------------ sources
 
 
-@pytest.mark.parametrize("file", sorted(file for room in ("core", "learn") for file in (SOURCE / room).glob("*.py")))
+@pytest.mark.parametrize("file", sorted(file for room in ROOMS for file in (SOURCE / room).glob("*.py")), ids=str)
 def test_a_module_with_mathematics_names_its_source(file: Path) -> None:
     """A paper, or the page of the site that derives what is ours."""
     text = file.read_text()
     if NUMERICS.search(text):
         assert SOURCES.search(text), f"{file.relative_to(ROOT)} has formulas and names neither a paper nor a page"
+
+
+def test_arrays_have_shapes() -> None:
+    """Whoever gets one is told its shape: (N + 1,), "same shape", or that of something it is like."""
+    silent = []
+    for place, node in public_functions():
+        if place.startswith(("core/", "learn/")) and node.returns and ARRAY.search(ast.unparse(node.returns)):
+            silent += [] if SHAPE.search(ast.get_docstring(node) or "") else [place]
+    assert not silent, "\n".join(silent)
 
 
 def test_sources_are_in_the_bibliography_and_pages_exist() -> None:

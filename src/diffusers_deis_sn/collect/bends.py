@@ -1,6 +1,7 @@
 """How much the predicted clean sample bends along a trajectory: what a solver of order two misses in a step.
 
-The formula is in `statistics.cost`. No network call is made for it: the outputs of a recording are enough.
+The formula is ours, see `statistics.cost` and docs/explanation/score-optimal.md. No network call is made for it: the
+outputs of a recording are enough.
 """
 
 from __future__ import annotations

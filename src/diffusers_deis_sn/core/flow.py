@@ -75,7 +75,7 @@ class FlowSchedule(NoiseSchedule):
 
     @property
     def knots(self) -> Array:
-        """One level: all maps are smooth, but have a pole at -1, which a rule from above one to zero would feel."""
+        """One level, (1,): all maps are smooth, but a pole at -1 spoils a rule that goes from above one to zero."""
         return np.full(1, 0.5)
 
     @cached_property
@@ -118,7 +118,7 @@ class FlowSchedule(NoiseSchedule):
         return sigma / np.maximum(1.0 - sigma, SMALLEST_ALPHA) * np.where(sigma >= 1.0, 1.0 - SMALLEST_ALPHA, 1.0)
 
     def call_times(self, levels: Array) -> Array:
-        """Times as float32; whole ones exactly."""
+        """Times as float32, whole ones exactly; same shape."""
         times = np.minimum(self.time(levels), self.num_train_timesteps)
         whole = np.round(times)
         snapped = (np.abs(times - whole) < SNAP * self.num_train_timesteps / LEVELS) & (whole > 0.0)

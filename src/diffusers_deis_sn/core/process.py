@@ -77,7 +77,7 @@ class NoiseSchedule(ABC):
     @property
     @abstractmethod
     def knots(self) -> Array:
-        """Levels at which `time` or `progress` has a kink; any order."""
+        """Levels at which `time` or `progress` has a kink, in any order; (K,)."""
 
     @property
     @abstractmethod
@@ -102,7 +102,7 @@ class NoiseSchedule(ABC):
 
     @abstractmethod
     def call_times(self, levels: Array) -> Array:
-        """`time` of the levels as it reaches the network: within the training range, and in its precision."""
+        """`time` of the levels as it reaches the network: in the training range and its precision; same shape."""
 
     def as_sigma(self, rho: ArrayLike) -> Array:
         """What Diffusers calls the sigma of the level `rho`: the same, but for flows; same shape."""

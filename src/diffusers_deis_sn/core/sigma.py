@@ -79,7 +79,7 @@ class SigmaSchedule(NoiseSchedule):
 
     @property
     def knots(self) -> Array:
-        """One level. All maps are smooth, but tau has poles at +-i, which a rule from above one to zero would feel."""
+        """One level, (1,): all maps are smooth, but poles of tau at +-i spoil a rule from above one to zero."""
         return np.ones(1)
 
     @cached_property
@@ -117,7 +117,7 @@ class SigmaSchedule(NoiseSchedule):
         return float((level**2 + 1.0) ** 0.5)
 
     def call_times(self, levels: Array) -> Array:
-        """Times within the training range, as float32."""
+        """Times within the training range, as float32; same shape."""
         return self.time(np.clip(levels, self.bottom, self.top)).astype(np.float32).astype(np.float64)
 
 

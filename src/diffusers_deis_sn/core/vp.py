@@ -134,7 +134,7 @@ class TableSchedule(NoiseSchedule):
         return self.rho(len(self) * np.asarray(tau, dtype=np.float64) - 1.0)
 
     def call_times(self, levels: Array) -> Array:
-        """Times within [0, T - 1]; whole ones exactly, others as float32."""
+        """Times within [0, T - 1], whole ones exactly, others as float32; same shape."""
         times = np.clip(self.time(levels), 0.0, self.last)
         whole = np.round(times)
         return np.where(np.abs(times - whole) < SNAP, whole, times.astype(np.float32).astype(np.float64))
@@ -173,6 +173,14 @@ class TableSchedule(NoiseSchedule):
 
 def distinct_times(times: Array, lowest: int, highest: int) -> Array:
     """The nearest strictly falling whole numbers within bounds: ties move down first, then up from the lower bound.
+
+    Args:
+        times: Falling; (N,).
+        lowest: The smallest number allowed.
+        highest: The largest.
+
+    Returns:
+        Whole numbers as float64, strictly falling; (N,).
 
     Raises:
         TimestepsError: More times than whole numbers.

@@ -1,4 +1,4 @@
-"""Rules that the arrays of a record obey, and their messages."""
+"""Rules that the arrays of a record obey (stats/README.md), and their messages."""
 
 from __future__ import annotations
 

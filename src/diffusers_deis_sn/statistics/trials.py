@@ -9,6 +9,8 @@ For sample s with end x_s, and x*_s that of the fine run, d components each and 
     error = exp(mean_s log e_s)        geometric mean, which a few samples that end elsewhere do not decide
     rms   = (mean_s e_s^2)^(1/2)
     grain = energy of the finest band of all ends, over that of the fine run's
+
+All three are ours, see docs/explanation/normalisation.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Plans of a run with more and more left free: weights, the first time, all times; the last in one band, or sharper."""
+"""Plans of a run with more and more left free: weights, the first time, all times; the last in one band, or sharper.
+
+The order in which they are tried is ours, see docs/tuning.md.
+"""
 
 from __future__ import annotations
 

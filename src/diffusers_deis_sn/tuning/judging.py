@@ -1,4 +1,7 @@
-"""What runs are worth: how far samples end from those of the fine run, and what of the picture changes."""
+"""What runs are worth: how far samples end from those of the fine run, and what of the picture changes.
+
+What a plan has to reach is in docs/tuning.md.
+"""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ are those of the ridge regression of the teacher's sample at the next level,
 towards b0, those of a formula, g being the mean square of the columns. Then the run goes on from the new state: each
 step also repairs what those before did wrong, which a fit on the teacher's states cannot.
 
-No sample is held out of this: a step has a few weights and d numbers a sample, and samples that are moved by other
-weights than those which the next step is fitted on end far worse than either.
+The method is ours, see docs/tuning.md. No sample is held out of this: a step has a few weights and d numbers a sample,
+and samples that are moved by other weights than those which the next step is fitted on end far worse than either.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A fit whose last step leaves samples as sharp as those of the fine run.
 
 Least squares leave out what cannot be foretold, most of all fine detail: samples come out too smooth where few calls
-leave much open.
+leave much open. The remedy is ours, see docs/tuning.md.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     python -m benchmarks.tuning.shifts --output runs/suite
 
 A shift s moves levels rho to s rho. The plans are those of `benchmarks.tuning.run`, tuned at shift 1, and such as are
-tuned here at shift 3, to OUTPUT/tuned/shifted. Where a pipeline shifts by resolution, pictures of other sizes are drawn
-with the shift that Stable Diffusion 3.5 and Flux have for so many more tokens. Compared is with the suite's references,
-of other sizes with a fine run. Errors go to OUTPUT/tuned/shifts, the table to shifts.md.
+tuned here at shift 3, to OUTPUT/tuned/shifted. Pictures of other sizes are drawn with the shift of their resolution, the
+root of the ratio of their areas (Stable Diffusion 3, arXiv 2403.03206). Compared is with the suite's references, of
+other sizes with a fine run. Errors go to OUTPUT/tuned/shifts, the table to shifts.md.
 """
 
 from __future__ import annotations
@@ -34,10 +34,14 @@ from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.schedulers._given import Request
 from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
+from diffusers_deis_sn.tuning.deciding import FineScheduler
 from diffusers_deis_sn.tuning.judging import Judged
+from diffusers_deis_sn.tuning.meter import FINE_CALLS
 from diffusers_deis_sn.tuning.run import tune
+from diffusers_deis_sn.tuning.teacher import FINE, GRID
 
 SAMPLES = 16
+RESIZED, DRAWN_FROM = 8, 30_000  # samples of other sizes, and seeds that neither a fit nor the suite has
 SHIFTS = (0.5, 1.0, 2.0, 3.0, 5.0)
 TUNED_AT = (1.0, 3.0)
 TODAY = "without a plan"
@@ -65,6 +69,9 @@ def main() -> None:
             statistics = _statistics(problem, own, arguments.output)
             if statistics is not None and statistics.plans is not None:
                 runs = list(_runs(problem, statistics, own, arguments))
+                if isinstance(problem, Text) and own == 1.0:
+                    for size in arguments.sizes:
+                        runs += _resized(problem, statistics, *map(int, size.split("x")))
                 facts = {"problem": name, "role": problem.role, "tuned at": own, "runs": runs}
                 path.write_text(json.dumps(facts, indent=1))
                 print(path, flush=True)
@@ -116,6 +123,30 @@ def _runs(
             yield {"calls": calls, "shift": shift, "errors": errors}
 
 
+def _resized(problem: Text, statistics: ScoreStatistics, height: int, width: int) -> Iterator[dict[str, Any]]:
+    """Runs at another size, in pixels of latents."""
+    shape, scale = problem.shape, problem.pipe.vae_scale_factor
+    shift = (height * width / (shape[1] * shape[2])) ** 0.5
+    problem.shape = (shape[0], height, width)
+    options = {"height": height * scale, "width": width * scale, "output_type": "latent"}
+    options |= {"guidance_scale": problem.guidance, "latents": problem.noise(RESIZED, DRAWN_FROM)}
+    problem.shape = shape
+    prompts = problem.prompts(RESIZED, DRAWN_FROM)
+
+    def end(scheduler: Any, steps: int) -> Tensor:
+        problem.pipe.scheduler, before = scheduler, problem.pipe.scheduler
+        with torch.no_grad():
+            found = problem.pipe(prompts, num_inference_steps=steps, **options).images.float()
+        problem.pipe.scheduler = before
+        return found
+
+    fine = end(FineScheduler.from_config(problem.config, stats=False, solver=FINE, grid=GRID), FINE_CALLS)
+    for calls, plan in statistics.plans.at(problem.guidance).items() if statistics.plans else ():
+        ways = _ways(problem, statistics, plan, shift)
+        errors = {way: asdict(Judged.of(end(scheduler, calls), fine)) for way, scheduler in ways}
+        yield {"calls": calls, "shift": shift, "size": f"{height}x{width}", "errors": errors}
+
+
 def _ways(
     problem: Problem, statistics: ScoreStatistics, plan: TunedPlan, shift: float
 ) -> Iterator[tuple[str, DEISSNScheduler]]:
@@ -153,8 +184,9 @@ def _exact(scheduler: DEISSNScheduler, plan: TunedPlan) -> tuple[NoiseSchedule, 
 
 HEADING = """# Plans at another shift
 
-Errors of runs at a shift that their plan was not tuned at, over those of runs without a plan at that shift, geometric
-mean / RMS of the distances of samples (`python -m benchmarks.tuning.shifts`).
+Errors of runs of flow-matching models at a shift that their plan was not tuned at, over those of runs without a plan at
+that shift, geometric mean / RMS of the distances of samples (`python -m benchmarks.tuning.shifts`). Runs of another
+size have it beside their shift, which is the root of the ratio of the areas.
 
 """
 
@@ -168,7 +200,8 @@ def table(folder: Path) -> str:
     for one in sorted(found, key=lambda one: (one["role"], one["tuned at"], one["problem"])):
         for run in one["runs"]:
             errors = run["errors"]
-            cells = [one["problem"], one["role"], run["calls"], f"{one['tuned at']:g}", f"{run['shift']:g}"]
+            at = f"{run['shift']:.2g}" + (f", {run['size']}" if "size" in run else "")
+            cells = [one["problem"], one["role"], run["calls"], f"{one['tuned at']:g}", at]
             cells.append("{geometric:.4g} / {rms:.4g}".format(**errors[TODAY]))
             cells += [_ratios(errors[way], errors[TODAY]) for way in ways]
             lines.append(f"| {' | '.join(map(str, cells))} |")
@@ -201,7 +234,8 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("problems", nargs="*", help="all flows if none is named")
     parser.add_argument("--output", type=Path, default=Path("runs/suite"))
     parser.add_argument("--seeds", type=int, nargs="+", default=(1, 2, 3))
-    parser.add_argument("--shifts", type=float, nargs="+", default=SHIFTS)
+    parser.add_argument("--shifts", type=float, nargs="*", default=SHIFTS)
+    parser.add_argument("--sizes", nargs="*", default=("8x4", "6x6"), help="HEIGHTxWIDTH of latents")
     parser.add_argument("--tuned-at", type=float, nargs="+", default=TUNED_AT)
     parser.add_argument("--table", action="store_true", help="write the table alone")
     return parser.parse_args()

@@ -40,6 +40,7 @@ PAGES = {
     "results/published.md": "benchmarks/tuning/published.md",
     "results/curve.md": "benchmarks/tuning/curve.md",
     "results/between.md": "benchmarks/tuning/between.md",
+    "results/shifts.md": "benchmarks/tuning/shifts.md",
     "results/image-to-image.md": "benchmarks/tuning/image-to-image.md",
     "results/unmeasured.md": "benchmarks/unmeasured.md",
     "results/guidances.md": "benchmarks/calibration/guidances.md",

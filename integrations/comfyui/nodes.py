@@ -62,7 +62,7 @@ def tried_sigmas(
     """
     total = Part(denoise=denoise).total(steps)
     if total == steps:
-        tuned = fitted_run(kind.process, record, steps, guidance=guidance, shift=kind.shift)
+        tuned = fitted_run(kind.process, record, steps, guidance=guidance)
         if tuned is not None:
             return tuned.rho if kind.exploding else kind.process.as_sigma(tuned.rho)
     recipe = recipe_of(kind.process, record, total, guidance=guidance, shift=kind.shift)

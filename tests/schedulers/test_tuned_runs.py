@@ -160,17 +160,42 @@ def test_other_processes_have_plans_of_theirs():
     assert plan_of(one) is not None and one.init_noise_sigma == pytest.approx(edm.start_scale(start))
 
 
-def test_a_flow_with_another_shift_is_as_ever():
+def flow(**options: Any) -> DEISSNScheduler:
+    """A flow with a plan of shift 3."""
     flow = FlowSchedule()
     record = gaussian_record(flow).with_origin(prediction_type="flow_prediction")
-    stats = statistics(TunedPlan(fitted(flow, prediction="flow_prediction", shift=3.0)), record=record)
-    options = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "stats": stats}
-    assert plan_of(DEISSNScheduler(**options, flow_shift=3.0)) is not None
-    assert plan_of(DEISSNScheduler(**options, flow_shift=1.0)) is None
-    moving = DEISSNScheduler(**options, use_dynamic_shifting=True)
-    for mu, there in ((np.log(3.0), True), (np.log(2.0), False)):
+    plans = [TunedPlan(fitted(flow, calls, "flow_prediction", shift=3.0)) for calls in (5, 8)]
+    base = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "stats": statistics(*plans, record=record)}
+    return DEISSNScheduler(**base | options)
+
+
+def test_at_another_shift_a_plan_keeps_its_own_times_which_is_said_once(caplog):
+    own = flow(flow_shift=3.0)
+    with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
+        assert plan_of(own) is not None and not caplog.messages
+        other = flow(flow_shift=1.0)
+        for _ in range(2):
+            assert plan_of(other) == own.plan
+    assert other.timesteps.tolist() == own.timesteps.tolist()
+    (said,) = caplog.messages
+    assert "fitted at shift 3" in said and "at shift 1" in said and "tuned=False" in said
+    assert plan_of(flow(flow_shift=1.0, tuned=False)) is None
+
+
+def test_a_shift_by_resolution_leaves_a_plan_its_times():
+    moving = flow(use_dynamic_shifting=True)
+    for mu in (np.log(3.0), np.log(2.0)):
         moving.set_timesteps(sigmas=np.linspace(1.0, 1.0 / 5, 5).tolist(), mu=float(mu))
-        assert (moving.plan is not None) == there
+        assert moving.plan is not None and moving.plan.run.shift == 3.0
+    with pytest.raises(ConfigurationError, match="`mu`"):
+        moving.set_timesteps(5)
+
+
+def test_a_run_from_an_image_starts_where_the_shift_of_the_run_says():
+    one = from_image(flow(flow_shift=1.0), 8, 2)
+    plain = from_image(flow(flow_shift=1.0, tuned=False), 8, 2)
+    assert one.spacing == "Inside" and one.sigmas[2] == plain.sigmas[2]
+    assert one.sigmas[3:-1].tolist() != plain.sigmas[3:-1].tolist()
 
 
 def test_plans_of_another_model_are_refused():

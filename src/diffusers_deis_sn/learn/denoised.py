@@ -65,7 +65,7 @@ def plan_over(
             "repeats none, or fewer steps."
         )
     levels = row if exploding else process.from_sigma(row)
-    tuned = fitted_run(process, statistics, len(levels) - 1, guidance=guidance, shift=shift, levels=levels)
+    tuned = fitted_run(process, statistics, len(levels) - 1, guidance=guidance, levels=levels)
     if tuned is not None:
         return tuned.plan(process, "sample")
     if statistics is not None:

@@ -168,23 +168,21 @@ def fitted_run(
     steps: int,
     *,
     guidance: float | None = None,
-    shift: float = 1.0,
     levels: Array | None = None,
 ) -> Tuned | None:
-    """The run that `tune` fitted to the model, None where there is none.
+    """The run that `tune` fitted to the model, whatever the shift of a flow; None where there is none.
 
     Args:
         process: The model's.
         statistics: Of the model.
         steps: Number of steps.
         guidance: That of the runs.
-        shift: Of the model's grids, if it is a flow.
         levels: rho_0 > ... > rho_N that the run has to be at; (N + 1,).
     """
     if statistics is None or statistics.plans is None:
         return None
     found = statistics.plans.serving(steps, guidance, process)
-    if found is None or not np.isclose(found.run.shift, shift, rtol=1e-6):
+    if found is None:
         return None
     return found.run if levels is None or _close(process, found.run.rho, levels) else None
 

@@ -188,7 +188,7 @@ class Planner:
                 "run. Use solver='multistep', 'ipndm', 'euler' or 'heun'."
             )
         own_grid = not request.given and (
-            method is not None or self._has_learned(options) or bool(self._plans(options.guidance_scale, shift))
+            method is not None or self._has_learned(options) or bool(self._plans(options.guidance_scale))
         )
         return Run(
             options,
@@ -244,23 +244,21 @@ class Planner:
             return None
         return None if self.kind.default_grid is not None or options.thresholding else statistics.plans
 
-    def _plans(self, guidance: float | None, shift: float) -> list[TunedPlan]:
-        """Those for runs at a guidance and a shift."""
+    def _plans(self, guidance: float | None) -> list[TunedPlan]:
+        """Those for runs at a guidance."""
         plans = self._takes_plans()
-        found = [] if plans is None else plans.all_serving(guidance, self.process)
-        return [one for one in found if np.isclose(one.run.shift, shift, rtol=1e-6)]
+        return [] if plans is None else plans.all_serving(guidance, self.process)
 
     def _tuned(self, request: Request) -> TunedPlan | None:
-        """The plan that was fitted for such a run, if there is one and nobody chose otherwise."""
-        options, plans = self.options, self._takes_plans()
+        """The plan that was fitted for such a run, if there is one and nobody chose otherwise; whatever the shift."""
+        plans = self._takes_plans()
         if plans is None or request.given or not isinstance(request.steps, int):
             return None
         guidance = self._told(request.guidance).guidance_scale
         found = plans.serving(request.steps, guidance, self.process)
-        if found is None:
-            found = plans.between_calls(request.steps, guidance, self.process, self._exact(request))
-        same = found is not None and np.isclose(found.run.shift, shift_of(options, self.process, request.mu), rtol=1e-6)
-        return found if same else None
+        if found is not None:
+            return found
+        return plans.between_calls(request.steps, guidance, self.process, self._exact(request))
 
     def _exact(self, request: Request) -> Exact:
         """The weights that such a run has without a plan, over whatever levels."""
@@ -279,15 +277,14 @@ class Planner:
             self.check(self.statistics)
             self._fitting = self.statistics
         options, run = self.options, tuned.run
+        shift = shift_of(options, self.process, request.mu)
         recipe = Recipe(self.process, run, run, prediction=options.prediction_type)
         plan = run.plan(self.process, options.prediction_type)
         if request.unshifted:
-            plan = labelled_before_shift(plan, self.process, run.shift)
+            plan = labelled_before_shift(plan, self.process, shift)
         told, guidance = self._told(request.guidance), request.guidance
         unshifted = request.unshifted
-        return Run(
-            told, recipe, plan, None, run.shift, own_grid=True, guidance=guidance, tuned=tuned, unshifted=unshifted
-        )
+        return Run(told, recipe, plan, None, shift, own_grid=True, guidance=guidance, tuned=tuned, unshifted=unshifted)
 
     def again(self, run: Run, begin: int) -> Run | None:
         """A run anew, by the options, as one that begins at a later call; None to leave it as it is."""
@@ -315,7 +312,7 @@ class Planner:
     def _inside(self, recipe: Recipe, run: Run, begin: int) -> tuple[Recipe, Array]:
         """The recipe and its levels, those from `begin` on inside the times of plans where they tell some."""
         levels = recipe.levels(run.plan.steps)
-        plans = self._plans(self._told(run.guidance).guidance_scale, run.shift)
+        plans = self._plans(self._told(run.guidance).guidance_scale)
         ending = [one.run for one in plans if one.run.rho[-1] == levels[-1]]
         inside = levels_inside(ending, float(levels[begin]), len(levels) - 1 - begin, recipe.process)
         if inside is None or recipe.solver.calls_per_step != 1:

@@ -28,8 +28,8 @@ from diffusers_deis_sn.cli.launching import LAUNCHER
 from diffusers_deis_sn.collect.sharing import join, leave
 from diffusers_deis_sn.tuning.run import tune
 
-PROBLEMS = ("tiny-sd-digits@3", "digits-unet@1")
-STEPS, SAMPLES = (5,), 16
+PROBLEMS = ("digits-dit@1",)
+STEPS, SAMPLES = (5,), 8
 RANK = "RANK"
 
 HEADING = f"""# Several processes

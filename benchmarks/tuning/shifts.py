@@ -3,8 +3,8 @@
     python -m benchmarks.tuning.shifts --output runs/suite
 
 A shift s moves levels rho to s rho. The plans are those of `benchmarks.tuning.run`, tuned at shift 1, and such as are
-tuned here at shift 3, to OUTPUT/tuned/shifted. Pictures of other sizes are drawn with the shift of their resolution, the
-root of the ratio of their areas (Stable Diffusion 3, arXiv 2403.03206). Compared is with the suite's references, of
+tuned here at shift 3, to OUTPUT/tuned/shifted. Pictures of other sizes are drawn with the shift of their resolution,
+the root of the ratio of their areas (Stable Diffusion 3, arXiv 2403.03206). Compared is with the suite's references, of
 other sizes with a fine run. Errors go to OUTPUT/tuned/shifts, the table to shifts.md.
 """
 

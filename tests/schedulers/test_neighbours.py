@@ -11,13 +11,16 @@ from functools import cache
 from pathlib import Path
 
 import diffusers
+import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
-from diffusers_deis_sn.schedulers._neighbours import DERIVED, ELSEWHERE
+from diffusers_deis_sn.errors import ConfigurationError, NoiseScheduleError
+from diffusers_deis_sn.schedulers._neighbours import DERIVED, ELSEWHERE, OF_ALL, OF_FLOWS
+from refusals import refused
 from toy_models import walk
 
 BOTH = pytest.mark.parametrize("cls", [DEISSNScheduler, ScoreOptimalScheduler])
@@ -170,6 +173,110 @@ def test_the_time_before_is_that_of_ddpm(steps):
         theirs.set_timesteps(timesteps=ours.timesteps.tolist())
         times = ours.timesteps
     assert [int(ours.previous_timestep(t)) for t in times] == [int(theirs.previous_timestep(t)) for t in times]
+
+
+# ------------------------------------------------------------------------------ whatever a scheduler class may be asked
+
+SEEN = {
+    "_threshold_sample": "distillation code, where the config says thresholding",
+    "is_scale_input_called": "loops that scale the first noise themselves, and reset a scheduler by hand",
+    "set_shift": "guides and servers of Wan, HunyuanVideo and Flux, behind `hasattr`",
+    "shift": "training code of flow models, to compare with its own",
+    "sigma_max": "image-to-image code of flow models",
+    "sigma_min": "image-to-image code of flow models; written as 0.0 before a plan",
+    "stretch_shift_to_terminal": "LTX",
+    "time_shift": "training code of Flux and Lumina, on levels that it has drawn",
+}
+"""Names of flow matching and of all, and the public code that was seen to ask for them."""
+
+
+@cache
+def members() -> dict[str, set[str]]:
+    """Every name of a scheduler class whose models these serve, before and in a run, and the classes that have it."""
+    found = defaultdict(set)
+    for name in sorted(one for one in dir(diffusers) if one.endswith("Scheduler")):
+        try:
+            scheduler = getattr(diffusers, name)()
+            DEISSNScheduler.from_config({**scheduler.config, "_class_name": name})
+        except Exception:  # of another kind of model, or of what is not installed
+            continue
+        for _ in range(2):
+            for member in dir(scheduler):
+                if not member.startswith("__"):
+                    found[member].add(name)
+            try:
+                scheduler.set_timesteps(10)
+            except (TypeError, ValueError):  # one that wants more than a number
+                break
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:Accessing config attribute:FutureWarning")
+def test_every_name_of_every_class_whose_models_these_serve_is_judged():
+    ours = scheduler_of(DEISSNScheduler)
+    ours.set_timesteps(4)
+    judged = DERIVED.keys() | ELSEWHERE.keys() | OF_FLOWS.keys() | OF_ALL.keys()
+    unjudged = {name: who for name, who in members().items() if not hasattr(ours, name) and name not in judged}
+    assert len(members()) > 120 and "DDIMScheduler" in members()["step"]
+    assert not unjudged, "have these, or say the way"
+    assert SEEN.keys() == OF_FLOWS.keys() | OF_ALL.keys()
+
+
+def test_no_name_is_both_had_and_refused():
+    for flow in (False, True):
+        scheduler = scheduler_of(DEISSNScheduler, flow)
+        assert not [name for name in ELSEWHERE if hasattr(scheduler, name)]
+
+
+@pytest.mark.parametrize("cls", [DEISSNScheduler, ScoreOptimalScheduler])
+@pytest.mark.parametrize("shift", [0.5, 1.0, 7.0])
+def test_a_shift_that_is_set_is_that_of_diffusers(cls, shift):
+    theirs = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    ours, levels = cls.from_config(theirs.config), np.linspace(1.0, 0.15, 5)
+    assert (ours.shift, ours.sigma_max) == (3.0, theirs.sigma_max) and ours.sigma_min == pytest.approx(theirs.sigma_min)
+    for scheduler in (theirs, ours):
+        scheduler.set_shift(shift)
+        scheduler.set_timesteps(sigmas=[*levels])
+    assert ours.shift == theirs.shift == shift
+    torch.testing.assert_close(ours.sigmas, theirs.sigmas, rtol=1e-5, atol=1e-6)
+    refused(ConfigurationError, ["`flow_shift`"], ours.set_shift, -1.0)
+
+
+@pytest.mark.parametrize("kind", ["exponential", "linear"])
+def test_levels_that_training_code_has_drawn_are_shifted_as_by_diffusers(kind):
+    options = {"use_dynamic_shifting": True, "time_shift_type": kind, "shift_terminal": 0.1}
+    theirs = FlowMatchEulerDiscreteScheduler(**options)
+    ours, levels = DEISSNScheduler.from_config(theirs.config), torch.linspace(0.99, 0.01, 9)
+    torch.testing.assert_close(ours.time_shift(1.15, 1.0, levels), theirs.time_shift(1.15, 1.0, levels))
+    torch.testing.assert_close(ours.stretch_shift_to_terminal(levels), theirs.stretch_shift_to_terminal(levels))
+
+
+@pytest.mark.parametrize("largest", [1.0, 2.0])
+def test_predictions_are_clamped_as_by_diffusers(largest):
+    options = {**SD_BETAS, "thresholding": True, "dynamic_thresholding_ratio": 0.9, "sample_max_value": largest}
+    x = 3.0 * torch.randn(2, 3, 4, 4)
+    ours, theirs = DEISSNScheduler(**options), DDPMScheduler(**options)
+    torch.testing.assert_close(ours._threshold_sample(x), theirs._threshold_sample(x))
+    assert ours.is_scale_input_called is True
+
+
+@pytest.mark.parametrize("name", sorted(name for name in OF_FLOWS if "shift" in name))
+def test_a_process_of_betas_has_no_shift_and_says_so(name):
+    scheduler = scheduler_of(DEISSNScheduler)
+    assert not hasattr(scheduler, name)
+    with pytest.raises(AttributeError, match="no shift"):
+        getattr(scheduler, name)
+
+
+def test_ends_that_are_written_are_refused_and_not_passed_over():
+    for name, value in (("sigma_min", 0.002), ("sigma_max", 0.9), ("shift", 5.0)):
+        scheduler = scheduler_of(DEISSNScheduler, flow=True)
+        setattr(scheduler, name, value)
+        refused(NoiseScheduleError, [f"`scheduler.{name}`", str(value), "set_shift"], scheduler.set_timesteps, 4)
+        scheduler.set_timesteps(4)
+    scheduler.sigma_min = 0.0  # where runs end
+    scheduler.set_timesteps(4)
+    assert scheduler.sigmas[-1] == 0.0
 
 
 # ------------------------------------------------------------------------------------------------- private indices

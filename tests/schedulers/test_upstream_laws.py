@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
@@ -17,6 +18,7 @@ from diffusers import (
     DPMSolverSinglestepScheduler,
     EDMEulerScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     UniPCMultistepScheduler,
 )
 from torch import Tensor
@@ -233,3 +235,66 @@ def test_in_a_run_that_begins_later_all_have_its_level_as_of_diffusers(cls):
         several = scheduler.add_noise(x.repeat(3, 1, 1, 1), noise, scheduler.timesteps[4:5].repeat(3))
         assert torch.equal(several, noised)
     assert shapes[0] == shapes[1]
+
+
+# ------------------------------------------------------------------------------------- of Heun, iPNDM and flow matching
+
+
+@BOTH
+@pytest.mark.parametrize("solver", ["heun", "ipndm"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"num_train_timesteps": number} for number in (10, 50, 100, 1000, 1100)),
+        *({"prediction_type": prediction} for prediction in ("epsilon", "v_prediction")),
+        *({"beta_schedule": schedule} for schedule in ("linear", "scaled_linear")),
+        *({f"use_{grid}_sigmas": True} for grid in ("karras", "exponential", "beta")),
+    ],
+    ids=str,
+)
+def test_heun_and_ipndm_run_on_every_form_of_the_noise_and_from_the_middle(cls, solver, options, tmp_path):
+    if cls is ScoreOptimalScheduler and any(name.startswith("use_") for name in options):
+        return  # its grid is its own, as it says
+    scheduler = cls(**{**CONFIG, **options}, solver=solver)
+    result = loop(scheduler, 5)
+    assert torch.isfinite(result).all() and torch.equal(loop(saved(scheduler, tmp_path), 5), result)
+    runs = []
+    for one in (scheduler, saved(scheduler, tmp_path)):
+        one.set_timesteps(5)
+        half = len(one.timesteps) // 2
+        one.set_begin_index(half)
+        x = counted()
+        for t in one.timesteps[half:]:
+            x = one.step(0.1 * x, t, x).prev_sample
+        runs.append(x)
+    assert torch.equal(*runs) and torch.isfinite(runs[0]).all()
+
+
+@BOTH
+@pytest.mark.parametrize("solver", ["heun", "ipndm"])
+def test_a_second_run_after_the_index_is_taken_back_is_the_first_one(cls, solver):
+    scheduler, runs = cls(**CONFIG, solver=solver), []
+    scheduler.set_timesteps(10)
+    for _ in range(2):
+        x = counted()
+        for t in scheduler.timesteps:
+            x = scheduler.step(0.1 * x, t, x).prev_sample
+        runs.append(x)
+        scheduler._step_index = None
+    assert torch.equal(*runs)
+
+
+@BOTH
+@pytest.mark.parametrize(("steps", "shift"), [(10, 1.0), (20, 3.0), (16, 3.0)])
+def test_times_of_a_flow_are_found_and_noised_as_by_diffusers(cls, steps, shift):
+    theirs = FlowMatchEulerDiscreteScheduler(shift=shift)
+    ours = cls.from_config(theirs.config)
+    levels = [*np.linspace(1.0, 0.9 / steps, steps)]
+    for scheduler in (theirs, ours):
+        scheduler.set_timesteps(sigmas=levels)
+    for place, (mine, other) in enumerate(zip(ours.timesteps, theirs.timesteps, strict=True)):
+        assert ours.index_for_timestep(mine) == theirs.index_for_timestep(other) == place
+    torch.testing.assert_close(ours.timesteps, theirs.timesteps, rtol=1e-5, atol=1e-3)
+    x, noise = torch.randn(8, 4, 4, 4), torch.randn(8, 4, 4, 4)
+    mixed = [one.scale_noise(x, one.timesteps[1:9], noise) for one in (ours, theirs)]
+    torch.testing.assert_close(*mixed, rtol=1e-4, atol=1e-4)

@@ -8,7 +8,7 @@ from diffusers.configuration_utils import ConfigMixin, FrozenDict
 
 from diffusers_deis_sn.schedulers._edits import Glance, carried, refuse_other_table, rewrite
 from diffusers_deis_sn.schedulers._kinds import check_kinds
-from diffusers_deis_sn.schedulers._neighbours import DERIVED
+from diffusers_deis_sn.schedulers._neighbours import DERIVED, OF_FLOWS, refuse_written
 from diffusers_deis_sn.schedulers._options import SIGMA_OPTIONS
 from diffusers_deis_sn.schedulers._own_config import refuse_named_grids, registered
 from diffusers_deis_sn.schedulers._planner import Planner
@@ -25,6 +25,8 @@ def current_planner(scheduler: Any) -> Planner:
         NoiseScheduleError: Likewise, of an array.
     """
     take_edits(scheduler)
+    if not OF_FLOWS.keys().isdisjoint(vars(scheduler)):
+        refuse_written(scheduler)
     table, last = scheduler._table, scheduler._last_planner
     edited = None if table is None else table.edited(scheduler.alphas_cumprod, scheduler.betas)
     if table is not None and not DERIVED.keys().isdisjoint(vars(scheduler)):

@@ -7,11 +7,14 @@ says so, and what to do instead; `hasattr` is False for it, as for any name that
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from diffusers_deis_sn.core.flow import check_shift, shift_factor
+from diffusers_deis_sn.core.update import threshold
 from diffusers_deis_sn.errors import NoiseScheduleError
 from diffusers_deis_sn.schedulers._arrays import Watched
 
@@ -19,7 +22,40 @@ _STOCHASTIC = "{} is part of a method that draws noise at every step, and this o
 _TOKENS = "{} is for models of tokens, which have no noise to integrate; keep the scheduler that the model came with."
 _LEDITS = "{} is a part of DPMSolverMultistepScheduler, to which LEDITS++ changes any scheduler; use that class for it."
 
+_GRID = "The levels of a grid are `scheduler.sigmas` after `set_timesteps`; choose it with {}, or give it as `sigmas=`."
+_PARTS = {
+    "DPMSolverMultistepScheduler": "_convert_to_lu multistep_dpm_solver_second_order_update "
+    "multistep_dpm_solver_third_order_update",
+    "DPMSolverSinglestepScheduler": "get_order_list order_list sample singlestep_dpm_solver_second_order_update "
+    "singlestep_dpm_solver_third_order_update singlestep_dpm_solver_update",
+    "DEISMultistepScheduler": "deis_first_order_update multistep_deis_second_order_update "
+    "multistep_deis_third_order_update",
+    "UniPCMultistepScheduler": "disable_corrector multistep_uni_c_bh_update multistep_uni_p_bh_update predict_x0 "
+    "solver_p timestep_list",
+    "SASolverScheduler": "get_coefficients_exponential_negative get_coefficients_exponential_positive "
+    "get_coefficients_fn lagrange_polynomial_coefficient stochastic_adams_bashforth_update "
+    "stochastic_adams_moulton_update tau_func",
+    "PNDMScheduler": "_get_prev_sample _timesteps counter cur_model_output cur_sample ets plms_timesteps pndm_order "
+    "prk_timesteps step_plms step_prk",
+    "LMSDiscreteScheduler": "derivatives get_lms_coefficient",
+    "HeunDiscreteScheduler": "dt prev_derivative state_in_first_order",
+    "KDPM2DiscreteScheduler": "log_sigmas sigmas_interpol",
+    "KDPM2AncestralDiscreteScheduler": "sigmas_down sigmas_up",
+    "CogVideoXDPMScheduler": "get_mult get_variables",
+    "DDPMScheduler": "_batch_get_variance custom_timesteps one",
+    "EDMEulerScheduler": "precondition_inputs precondition_noise precondition_outputs",
+    "FlowMatchEulerDiscreteScheduler": "_shift _time_shift_exponential _time_shift_linear",
+}
+"""Parts of one class's method, which are nothing to another method; code that needs them needs that class."""
+
 ELSEWHERE: dict[str, str] = {
+    **{
+        name: f"`{name}` is a part of the method of {owner}; use that class for code that needs it."
+        for owner, names in _PARTS.items()
+        for name in names.split()
+    },
+    **{f"_convert_to_{kind}": _GRID.format(f"use_{kind}_sigmas=True") for kind in ("karras", "exponential", "beta")},
+    **{f"_compute_{kind}_sigmas": _GRID.format(f"use_{kind}_sigmas=True") for kind in ("karras", "exponential")},
     **{
         name: _STOCHASTIC.format(f"`{name}`", owner)
         for name, owner in {
@@ -71,6 +107,69 @@ DERIVED: dict[str, Callable[[Any], Tensor]] = {
     "final_alpha_cumprod": lambda scheduler: _end(scheduler),
 }
 """Arrays of the noise schedule over the training times, as other classes keep them; where the process has betas."""
+
+
+# ------------------------------------------------------------------------------------------------------- flow matching
+
+
+def _least(scheduler: Any) -> float:
+    """The lowest level of the training times, shifted as they are."""
+    options, number = scheduler.options, scheduler.config["num_train_timesteps"]
+    shift = 1.0 if options["use_dynamic_shifting"] else options["flow_shift"]
+    return float(shift / (shift + number - 1.0))
+
+
+def _set_shift(scheduler: Any, shift: float) -> None:
+    """Another shift, which `set_timesteps` finds. Raises ConfigurationError for what is none."""
+    check_shift(shift, scheduler.options["time_shift_type"], None)
+    scheduler.register_to_config(flow_shift=shift)
+
+
+def _time_shift(scheduler: Any, mu: float, sigma: float, t: Any) -> Any:
+    """Levels t shifted: s / (s + (1 / t - 1)^sigma), with s of mu as `time_shift_type` says."""
+    shift = shift_factor(mu, scheduler.options["time_shift_type"])
+    return shift / (shift + (1 / t - 1) ** sigma)
+
+
+def _stretched(scheduler: Any, t: Tensor) -> Tensor:
+    """Levels stretched so that the last is `shift_terminal`."""
+    terminal = scheduler.options["shift_terminal"]
+    return t if terminal is None else 1 - (1 - t) * (1 - terminal) / (1 - t[-1])
+
+
+OF_FLOWS: dict[str, Callable[[Any], Any]] = {
+    "shift": lambda scheduler: float(scheduler.options["flow_shift"]),
+    "set_shift": lambda scheduler: partial(_set_shift, scheduler),
+    "time_shift": lambda scheduler: partial(_time_shift, scheduler),
+    "stretch_shift_to_terminal": lambda scheduler: partial(_stretched, scheduler),
+    "sigma_min": _least,
+    "sigma_max": lambda _: 1.0,
+}
+"""What flow-matching schedulers have besides; `set_shift` holds from the next `set_timesteps` on."""
+
+OF_ALL: dict[str, Callable[[Any], Any]] = {
+    "is_scale_input_called": lambda _: True,  # nothing waits for it
+    "_threshold_sample": lambda scheduler: (
+        lambda sample: threshold(
+            sample, scheduler.config["dynamic_thresholding_ratio"], scheduler.config["sample_max_value"]
+        )
+    ),
+}
+"""What any of these schedulers is asked for by code of others."""
+
+
+def refuse_written(scheduler: Any) -> None:
+    """Raise NoiseScheduleError where somebody wrote a name of `OF_FLOWS` that nothing is computed from."""
+    there = vars(scheduler)
+    written = {name: there.pop(name) for name in ("sigma_min", "sigma_max", "shift") if name in there}
+    for name, value in written.items():
+        if not _is_flow(scheduler):  # where it means nothing to anybody
+            there[name] = value
+        elif value != OF_FLOWS[name](scheduler) and (name, value) != ("sigma_min", 0.0):  # where runs end by themselves
+            raise NoiseScheduleError(
+                f"`scheduler.{name}` was written, {value!r}, and nothing is computed from it. Call "
+                "`scheduler.set_shift`, or say where runs start and end by `sigmas=`, start_time and end_time."
+            )
 
 
 def _alike(one: Any, other: Tensor) -> bool:
@@ -135,13 +234,24 @@ def _end_written(name: str, value: Any, cleanest: Tensor) -> str:
     )
 
 
-def on_demand(scheduler: Any, name: str) -> Tensor | None:
-    """An array of `DERIVED` that a scheduler does not have yet; None for any other name.
+def _is_flow(scheduler: Any) -> bool:
+    return bool(scheduler.noise.kind == "flow")
+
+
+def on_demand(scheduler: Any, name: str) -> Any:
+    """What a scheduler does not have yet of `DERIVED`, `OF_ALL` and `OF_FLOWS`; None for any other name.
 
     Raises:
-        AttributeError: A process without betas, or a name of `ELSEWHERE`.
+        AttributeError: A process without betas or without a shift, or a name of `ELSEWHERE`.
     """
     why = ELSEWHERE.get(name)
+    if name in OF_ALL:
+        return OF_ALL[name](scheduler)
+    if name in OF_FLOWS:
+        if _is_flow(scheduler):
+            return OF_FLOWS[name](scheduler)
+        if "shift" in name:
+            why = "this process has no shift; one of flow matching has, use_flow_sigmas=True."
     if name in DERIVED:
         if "alphas_cumprod" in vars(scheduler):
             derived: DerivedArrays = scheduler._derived

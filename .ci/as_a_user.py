@@ -73,7 +73,7 @@ def check_commands() -> None:
         done = deis_sn(*arguments)
         extra = "web" if name == "serve" else "plot"
         said = f'pip install "diffusers-deis-sn[{extra}]"'
-        assert done.returncode == 1, f"deis-sn {name} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        assert done.returncode == 2, f"deis-sn {name} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
         assert said in done.stderr and "Traceback" not in done.stderr, f"deis-sn {name} said:\n{done.stderr}"
 
 

@@ -37,9 +37,13 @@ def hidden_classes() -> tuple[str, ...]:
 
 
 def _class_of(name: str) -> Any:
+    """The class; None where Transformers is too old for it, which Diffusers says by a RuntimeError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return getattr(diffusers, name, None)
+        try:
+            return getattr(diffusers, name, None)
+        except RuntimeError:
+            return None
 
 
 def constructor(cls: type) -> dict[str, inspect.Parameter]:

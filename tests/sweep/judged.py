@@ -130,6 +130,9 @@ REMARKS = _each(
         "fails with any scheduler in this Diffusers, its network gets a mask too many: run with that mended": """
         VersatileDiffusionDualGuidedPipeline
         """,
+        "makes a sound too: where it has an `audio_scheduler`, assign ours there as well": """
+        LTX2ConditionPipeline LTX2HDRPipeline LTX2InContextPipeline
+        """,
         "has no call: run by `text_to_image`": """
         VersatileDiffusionPipeline
         """,

@@ -39,7 +39,10 @@ def shown() -> Iterator[Any]:
             inherited = options.get("inherited_members", [])
             members = one.members | {name: one.all_members[name] for name in inherited} if one.is_class else one.members
             yield from [] if one.is_module else [one]
-            for name, member in members.items() if options.get("members", not one.is_function) else []:
+            chosen = options.get("members", not one.is_function)
+            for name, member in members.items() if chosen else []:
+                if isinstance(chosen, list) and name not in chosen:
+                    continue
                 member = member.final_target if name in inherited else member
                 if not name.startswith("_") and not member.is_alias and (member.is_function or member.is_class):
                     yield member

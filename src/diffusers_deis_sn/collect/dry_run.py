@@ -31,12 +31,17 @@ class Forecast:
     """What `calibrate` will take with the same arguments.
 
     Args:
-        least: Network calls of the measurement at least, each of a whole batch.
-        most: And at most, where the number of samples is "auto".
-        trials: Network calls of the trials at most; some processes have not all recipes.
-        seconds_per_call: Of a batch.
-        memory_mib: Peak of the accelerator's memory, or of the process where the model is on the CPU.
+        least: Smallest number of network calls of the measurement, each of a whole batch.
+        most: Largest number; another one than `least` where the number of samples is "auto".
+        trials: Largest number of network calls of the trials; some processes have not all recipes.
+        seconds_per_call: Seconds that a call of a whole batch takes.
+        memory_mib: Peak of the GPU's memory in MiB, or of the process where the model is on the CPU.
         device: Whose memory that is.
+
+    Examples:
+        >>> forecast = Forecast(least=400, most=800, trials=200, seconds_per_call=0.5, memory_mib=9000.0, device="cuda")
+        >>> forecast.seconds
+        (300.0, 500.0)
     """
 
     least: int
@@ -48,7 +53,7 @@ class Forecast:
 
     @property
     def seconds(self) -> tuple[float, float]:
-        """At least, and at most."""
+        """Seconds that it takes, at least and at most."""
         return (self.least + self.trials) * self.seconds_per_call, (self.most + self.trials) * self.seconds_per_call
 
     def __str__(self) -> str:

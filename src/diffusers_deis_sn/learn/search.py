@@ -24,6 +24,11 @@ class OptimisedSchedule:
         energy: T^(p-1) sum L_i, at least path_length^p; the ratio of the two is one for equal costs.
         moves: How far each iteration moved the levels, at most, in log sigma.
         converged: Whether the last move was below the tolerance.
+
+    Examples:
+        >>> found = optimise_schedule(lambda levels: np.log(levels[:-1] / levels[1:]) ** 2, [10.0, 5.0, 0.1])
+        >>> found.levels.round(2).tolist(), found.converged
+        ([10.0, 1.0, 0.1], True)
     """
 
     levels: Array

@@ -61,6 +61,11 @@ class LocalCost:
 
     Raises:
         StatisticsError: A value that breaks a rule above, or is not finite.
+
+    Examples:
+        >>> cost = LocalCost(np.array([4.0, 1.0]), error=np.array([0.0, 0.0]), order=2, num_samples=8)
+        >>> cost.uncertainty  # relative standard error of the path's length
+        0.0
     """
 
     values: NDArray[np.float64]

@@ -17,19 +17,19 @@ from diffusers_deis_sn.tuning.meter import search_calls
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one number of calls, on samples that nothing was fitted on.
+    """What tuning found for one number of steps, judged on samples that nothing was fitted on.
 
     Args:
-        calls: The number.
-        guidance: Of the runs.
-        default: The run that is made without a plan.
-        rivals: Schedulers of Diffusers by name.
-        plan: What was accepted; None for nothing.
-        tuned: What it, or else the best that was found, is worth; None where nothing was found.
-        freedom: What was left free in it, and how much of it was blended in.
+        calls: Number of network evaluations.
+        guidance: Guidance scale of the runs.
+        default: Errors of the run without a plan.
+        rivals: Errors of Diffusers' schedulers, by name.
+        plan: The plan that was accepted; None if none was.
+        tuned: Errors of that plan, else of the best one that was found; None if none was found.
+        freedom: What was fitted in it (weights, the first time, all times), and how much of it was blended in.
         objections: Why it was not accepted.
-        tries: What plans were worth that were tried, by what was left free in them.
-        goal: Whether the fine run is fine enough to say so.
+        tries: Errors of all plans that were tried, by what was fitted in them.
+        goal: Whether the fine run is fine enough to judge by.
     """
 
     calls: int
@@ -80,13 +80,20 @@ HEAD = f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}"
 
 @dataclass(frozen=True)
 class Tuning:
-    """All outcomes, and the statistics with the plans that were accepted.
+    """What `tune` found: an outcome for each number of steps, and the statistics with the plans that were accepted.
+
+    `print` shows a table of errors with and without a plan, on samples that nothing was fitted on.
 
     Args:
-        statistics: With plans, those from before among them.
-        outcomes: One for each number of calls.
-        asked: How many samples the network was called on, all calls together.
+        statistics: With the new plans and those from before; `save` them for your scheduler.
+        outcomes: One for each number of steps and guidance scale.
+        asked: Number of samples that the network was evaluated on, all evaluations together.
         seconds: Time that it took.
+
+    Examples:
+        >>> tuning = Tuning(statistics, outcomes=())
+        >>> print(tuning.code("my-statistics"))
+        pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats="my-statistics")
     """
 
     statistics: ScoreStatistics
@@ -130,7 +137,7 @@ class Tuning:
         return {guidance: tuple(group) for guidance, group in groups.items()}
 
     def code(self, place: str = FOLDER) -> str:
-        """The line that has a pipeline use the plans, once the statistics are saved at a place."""
+        """The line of code with which a pipeline uses the plans, once the statistics are saved at `place`."""
         return f"pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats={literal(place)})"
 
     def __str__(self) -> str:

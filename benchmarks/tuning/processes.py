@@ -37,7 +37,8 @@ HEADING = f"""# Several processes
 `tune` of {STEPS[0]} steps with {SAMPLES} samples to fit on and as many held out, in one process and in two that share
 them, in turns on one machine (`python -m benchmarks.tuning.processes`); one thread each, start-up not counted. Wall is
 seconds of the clock, processor those of the process that has most to do: what the clock says where nothing else runs.
-All is that of all processes together, over that of one: what sharing costs. The least of the rounds is told.
+All is that of all processes together, over that of one: what sharing costs. The least of the rounds is told. On a
+busy machine two processes also get more of it than one, so the wall clock flatters.
 
 | network | processes | wall | processor | all | speed-up, wall | speed-up, processor |
 | --- | --- | --- | --- | --- | --- | --- |

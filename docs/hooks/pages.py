@@ -40,6 +40,7 @@ PAGES = {
     "results/published.md": "benchmarks/tuning/published.md",
     "results/curve.md": "benchmarks/tuning/curve.md",
     "results/between.md": "benchmarks/tuning/between.md",
+    "results/processes.md": "benchmarks/tuning/processes.md",
     "results/shifts.md": "benchmarks/tuning/shifts.md",
     "results/image-to-image.md": "benchmarks/tuning/image-to-image.md",
     "results/unmeasured.md": "benchmarks/unmeasured.md",

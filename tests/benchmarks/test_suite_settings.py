@@ -12,6 +12,7 @@ import pytest
 from benchmarks.suite import rows
 from benchmarks.suite.cells import DEIS_SN, cells_of
 from benchmarks.suite.error_figure import error_figure
+from benchmarks.suite.ratios_figure import network_of, ratios_figure
 from benchmarks.suite.report import write_report
 from benchmarks.suite.samplers import LEARNED, OURS, PLAIN, TUNED
 from benchmarks.suite.settings import (
@@ -24,6 +25,7 @@ from benchmarks.suite.settings import (
     settings_of,
     settings_table,
 )
+from diffusers_deis_sn.plots.style import DARK, LIGHT, Palette
 
 RIVALS = {"UniPC": 1.0, "DDIM": 2.0}
 
@@ -126,12 +128,28 @@ def test_the_figure_draws_the_means_and_says_that_less_is_better(results: Path) 
     assert "`DEISSNScheduler` needs 5 calls, the best rival" in words and "Tuned" not in words
 
 
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+def test_the_figure_of_ratios_has_a_panel_for_each_network_and_all_points_in_sight(palette: Palette) -> None:
+    settings = settings_of(FOLDER / "results.csv")
+    panels = [axis for axis in ratios_figure(settings, palette).axes if axis.get_visible()]
+    assert len(panels) == len({network_of(one.problem) for one in settings})
+    low, high = panels[0].get_ylim()
+    assert all(low < one.ratio(name) < high for one in settings for name in (OURS, LEARNED) if name in one.ours)
+
+
 def test_the_report_of_a_suite_writes_them(found: list[rows.Row], tmp_path: Path) -> None:
     place = tmp_path / "rows"
     place.mkdir()
     rows.write(place / "net.csv", found)
     write_report(place, tmp_path / "report", pictures=False)
     written = {path.name for path in (tmp_path / "report").iterdir()}
-    assert written >= {"settings.md", "losses.md", "error-words.md", "error-against-calls.png", "results.csv"}
+    assert written >= {
+        "settings.md",
+        "losses.md",
+        "error-words.md",
+        "error-against-calls.png",
+        "results.csv",
+        "ratios.png",
+    }
     with (tmp_path / "report/results.csv").open() as file:
         assert {field.name for field in fields(rows.Row)} > set(next(csv.reader(file)))

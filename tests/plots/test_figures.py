@@ -6,12 +6,14 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import matplotlib
+import matplotlib.colors
 import numpy as np
 import pytest
 
 from diffusers_deis_sn.plots.figures import HEALTHY, PLATEAU, normaliser_figure
-from records import gaussian_record
+from diffusers_deis_sn.plots.schedule import schedule_figure
+from diffusers_deis_sn.plots.style import DARK, LIGHT
+from records import costed_record, gaussian_record
 
 
 def line(axes, label: str):
@@ -62,6 +64,16 @@ def test_a_long_title_stays_above_both_panels():
     assert title.x1 <= figure.bbox.x1
     for axes in figure.axes:
         assert title.y0 > axes.title.get_window_extent().y1
+
+
+@pytest.mark.parametrize("draw", [normaliser_figure, schedule_figure])
+def test_figures_for_dark_pages_have_no_colour_of_light_ones_and_the_same_numbers(draw):
+    light, dark = (draw(costed_record(), palette=palette) for palette in (LIGHT, DARK))
+    for ours, theirs in zip(light.axes, dark.axes, strict=True):
+        assert matplotlib.colors.to_hex(theirs.get_facecolor()) == DARK.paper
+        for one, other in zip(ours.get_lines(), theirs.get_lines(), strict=True):
+            np.testing.assert_array_equal(one.get_xydata(), other.get_xydata())
+            assert matplotlib.colors.to_hex(other.get_color()) in vars(DARK).values()
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

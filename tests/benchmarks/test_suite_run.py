@@ -220,6 +220,7 @@ def test_the_report_of_a_suite_is_written(bump: Bump, order: run.Order) -> None:
         "errors.npz",
         "losses.md",
         "ratios.png",
+        "ratios-dark.png",
         "results.csv",
         "settings.md",
         "summary.md",

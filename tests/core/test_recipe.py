@@ -18,6 +18,7 @@ from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.recipe import Recipe, described, sample
 from diffusers_deis_sn.core.sigma import EDMSchedule, SigmaSchedule
 from diffusers_deis_sn.core.solvers import Corrector, Multistep, RungeKutta
+from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import TimestepsError
 from refusals import refused
@@ -102,3 +103,31 @@ def test_what_differs_from_the_defaults_is_told():
     assert described(Power("sigma", 7.0)) == "Power(variable='sigma', exponent=7.0)" and described(Power()) == "Power()"
     assert described(Given(np.ones(5))) == "Given(values=5 numbers)"
     assert str(Recipe(VP, scale=SCALE)).endswith("outputs divided by r(t)") and "r(t)" not in str(Recipe(VP))
+
+
+class Unscaled(RungeKutta):
+    """A solver with no use for a scale."""
+
+    def table(self, process, scale, levels):
+        return super().table(process, Normaliser.flat(), levels)
+
+
+def test_division_is_told_where_it_is_done_and_by_what():
+    assert "divided" not in str(Recipe(VP, scale=SCALE, solver=Unscaled("euler")))
+    assert str(Recipe(VP, scale=SCALE, solver=Multistep(2, of="data"))).endswith("divided by nu(t)")
+    fitted = Tuned.of_recipe(Recipe(VP, scale=SCALE), Recipe(VP).levels(5))
+    assert not Recipe(VP, fitted, fitted, SCALE).divides
+    page = Recipe(VP, scale=SCALE, solver=Unscaled("euler"))._repr_html_()
+    assert "svg" not in page and "nothing" in page
+
+
+@pytest.mark.parametrize("low", [None, np.zeros((5, 5))])
+def test_plans_are_described_with_bands_and_without(low):
+    plan = replace(Tuned.of_recipe(Recipe(VP), Recipe(VP).levels(5)), low=low)
+    assert "Tuned(rho=6 numbers" in str(Recipe(VP, plan, plan)) and ("low=" in described(plan)) is (low is not None)
+    assert "Tuned" in Recipe(VP, plan, plan)._repr_html_()
+
+
+def test_what_has_no_effect_is_not_told():
+    assert str(Multistep(2, corrector=Corrector(0, 3.0))) == str(Multistep(2))
+    assert Corrector(0, 3.0) == Corrector() and Corrector(1, 3.0).gain == 3.0

@@ -28,6 +28,14 @@ def test_that_nothing_was_measured_is_said_once(caplog):
     ]
 
 
+def test_no_recipe_is_spoken_of_where_options_were_chosen(caplog):
+    scheduler = DEISSNScheduler(**SD_BETAS, solver_order=3)
+    with caplog.at_level(logging.INFO, "diffusers_deis_sn"):
+        scheduler.set_timesteps(5)
+    (said,) = [text for text in caplog.messages if "statistics" in text]
+    assert "recipe" not in said and "calibrate" in said
+
+
 def test_an_option_that_says_the_guidance_wins_and_is_told_where_it_is_wrong(caplog):
     pipe = Pipe(guidance_scale=3.0)
     scheduler = DEISSNScheduler.for_pipeline(pipe, stats=STATS, recipe="fixed", guidance_scale=2.5)

@@ -111,7 +111,8 @@ def decode(data: Any) -> Any:
     if cls is None:
         raise ConfigurationError(
             f"This config has a grid or solver {data[KIND]!r}, which no program here has registered. Import the "
-            f"module that does, or choose another. Known are {', '.join(sorted(_CLASSES))}."
+            "module that registers it, or choose another: grid=None, solver='multistep'. Known are "
+            f"{', '.join(sorted(_CLASSES))}."
         )
     unknown = sorted(said.keys() - {one.name for one in fields(cls)})
     if unknown:

@@ -170,8 +170,23 @@ class Recipe:
                 "prediction_type='flow_prediction' if that is what the model predicts."
             )
 
+    @property
+    def divides(self) -> bool:
+        """Whether the solver divides outputs by the scale: not if that is flat, nor if the solver has no use for it."""
+        if self.scale.is_flat:
+            return False
+        levels = self.process.level(np.array([0.75, 0.5, 0.25]))
+        try:
+            return bool(np.any(self.solver.table(self.process, self.scale, levels).node_scale != 1.0))
+        except Exception:  # of a solver of whoever wrote it; a plan has no table for levels other than its own
+            return False
+
+    @property
+    def _symbol(self) -> str:
+        return "r(t)" if self.solver.of == "noise" else "nu(t)"
+
     def __str__(self) -> str:
-        scale = "" if self.scale.is_flat else ", outputs divided by r(t)"
+        scale = f", outputs divided by {self._symbol}" if self.divides else ""
         solver, grid, ends = map(described, (self.solver, self.grid, self.ends))
         return f"{solver} on {grid}, {ends}, of {self.prediction}, {self.process}{scale}"
 
@@ -186,12 +201,12 @@ class Recipe:
             "solver": described(self.solver),
             "ends": described(self.ends),
             "network predicts": self.prediction,
-            "outputs divided by": "nothing" if self.scale.is_flat else f"a mean magnitude of {self.solver.of}, below",
+            "outputs divided by": f"a mean magnitude of {self.solver.of}, below" if self.divides else "nothing",
         }
         drawn = ""
-        if not self.scale.is_flat:
+        if self.divides:
             curve = Curve(self.scale.timesteps, self.scale(self.scale.timesteps))
-            drawn = chart([curve], "time t of the network", "r(t)" if self.solver.of == "noise" else "nu(t)")
+            drawn = chart([curve], "time t of the network", self._symbol)
         return f"<div><strong>Recipe</strong>{table(factors.items())}{drawn}</div>"
 
 
@@ -211,9 +226,16 @@ def described(value: object) -> str:
     said = [
         f"{one.name}={described(getattr(value, one.name))}"
         for one in fields(value)
-        if one.default is MISSING or getattr(value, one.name) != one.default
+        if one.default is MISSING or not _equal(getattr(value, one.name), one.default)
     ]
     return f"{type(value).__name__}({', '.join(said)})"
+
+
+def _equal(value: object, other: object) -> bool:
+    """Whether two values are the same, of which either may be an array."""
+    if isinstance(value, np.ndarray) or isinstance(other, np.ndarray):
+        return isinstance(value, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(value, other)
+    return bool(value == other)
 
 
 def sample(plan: Plan, network: Callable[[Tensor, float], Tensor], x: Tensor) -> Tensor:

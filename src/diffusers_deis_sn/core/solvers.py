@@ -96,6 +96,8 @@ class Corrector:
         _check_order("order", self.order, 0)
         if not self.gain >= 0.0:
             raise ConfigurationError(f"The gain of a corrector is zero or more, got {self.gain!r}.")
+        if self.order == 0:  # there is nothing to limit
+            object.__setattr__(self, "gain", np.inf)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from diffusers_deis_sn.schedulers._unfollowed import unfollowed
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 UNMEASURED = "No score statistics given: a cautious recipe is used. Measure the model with `calibrate`."
+UNMEASURED_OPTIONS = "No score statistics given: outputs are not normalised. Measure the model with `calibrate`."
 
 
 def remarks(
@@ -34,7 +35,7 @@ def remarks(
     if fitted is not None and not np.isclose(fitted, run.shift, rtol=1e-6):
         yield "shift", other_shift(fitted, run.shift)
     if statistics is None and not silent:
-        yield "plain", UNMEASURED
+        yield "plain", UNMEASURED_OPTIONS if run.method is None else UNMEASURED
     if seen or run.options.guidance_scale is not None:
         for words in contradictions(planner.options.guidance_scale, run.guidance, statistics):
             yield words, words

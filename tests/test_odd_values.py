@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 import typer
 
+from comparisons import made
 from diffusers_deis_sn import calibrate
 from diffusers_deis_sn.cli.app import app, main
 from diffusers_deis_sn.comparison.run import compare
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import CalibrationError, DeisSnError, StatisticsError, StatisticsNotFoundError
 from diffusers_deis_sn.hub.download import HubOptions
+from diffusers_deis_sn.learn.export import learned_sigmas
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 from diffusers_deis_sn.statistics.cost import LocalCost
 from diffusers_deis_sn.statistics.trials import Method
@@ -122,6 +124,18 @@ def test_what_is_done_with_a_record(tmp_path):
         taken(lambda value=value: ScoreStatistics.load(value))
         taken(lambda value=value: RECORD.with_trials(value))
         taken(lambda value=value: RECORD.with_plans(value))
+
+
+@pytest.mark.parametrize("name", [one for one in inspect.signature(learned_sigmas).parameters if one != "hub_options"])
+def test_a_learned_list(name):
+    for value in ODD.values():
+        taken(lambda value=value: learned_sigmas(**{"stats": RECORD, "steps": 4, name: value}))
+
+
+def test_where_a_comparison_is_saved():
+    result = made(size=8)
+    for value in ODD.values():
+        taken(lambda value=value: result.save(value))
 
 
 @pytest.mark.parametrize("name", ["subfolder", "revision", "no_such_option", *(one.name for one in fields(HubOptions))])

@@ -44,8 +44,10 @@ from diffusers_deis_sn.comparison.contenders import WITH_PLANS, Contender, Skipp
 from diffusers_deis_sn.comparison.preparing import Fitting
 from diffusers_deis_sn.comparison.reference import Reference
 from diffusers_deis_sn.comparison.rows import Ratio, Row, at, columns, nearest
+from diffusers_deis_sn.errors import ComparisonError
 from diffusers_deis_sn.foreign import plain, utf8
 from diffusers_deis_sn.hub.atomic_write import write_together
+from diffusers_deis_sn.hub.local import path_of
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 FORMAT, VERSION = "diffusers_deis_sn.compare", 1
@@ -301,9 +303,10 @@ class Comparison:
             Paths of the files. Without pictures there is no grid.png.
 
         Raises:
+            ComparisonError: A name that no folder can have.
             OSError: They cannot be written.
         """
-        place = Path(folder)
+        place = path_of(folder, "`folder`", ComparisonError)
         files = {
             place / "compare.html": utf8(self.to_html()),
             place / "compare.json": utf8(self.to_json()),

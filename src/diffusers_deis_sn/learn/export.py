@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.core.flow import check_shift
-from diffusers_deis_sn.core.grids import FINAL_SIGMAS
+from diffusers_deis_sn.core.grids import FINAL_SIGMAS, is_number
 from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.learn import measured
@@ -100,9 +100,22 @@ def learned_sigmas(
     References:
         https://arxiv.org/abs/2412.07877, theorem 3.1: steps of equal length along the path.
     """
+    _check_kinds(cost=cost, velocity=velocity, final=final, spread=spread, shift=shift)
     statistics = ScoreStatistics.load(stats, **hub_options).at(guidance_scale)
     levels = learned_levels(statistics, steps, cost, velocity, final, spread, Part(start, end, denoise))
     return measured.as_sigma(statistics, _before_shift(statistics, levels, shift))
+
+
+def _check_kinds(*, cost: object, velocity: object, final: object, spread: object, shift: object) -> None:
+    """Raise ConfigurationError for what is no name, or no number; whether it is a right one is looked at later."""
+    names = {"cost": cost, "velocity": velocity, "final": final}
+    for name, value in names.items():
+        if not isinstance(value, str) and (value is not None or name != "cost"):
+            raise ConfigurationError(f"`{name}` must be a name, got {value!r}. Leave it out for the default.")
+    if spread is not None and not is_number(spread):
+        raise ConfigurationError(f"`spread` must be a share from 0 to 1 or None, got {spread!r}. Leave it out.")
+    if not is_number(shift):
+        raise ConfigurationError(f"`shift` must be a positive number, got {shift!r}. Leave it out for none.")
 
 
 def _before_shift(statistics: ScoreStatistics, levels: Array, shift: float) -> Array:

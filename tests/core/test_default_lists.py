@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffusers_deis_sn.core.default_lists import is_default_list
+from diffusers_deis_sn.core.default_lists import is_default_list, shift_of_list
 from diffusers_deis_sn.core.flow import FlowSchedule, equal_sigmas
 from diffusers_deis_sn.core.vp import vp_schedule
 
@@ -43,7 +43,7 @@ JUDGED: dict[str, bool | str] = {
     "_logit_normal_sigmas(N, schedule_mu, std=block_state.std, device=device)": "as Ideogram 4",
     "logsnr_sigma_schedule(N, logsnr_min, logsnr_max)": "Stable Audio 3: even in log SNR",
     "logsnr_sigma_schedule(N, logsnr_min, logsnr_max, sigma_max=init_noise_level)": "as Stable Audio 3",
-    "t_schedule.tolist()": "ACE-Step: shifted by an argument of the call",
+    "t_schedule.tolist()": "ACE-Step: shifted by an argument of the call, see `shift_of_list`",
     "self._get_timestep_schedule(num_inference_steps=N, shift=shift, device=device, dtype=torch.float32, "
     "timesteps=timesteps)": "ACE-Step, as above",
     "self.config.sample_sigmas": "Qwen-Image distilled: those it was distilled at",
@@ -203,3 +203,33 @@ def test_a_list_with_another_shift_than_that_of_the_run_is_a_choice():
 def test_equal_sigmas_are_the_commonest_of_them():
     for number in NUMBERS:
         assert equal_sigmas(made("np.linspace(1.0, 1 / N, N)", number, 1000)) == number
+
+
+# ------------------------------------------------------------------------------ a shift that a pipeline makes itself
+
+
+def ace_step(number: int, shift: float) -> list[float]:
+    """As its pipeline makes them."""
+    from diffusers.pipelines.ace_step.pipeline_ace_step import AceStepPipeline
+
+    return AceStepPipeline._get_timestep_schedule(None, number, shift, dtype=torch.float32).tolist()
+
+
+def test_no_other_pipeline_of_the_installed_diffusers_shifts_its_list_itself():
+    root, found = Path(diffusers.__file__).parent, set()
+    for path in [*(root / "pipelines").rglob("*.py"), *(root / "modular_pipelines").rglob("*.py")]:
+        for one in ast.walk(ast.parse(path.read_text())):
+            divided = isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div)
+            if divided and "shift" in ast.unparse(one.left) and "shift" in ast.unparse(one.right):
+                if "- 1)" in ast.unparse(one.right):  # s t / (1 + (s - 1) t), however it is called
+                    found.add(path.name)
+    assert found <= {"pipeline_ace_step.py"}, "read these, and say in `core.default_lists` what they pass"
+
+
+@given(number=st.integers(3, 120), shift=st.floats(0.2, 15.0))
+def test_a_pipeline_s_own_shift_is_read_off_its_list(number, shift):
+    levels = ace_step(number, shift)
+    assert shift_of_list(FlowSchedule(1), levels) == pytest.approx(shift, rel=1e-5)
+    assert shift_of_list(FLOW, levels) is None and shift_of_list(vp_schedule(), levels) is None
+    assert shift_of_list(FlowSchedule(1), [*levels[:1], 0.5 * (levels[1] + levels[2]), *levels[2:]]) is None
+    assert shift_of_list(FlowSchedule(1), levels[:2]) is shift_of_list(FlowSchedule(1), None) is None

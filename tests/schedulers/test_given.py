@@ -148,3 +148,24 @@ def test_labels_before_a_shift_are_undone_shifts():
     scheduler.set_timesteps(5)
     plan = labelled_before_shift(scheduler._plan, scheduler.noise, 3.0)
     assert plan.times == pytest.approx(tuple(np.linspace(1000.0, 200.0, 5))) and plan.levels == scheduler._plan.levels
+
+
+@pytest.mark.parametrize("shift", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("choice", [None, *(one for one in CHOICES if "learned" not in one)])
+def test_the_list_that_ace_step_shifts_itself_chooses_how_many_and_its_shift(choice, shift):
+    from diffusers.pipelines.ace_step.pipeline_ace_step import AceStepPipeline
+
+    theirs = FlowMatchEulerDiscreteScheduler(num_train_timesteps=1)
+    sigmas = AceStepPipeline._get_timestep_schedule(None, 8, shift, dtype=torch.float32).tolist()
+    theirs.set_timesteps(sigmas=sigmas)
+    if choice is None:
+        ours = DEISSNScheduler.from_config(theirs.config, solver_order=1)
+        ours.set_timesteps(sigmas=sigmas)
+        assert torch.allclose(ours.sigmas, theirs.sigmas, atol=1e-6)
+        assert torch.allclose(ours.timesteps.float(), theirs.timesteps, atol=1e-6)
+        return
+    one = CHOICES[choice](theirs.config)
+    other = CHOICES[choice](FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, shift=shift).config)
+    one.set_timesteps(sigmas=sigmas)
+    other.set_timesteps(8)
+    assert np.allclose(one.sigmas, other.sigmas, atol=1e-6)

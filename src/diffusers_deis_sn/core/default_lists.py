@@ -7,7 +7,8 @@ In all of them sigma falls in equal steps from noise alone, as on the grids that
     1, ..., 1 / T                     FlowMatchEuler's own grid; at whole times CogView 4 (rounded down) and Bria (up)
     1, ..., one step above 1 / T      UniPC's own grid; GLM-Image, rounded down
 
-with N calls and T training times. The programs write them in float32 as often as in float64.
+with N calls and T training times. The programs write them in float32 as often as in float64. One, ACE-Step, shifts them
+itself (`shift_of_list`).
 """
 
 from __future__ import annotations
@@ -41,6 +42,27 @@ def is_default_list(
     return any(
         _close(given, one) for even in _even(number, times) for one in (even, _shifted(process, even, shift, terminal))
     )
+
+
+def shift_of_list(process: NoiseSchedule, sigmas: ArrayLike | None) -> float | None:
+    """The shift by which a pipeline has moved equal steps itself; None for any other list.
+
+    That is what ACE-Step does, by an argument of its call, for networks that are called with sigma itself: T = 1. Other
+    models have their shift in the config, and a list with another one is somebody's choice; so are two levels, which
+    lie on some such list whatever they are.
+
+    Args:
+        process: The process.
+        sigmas: Of the calls; (N,).
+    """
+    given = _row(sigmas)
+    if given is None or process.path != "flow" or process.rho(1.0) < process.top or len(given) < 3:
+        return None
+    if not 0.0 < given[-1] < 1.0:
+        return None
+    number = len(given)
+    shift = float(np.float32(process.from_sigma(given[-1]) * (number - 1)))  # its smallest sigma has the most digits
+    return shift if _close(given, _shifted(process, 1.0 - np.arange(number) / number, shift, None)) else None
 
 
 def _row(sigmas: ArrayLike | None) -> Array | None:

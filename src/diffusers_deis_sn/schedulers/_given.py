@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diffusers_deis_sn.core.default_lists import is_default_list
+from diffusers_deis_sn.core.default_lists import is_default_list, shift_of_list
 from diffusers_deis_sn.core.flow import equal_sigmas
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
@@ -30,6 +30,7 @@ class Request:
         timesteps: Times of the calls.
         guidance: Of the pipeline.
         unshifted: Whether the network is called with the times of the levels before their shift (CogView 4).
+        shift: Of the run, where the pipeline has shifted its list itself (ACE-Step).
     """
 
     steps: int | None = None
@@ -38,6 +39,7 @@ class Request:
     timesteps: Times = None
     guidance: float | None = None
     unshifted: bool = False
+    shift: float | None = None
 
     @property
     def given(self) -> bool:
@@ -57,9 +59,12 @@ class Request:
             shift: Of the run.
             terminal: Likewise.
         """
-        if self.sigmas is None or not is_default_list(process, self.sigmas, shift, terminal):
+        if self.sigmas is None:
             return None
         sigmas = np.asarray(self.sigmas, dtype=np.float64)
+        if not is_default_list(process, self.sigmas, shift, terminal):
+            own = shift_of_list(process, self.sigmas) if shift == 1.0 and terminal is self.timesteps is None else None
+            return None if own is None else replace(self, steps=len(sigmas), sigmas=None, shift=own)
         if self.timesteps is not None:
             own = np.shape(self.timesteps) == sigmas.shape and np.allclose(
                 self.timesteps, process.time(process.from_sigma(sigmas))

@@ -175,7 +175,7 @@ class Planner:
         if self.statistics is not None and self._fitting is not self.statistics:
             self.check(self.statistics)
             self._fitting = self.statistics
-        shift = shift_of(options, self.process, request.mu)
+        shift = self._shift(request)
         recipe = self.recipe(options, shift, method is not None)
         plan = self.plan(recipe, self.levels(recipe, options, shift, request))
         if request.sigmas is not None and request.timesteps is not None:
@@ -217,7 +217,7 @@ class Planner:
         if request.sigmas is None or self.process.path == "vp":
             return request, request.given
         options = self.options
-        number = request.as_number(self.process, shift_of(options, self.process, request.mu), options.shift_terminal)
+        number = request.as_number(self.process, self._shift(request), options.shift_terminal)
         if number is None:
             return request, True
         if (
@@ -260,13 +260,16 @@ class Planner:
             return found
         return plans.between_calls(request.steps, guidance, self.process, self._exact(request))
 
+    def _shift(self, request: Request) -> float:
+        return shift_of(self.options, self.process, request.mu) if request.shift is None else request.shift
+
     def _exact(self, request: Request) -> Exact:
         """The weights that such a run has without a plan, over whatever levels."""
 
         def exact(levels: Array) -> Tuned:
             method = self._method(request)
             options = followed(self._told(request.guidance), method, self.statistics)
-            shift = shift_of(options, self.process, request.mu)
+            shift = self._shift(request)
             return Tuned.of_recipe(self.recipe(options, shift, method is not None), levels)
 
         return exact

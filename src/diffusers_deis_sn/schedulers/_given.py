@@ -63,8 +63,9 @@ class Request:
             return None
         sigmas = np.asarray(self.sigmas, dtype=np.float64)
         if not is_default_list(process, self.sigmas, shift, terminal):
-            own = shift_of_list(process, self.sigmas) if shift == 1.0 and terminal is self.timesteps is None else None
-            return None if own is None else replace(self, steps=len(sigmas), sigmas=None, shift=own)
+            plain = self.timesteps is None and terminal is None and shift == 1.0
+            moved = shift_of_list(process, self.sigmas) if plain else None
+            return None if moved is None else replace(self, steps=len(sigmas), sigmas=None, shift=moved)
         if self.timesteps is not None:
             own = np.shape(self.timesteps) == sigmas.shape and np.allclose(
                 self.timesteps, process.time(process.from_sigma(sigmas))

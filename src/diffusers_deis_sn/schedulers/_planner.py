@@ -280,7 +280,7 @@ class Planner:
             self.check(self.statistics)
             self._fitting = self.statistics
         options, run = self.options, tuned.run
-        shift = shift_of(options, self.process, request.mu)
+        shift = self._shift(request)
         recipe = Recipe(self.process, run, run, prediction=options.prediction_type)
         plan = run.plan(self.process, options.prediction_type)
         if request.unshifted:

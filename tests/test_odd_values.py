@@ -190,7 +190,7 @@ def test_notes_that_are_no_text(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["card", str(tmp_path), "--notes", str(tmp_path / "notes.md")])
     err = capsys.readouterr().err
-    assert end.value.code == 2 and "`notes` must be a text in UTF-8" in err and "notes.md" in err
+    assert end.value.code == 2 and "--notes must be a text in UTF-8" in err and "notes.md" in err
 
 
 def test_prompts_that_are_no_text(tmp_path):

@@ -85,3 +85,17 @@ def test_a_view_of_another_kind_is_no_place_in_the_list():
     times = scheduler.timesteps
     assert scheduler._cursor.place(times[:0]) is None
     assert scheduler._cursor.place(times.view(torch.uint8)[1:2]) is None  # between two times
+
+
+@pytest.mark.parametrize("ours", [DEISSNScheduler, ScoreOptimalScheduler])
+def test_several_times_at_once_are_no_step(ours):
+    """One for each sample will do where all are the same: the first alone would be a wrong index for the others."""
+    scheduler = ours()
+    scheduler.set_timesteps(6)
+    times = scheduler.timesteps
+    assert scheduler.index_for_timestep(times[2].expand(4)) == 2
+    for several in (times[:2], times[:2].half(), torch.stack([times[1], times[1], times[3]])):
+        with pytest.raises(StepError, match="that differ"):
+            scheduler.index_for_timestep(several)
+        with pytest.raises(StepError, match="that differ"):
+            scheduler.step(torch.zeros(len(several), 2), several, torch.zeros(len(several), 2))

@@ -186,6 +186,9 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         """Number of the step called at `timestep`; the nearest, with one warning, where there is none.
 
         Reads the timestep from its device, so `step` asks at most once in a run.
+
+        Raises:
+            StepError: Several timesteps that are not the same.
         """
         time, plan = first_of(timestep), self._cursor.plan
         if schedule_timesteps is None and plan is not None:

@@ -213,7 +213,7 @@ class Cursor:
         turn.enter(sample, self.step is not None)
         place = turn.place(timestep)
         if place is not None:
-            return place
+            return place if _is_one(timestep) else None
         found = turn.former(timestep) if isinstance(timestep, Tensor) else None
         if found is not None:
             former, place = found
@@ -243,10 +243,10 @@ class Cursor:
 
 
 def first_of(timestep: float | Tensor) -> float:
-    """A timestep as a number; of one for each sample the first, as all are the same.
+    """A timestep as a number; one for each sample will do where all are the same.
 
     Raises:
-        StepError: It is none.
+        StepError: It is none, or several that differ.
     """
     try:
         if isinstance(timestep, str | bytes | bool):
@@ -256,7 +256,17 @@ def first_of(timestep: float | Tensor) -> float:
         raise StepError(f"`timestep` must be one of `scheduler.timesteps`, got {timestep!r}.") from error
     if not isfinite(time):
         raise StepError(f"`timestep` must be one of `scheduler.timesteps`, got {time}.")
+    if isinstance(timestep, Tensor) and timestep.numel() > 1 and bool((timestep != time).any()):
+        raise StepError(
+            f"`timestep` must be one time, the same for all samples, got {timestep.numel()} that differ. Ask or step "
+            "for one after another."
+        )
     return time
+
+
+def _is_one(timestep: float | Tensor) -> bool:
+    """Whether a timestep is one number, or the same one for each sample, as far as that can be told without a look."""
+    return not isinstance(timestep, Tensor) or timestep.numel() == 1 or not any(timestep.stride())
 
 
 def known_time(timestep: float | Tensor) -> float | None:
@@ -269,7 +279,7 @@ def known_time(timestep: float | Tensor) -> float | None:
     if timestep.device.type != "cpu" or is_compiling():
         return None
     try:
-        return first_of(timestep.flatten()[0].item() if timestep.numel() else timestep)
+        return first_of(timestep.flatten()[0].item() if timestep.numel() == 1 else timestep)
     except RuntimeError:  # within `torch.func.vmap`
         return None
 

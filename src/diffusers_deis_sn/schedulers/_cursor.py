@@ -157,7 +157,9 @@ class Cursor:
 
     def place(self, timestep: float | Tensor) -> int | None:
         """Which of this run's times a tensor is, by where it lies in memory; None if it is not one of them."""
-        return None if self._turn is None or is_compiling() else self._turn.place(timestep)
+        if self._turn is None or is_compiling() or not _is_one(timestep):
+            return None
+        return self._turn.place(timestep)
 
     def first(self, timestep: float | Tensor, nearest: Nearest) -> int:
         """Number of the call that a run begins with; `nearest` finds that of a time.

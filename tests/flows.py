@@ -14,7 +14,7 @@ from benchmarks.exact.flows import Gaussian, Mixture
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.solvers import Multistep, RungeKutta, Solver
-from diffusers_deis_sn.core.update import combine
+from diffusers_deis_sn.core.step import combine
 
 NOISE = SigmaSchedule(0.01, 5.0, label="sigma")
 TOP, END = 2.0, 0.2

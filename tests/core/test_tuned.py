@@ -16,8 +16,8 @@ from diffusers_deis_sn.core.grids import Power, Trailing
 from diffusers_deis_sn.core.recipe import Recipe, sample
 from diffusers_deis_sn.core.sigma import EDMSchedule
 from diffusers_deis_sn.core.solvers import Corrector, Multistep, RungeKutta
+from diffusers_deis_sn.core.step import low_band
 from diffusers_deis_sn.core.tuned import Tuned
-from diffusers_deis_sn.core.update import low_band
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import StatisticsError, StatisticsMismatchError, StepError, TimestepsError
 

@@ -27,7 +27,8 @@ from diffusers_deis_sn.learn.following import (
     solver_of,
 )
 from diffusers_deis_sn.learn.grid import EqualCost
-from diffusers_deis_sn.statistics.trials import Method, Trials, unmeasured
+from diffusers_deis_sn.statistics.trials import Method, Trials
+from diffusers_deis_sn.statistics.unmeasured import unmeasured
 from records import costed_record, edm_record, flow_record, gaussian_record, solver_cost
 from refusals import refused
 

@@ -112,10 +112,11 @@ def assert_at(path, levels, positions):
     """Levels lie at these positions: to 1e-10 of the path, or where log sigma is flat over it, to rounding of a level.
 
     The derivative of a monotone inverse is zero in places, at an end beside a stretch that costs nothing for one, and
-    there no position is known better from its level than to the root of rounding.
+    there no position is known better from its level than to the root of rounding; how it falls out depends on where
+    NumPy's arrays lie in memory.
     """
     near = np.abs(path.position(levels) - positions) <= 1e-10 * path.path_length
-    same = np.abs(np.log(path.level(np.asarray(positions))) - np.log(levels)) <= 1e-13
+    same = np.abs(np.log(path.level(np.asarray(positions))) - np.log(levels)) <= 1e-12
     assert np.all(near | same), (levels, positions)
 
 
@@ -150,7 +151,7 @@ def test_level_undoes_position(path, shares):
 @given(paths(free=0.3))
 def test_level_passes_through_the_measured_levels_and_never_turns(path):
     assert path.level(path.cumulative) == pytest.approx(path.levels, rel=1e-12)
-    assert path.position(path.levels) == pytest.approx(path.cumulative, abs=1e-12 * path.path_length)
+    assert_at(path, path.levels, path.cumulative)
     assert np.all(np.diff(path.level(np.linspace(0.0, path.path_length, 500))) > 0.0)
 
 

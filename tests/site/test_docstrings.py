@@ -40,7 +40,7 @@ MATHEMATICS = {  # what each says it is from
     "diffusers_deis_sn.core.coefficients.coefficient_table": ("2204.13902", "tAB-DEIS", "2311.00157"),
     "diffusers_deis_sn.core.runge_kutta.runge_kutta_table": ("2204.13902", "rhoRK-DEIS"),
     "diffusers_deis_sn.core.normaliser.Normaliser": ("2311.00157",),
-    "diffusers_deis_sn.core.update.threshold": ("2205.11487", "section 2.3"),
+    "diffusers_deis_sn.core.step.threshold": ("2205.11487", "section 2.3"),
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,9 @@ from hypothesis import strategies as st
 
 from diffusers_deis_sn.collect.trying import LOST, MENU
 from diffusers_deis_sn.errors import StatisticsError
-from diffusers_deis_sn.schedulers._factors import options_of
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS
-from diffusers_deis_sn.statistics.trials import MOST_GRAIN, Method, Trials, unmeasured
+from diffusers_deis_sn.schedulers._recipes import options_of
+from diffusers_deis_sn.statistics.trials import MOST_GRAIN, Method, Trials
 from records import gaussian_record, tiny_record
 
 NOISE = Method("noise", 2, 4, 0.375, "power_t", 1.0)
@@ -196,38 +195,6 @@ def test_inspect_tells_for_each_number_of_calls_what_is_followed_and_the_second_
     assert "best in" not in gaussian_record().inspect()
     alone = gaussian_record().with_trials(trials([[0.5]], (LEARNED,), (6,))).inspect()
     assert "noise 2+4, learned, error 0.5\n" in alone
-
-
-# -------------------------------------------------------------------------------------------- where nothing was tried
-
-
-CALLS, GUIDANCES = range(1, 61), (None, 0.0, 1.0, 2.0, 3.0, 5.0, 7.5, 15.0)
-
-
-@pytest.mark.parametrize("path", ["vp", "flow", "ve"])
-def test_without_trials_more_calls_and_less_guidance_are_never_more_careful(path):
-    """Corrections come and damping goes with calls, the other way round with guidance; times only get denser."""
-    for one in GUIDANCES:
-        found = [unmeasured(calls, one, path) for calls in CALLS]
-        for few, more in pairwise(found):
-            assert few.corrector_order <= more.corrector_order and few.share <= more.share
-            assert (few.grid_exponent or 0.0) <= (more.grid_exponent or 0.0)
-            assert (few.final_sigmas_type, more.final_sigmas_type) != ("zero", "sigma_min")
-        assert found[-1].share == 1.0 and found[-1].corrector_order == 2
-    for calls in CALLS:
-        ranked = [unmeasured(calls, one, path) for one in GUIDANCES[1:]]
-        for weak, strong in pairwise(ranked):
-            assert weak.corrector_order >= strong.corrector_order and weak.share >= strong.share
-
-
-def test_without_trials_only_models_of_betas_end_above_zero_and_nothing_unguided_is_damped():
-    for path in ("vp", "flow", "ve"):
-        found = [unmeasured(calls, guidance, path) for calls in CALLS for guidance in GUIDANCES]
-        assert any(one.final_sigmas_type == "sigma_min" for one in found) == (path == "vp")
-        assert all(unmeasured(calls, 1.0, path).share == 1.0 for calls in CALLS if calls > 2)
-        assert unmeasured(5, 7.5, path).share < 1.0 and unmeasured(5, 7.5, path).corrector_order == 0
-        assert {one.integrand for one in found} == {"data"} and {one.solver_order for one in found} == {2}
-    assert unmeasured(5, None) == unmeasured(5, 3.0) and unmeasured(5, 0.0) == unmeasured(5, 1.0)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, "half", None, True])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusers_deis_sn.core.update import low_band
+from diffusers_deis_sn.core.step import low_band
 from diffusers_deis_sn.tuning.judging import TINY, Judged, distances, score
 from toy_models import noise
 

@@ -11,8 +11,8 @@ import torch
 from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Multistep
+from diffusers_deis_sn.core.step import low_band
 from diffusers_deis_sn.core.tuned import Tuned
-from diffusers_deis_sn.core.update import low_band
 from diffusers_deis_sn.tuning.judging import score
 from diffusers_deis_sn.tuning.rows import fit
 from diffusers_deis_sn.tuning.teacher import Teacher

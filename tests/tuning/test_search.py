@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from diffusers_deis_sn.core.grids import Ends, Power, Trailing, Whole
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
+from diffusers_deis_sn.core.step import high_band
 from diffusers_deis_sn.core.tuned import Tuned
-from diffusers_deis_sn.core.update import high_band
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError
 from diffusers_deis_sn.tuning.judging import score, sharpness
 from diffusers_deis_sn.tuning.search import DULL, WORTH, Found, Search, moved

@@ -13,8 +13,8 @@ from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.process import Array
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Multistep
+from diffusers_deis_sn.core.step import high_band
 from diffusers_deis_sn.core.tuned import Tuned
-from diffusers_deis_sn.core.update import high_band
 from diffusers_deis_sn.tuning.judging import distances, sharpness
 from diffusers_deis_sn.tuning.rows import Fitted, base_row, columns_of, combined, fit, gram, normal_equations
 from diffusers_deis_sn.tuning.sharpening import sharpened

@@ -20,7 +20,7 @@ from diffusers_deis_sn.collect.results import statistics_of, uncertainty_of
 from diffusers_deis_sn.collect.versions import versions
 from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.plan import Plan, Raw
-from diffusers_deis_sn.core.update import HALF, threshold
+from diffusers_deis_sn.core.step import HALF, threshold
 from diffusers_deis_sn.errors import CalibrationError, StepError
 from diffusers_deis_sn.learn.costs import Question
 from diffusers_deis_sn.schedulers._cursor import Cursor

@@ -16,21 +16,8 @@ choice), rho, or log rho (what Diffusers has). A constant r is plain DEIS; m = 1
 with nu(t) = E |x_0| of the predicted data, a normaliser of its own. For rho_{n+1} = 0 all weight of the integral lies
 at the end: c_{n,j} = alpha_{n+1} nu(0) / nu(t_{n-j}) l_{n,j}(u(0)).
 
-*Corrector.* Once the output at rho_n is there, the step that led there is redone with u_n among its nodes, in the same
-integral (Adams-Moulton; the idea is UniPC's, arXiv 2302.04867). The corrected x_n differs from the x_n at hand by a
-combination of outputs, so the redone step and the next one are one row of weights.
-
-*Gain.* An error in the sample changes the predicted noise by up to g / sigma of it, with g the guidance scale. A
-correction is one turn of a fixed-point iteration, which contracts if |weight of the newest output| g / sigma is below
-one. Where |weight| / sigma is above a given limit, which happens in the first of few steps, the correction is scaled
-down to it. So is what a corrected predictor has beyond order one, to a sixteenth of the limit, for it comes on top.
-Steps that are short enough are left as they are, and so are orders of convergence. Predicted data change by far less
-with the noise in the sample: the data form needs no limit.
-
-*Start.* Where a run starts from next to nothing but noise (a flow's sigma = 1, zero terminal SNR), rho_0 has no upper
-bound, and a polynomial of eps over that step has no meaning: eps tends to its limit like rho^-2, for y = x_0 + rho eps
-and dx_0 = -rho deps. There r is taken to do the same, r(rho) = r_0 + (r_1 - r_0)(rho_1 / rho)^2, and the step is redone
-with x_0 linear in 1 / rho, which changes x by sigma_1 (eps_0 - eps_1) / 2.
+*Corrector.* Each step may be redone with the output at its end (`core.corrector`), where runs that start from next to
+nothing but noise, and limits on what a correction passes on, are explained too.
 
 *iPNDM* (arXiv 2202.09778, as in DEIS's code) integrates the scale exactly but has the weights of equal steps, whatever
 the grid: (3, -1) / 2, (23, -16, 5) / 12, (55, -59, 37, -9) / 24.
@@ -40,6 +27,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from diffusers_deis_sn.core.corrector import corrections, damped, pick, start_change
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.quadrature import step_quadrature
@@ -49,7 +37,6 @@ from diffusers_deis_sn.errors import CoefficientError
 INTERPOLATIONS = ("t", "rho", "log_rho")
 INTEGRANDS = ("noise", "data")
 MAX_ORDER = 4
-PREDICTOR_SHARE = 1 / 16  # of the limit on the gain, for what a predictor adds to order one
 NOISE_ALONE = 1 / 256  # alpha below which a sample counts as noise alone: beyond every model trained to end in data
 
 
@@ -104,9 +91,7 @@ def coefficient_table(
     sensitivity = 1.0 / (levels[:-1] * noise.alpha(levels[:-1]) * node_scale)
     limit = gain_limit if integrand == "noise" else np.inf
     if corrector_order:
-        with np.errstate(divide="ignore", invalid="ignore"):  # the data form's last transfer is zero, and has no limit
-            gain = np.abs(explicit[:, :, 0] - explicit[1, :, 0]) * sensitivity / transfer
-        explicit = explicit[1] + _share(gain, limit * PREDICTOR_SHARE)[:, :, None] * (explicit - explicit[1])
+        explicit = damped(explicit, sensitivity, transfer, limit)
     at_most = np.minimum(np.arange(steps) + 1, order)
     if lower_order_final:
         at_most = np.minimum(at_most, np.arange(steps, 0, -1))
@@ -116,15 +101,14 @@ def coefficient_table(
     weights = np.zeros((outputs, steps, outputs))
     for m in range(1, outputs + 1):
         used = np.minimum(at_most, m)
-        weights[m - 1] = _pick(explicit, used)
+        weights[m - 1] = pick(explicit, used)
         if corrector_order and m > 1:
             # The step before had one output less at hand; this one corrects it with the new output among the nodes.
-            redone = _pick(implicit, np.minimum(np.arange(2, steps + 1), min(m, corrector_order)))
-            change = redone - np.roll(_pick(explicit, np.minimum(at_most, m - 1))[:-1], 1, axis=1)
-            if from_noise and steps > 1:
-                redone[0] = change[0] = _start_change(noise, normaliser, levels, min(m, corrector_order), outputs)
-            kept = _share(np.abs(redone[:, 0]) * sensitivity[1:], limit)
-            weights[m - 1, 1:] += (transfer[1:] * kept)[:, None] * change
+            used_redone = np.minimum(np.arange(2, steps + 1), min(m, corrector_order))
+            before = pick(explicit, np.minimum(at_most, m - 1))
+            start = start_change(noise, normaliser, levels, min(m, corrector_order), outputs) if from_noise else None
+            redone = pick(implicit, used_redone)
+            weights[m - 1, 1:] += corrections(redone, before, sensitivity, transfer, limit, start)
     return CoefficientTable(
         levels=np.array(levels),
         transfer=transfer,
@@ -141,19 +125,9 @@ def starts_from_noise(noise: NoiseSchedule, levels: Array) -> bool:
 
 
 def _start_moment(noise: NoiseSchedule, normaliser: Normaliser, levels: Array) -> float:
-    """alpha_1 int r drho of the step from noise alone, see the top."""
+    """alpha_1 int r drho of the step from noise alone, see `core.corrector`."""
     r = normaliser(noise.time(levels[:2]))
     return float(noise.alpha(levels[1]) * ((levels[1] - levels[0]) * r[0] - levels[1] * (r[1] - r[0])))
-
-
-def _start_change(noise: NoiseSchedule, normaliser: Normaliser, levels: Array, nodes: int, outputs: int) -> Array:
-    """What the step from noise alone changes by once it is redone, x_0 constant (one node) or linear in 1 / rho; (K,).
-
-    Weights on the output at its end and on the first one. Their sum is zero, and would not be if the step itself, which
-    is as long as rho_0, were taken from a redone one.
-    """
-    scale = float(noise.sigma(levels[1]) * normaliser(noise.time(levels[1]))) * (1.0 if nodes == 1 else 0.5)
-    return np.array([-scale, scale, *np.zeros(outputs - 2)])
 
 
 def _variable(interpolation: str, noise: NoiseSchedule, rho: Array) -> Array:
@@ -256,13 +230,3 @@ def _exact_weights(nodes: Array, moments: Array) -> Array:
     if np.any(apart > 1e-9 * np.abs(terms).sum(axis=2) + 1e-300):
         raise CoefficientError(f"A row of {c} weights misses an order condition. Please report the scheduler's config.")
     return weights
-
-
-def _share(gain: Array, limit: float) -> Array:
-    """What keeps a gain within its limit: one, or the factor that brings it there; same shape."""
-    return np.ones_like(gain) if limit == np.inf else limit / np.maximum(gain, max(limit, 1e-300))
-
-
-def _pick(table: Array, number: np.ndarray) -> Array:
-    """`table[number[n], n]` for each n; (N, K)."""
-    return table[number, np.arange(table.shape[1])]

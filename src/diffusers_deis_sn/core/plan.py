@@ -17,8 +17,8 @@ from torch import Tensor
 
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.rounding import is_rounding
+from diffusers_deis_sn.core.step import combine, threshold
 from diffusers_deis_sn.core.table import CoefficientTable
-from diffusers_deis_sn.core.update import combine, threshold
 from diffusers_deis_sn.errors import StepError, TimestepsError
 
 OFF_GRID = 1e-3  # a time this far from the plan's is another time, unless it was rounded (`core.rounding`)
@@ -44,7 +44,7 @@ class Raw(NamedTuple):
 
 
 class Thresholding(NamedTuple):
-    """Dynamic thresholding of the predicted clean sample (`core.update.threshold`)."""
+    """Dynamic thresholding of the predicted clean sample (`core.step.threshold`)."""
 
     ratio: float
     largest: float

@@ -7,7 +7,7 @@ data, and x_i the sample that call i was given,
 
 A corrector adds to the weights what its redone step differs by; a Runge-Kutta stage replaces, in the weights, the
 slopes that led to the stage before. Neither needs a second sample kept. A run that was fitted to a model may weigh the
-low band of the outputs otherwise: low(sum_j low_{i,j} f_{i-j}) is then added (`core.update.low_band`).
+low band of the outputs otherwise: low(sum_j low_{i,j} f_{i-j}) is then added (`core.step.low_band`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Every method without extra calls is one table. With f_j the outputs, read as noi
 
     x_{n+1} = transfer_n x_n + sum_{j <= n} weights_{n,j} f_{n-j} + low( sum_{j <= n} low_{n,j} f_{n-j} )
 
-where low takes the low band of space (`core.update.low_band`). It is a grid and a solver at once, so that a `Recipe`
+where low takes the low band of space (`core.step.low_band`). It is a grid and a solver at once, so that a `Recipe`
 makes the same kind of plan of it as of any other. How plans are fitted is ours, see docs/tuning.md.
 """
 

@@ -21,7 +21,8 @@ from diffusers_deis_sn.errors import ConfigurationError, DeisSnError
 from diffusers_deis_sn.learn.grid import EqualCost, Learned
 from diffusers_deis_sn.statistics.guidances import USUAL
 from diffusers_deis_sn.statistics.record import ScoreStatistics
-from diffusers_deis_sn.statistics.trials import Method, unmeasured
+from diffusers_deis_sn.statistics.trials import Method
+from diffusers_deis_sn.statistics.unmeasured import unmeasured
 
 LEAST_GUIDANCE = 2.0  # that a correction's gain is divided by
 GAIN = 0.75  # at guidance one: the largest factor by which a correction may pass an error on

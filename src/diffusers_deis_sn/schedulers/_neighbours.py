@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from diffusers_deis_sn.core.flow import check_shift, shift_factor
-from diffusers_deis_sn.core.update import threshold
+from diffusers_deis_sn.core.step import threshold
 from diffusers_deis_sn.errors import NoiseScheduleError
 from diffusers_deis_sn.schedulers._arrays import Watched
 

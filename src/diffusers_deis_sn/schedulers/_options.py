@@ -1,4 +1,4 @@
-"""The options of a scheduler as one typed value: read once from a config, checked, and turned into a `Recipe`."""
+"""The options of a scheduler as one typed value: read once from a config and checked. Recipes: `_recipes`."""
 
 from __future__ import annotations
 

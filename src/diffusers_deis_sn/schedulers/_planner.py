@@ -20,10 +20,10 @@ from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, TimestepsError
 from diffusers_deis_sn.learn.grid import EqualCost, Learned
 from diffusers_deis_sn.schedulers._contract import logger
-from diffusers_deis_sn.schedulers._factors import followed, recipe_of, scale_of, tried_method
 from diffusers_deis_sn.schedulers._given import Request, labelled_before_shift, overridden
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
+from diffusers_deis_sn.schedulers._recipes import followed, recipe_of, scale_of, tried_method
 from diffusers_deis_sn.schedulers._run import Run
 from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from diffusers_deis_sn.core.process import Array
-from diffusers_deis_sn.core.update import has_bands, high_band
+from diffusers_deis_sn.core.step import has_bands, high_band
 from diffusers_deis_sn.statistics.trials import RMS_WEIGHT
 
 TRIMMED = 0.1  # share of the samples that the trimmed RMS leaves out

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from diffusers_deis_sn.core.process import Array
+from diffusers_deis_sn.core.step import low_band
 from diffusers_deis_sn.core.tuned import Tuned
-from diffusers_deis_sn.core.update import low_band
 from diffusers_deis_sn.tuning.model import Model
 from diffusers_deis_sn.tuning.teacher import Teacher
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from diffusers_deis_sn.core.process import Array
+from diffusers_deis_sn.core.step import high_band
 from diffusers_deis_sn.core.tuned import Tuned
-from diffusers_deis_sn.core.update import high_band
 from diffusers_deis_sn.tuning.rows import (
     RIDGE,
     Fitted,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffusers_deis_sn.collect.calls import PipelineCalls
 from diffusers_deis_sn.collect.progress import Progress
-from diffusers_deis_sn.core.update import has_bands
+from diffusers_deis_sn.core.step import has_bands
 from diffusers_deis_sn.errors import CalibrationInterruptedError, DeisSnError, ProcessLostError
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.plans import TunedPlan

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler
 
-from diffusers_deis_sn.core.update import combine, low_band, threshold
+from diffusers_deis_sn.core.step import combine, low_band, threshold
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
 

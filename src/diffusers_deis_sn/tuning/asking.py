@@ -119,7 +119,7 @@ class Asker:
     @property
     def shift(self) -> float:
         """By which the pipeline has its levels shifted."""
-        return float(self._one.shift)
+        return float(self._one.shift_in_use)
 
     def __call__(self, samples: Tensor, level: float) -> Tensor:
         """The outputs for samples at a level rho; (S, *event), float32 on the CPU.

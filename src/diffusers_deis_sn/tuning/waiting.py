@@ -48,7 +48,7 @@ class AskedScheduler(DEISSNScheduler):
     _level: float
     _at: int
     asked: int
-    shift: float
+    shift_in_use: float
 
     def set_timesteps(
         self,
@@ -63,7 +63,7 @@ class AskedScheduler(DEISSNScheduler):
             raise CalibrationError(
                 "Plans are not fitted to models of inverted sigmas (OmniGen, Mochi). Run them untuned."
             )
-        self.shift = shift_of(self._planner.options, self.noise, mu)
+        self.shift_in_use = shift_of(self._planner.options, self.noise, mu)
         self._level, self._at, self._given = self.noise.top, 0, None
         dtype = torch.int64 if self.noise.numbered else torch.float32
         self.timesteps = torch.full((QUESTIONS,), self._time, dtype=dtype, device=device)

@@ -44,7 +44,7 @@ def bimodal(tmp_path_factory: pytest.TempPathFactory) -> Figures:
     return measured("bimodal", tmp_path_factory.mktemp("bimodal"))
 
 
-@pytest.mark.parametrize("script", [*SCRIPTS, "toy_experiment"])
+@pytest.mark.parametrize("script", [*SCRIPTS, "toy_experiment", "toy_figure"])
 def test_the_scripts_are_short(script: str) -> None:
     assert len((ROOT / f"benchmarks/score_optimal/{script}.py").read_text().splitlines()) <= 80
 

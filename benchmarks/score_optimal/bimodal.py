@@ -1,8 +1,7 @@
-"""A bimodal normal distribution: the same small network, trained on three schedules of as many levels.
+"""A bimodal normal distribution: the same small network, trained on three schedules; distances are Wasserstein's.
 
-They are linear, log-linear, and one that begins linear and moves to equal corrector's costs of the network meanwhile
-(Algorithm 2). Each network samples down its own levels. Score error: the root mean square error of eps = -sigma *
-score, over levels uniform in log sigma. Distances are Wasserstein's, to the true density.
+Linear, log-linear, and one that moves from linear to equal corrector's costs of the network meanwhile (Algorithm 2).
+Each network samples down its own levels. Score error: RMS of eps = -sigma score, over levels uniform in log sigma.
 """
 
 from pathlib import Path
@@ -15,7 +14,8 @@ from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 from torch.nn import Linear, Sequential, SiLU
 
-from benchmarks.score_optimal.toy_experiment import SAMPLERS, Panel, draw, sample, script
+from benchmarks.score_optimal.toy_experiment import SAMPLERS, sample, script
+from benchmarks.score_optimal.toy_figure import Panel, draw
 from diffusers_deis_sn.learn.adaptive import AdaptiveSchedule
 from diffusers_deis_sn.learn.costs import Epsilon, corrector_cost
 

@@ -17,7 +17,8 @@ from scipy import signal, stats
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-from benchmarks.score_optimal.toy_experiment import SAMPLERS, Panel, draw, sample, script
+from benchmarks.score_optimal.toy_experiment import SAMPLERS, sample, script
+from benchmarks.score_optimal.toy_figure import Panel, draw
 from diffusers_deis_sn.learn.costs import corrector_cost
 from diffusers_deis_sn.learn.search import optimise_schedule
 

@@ -61,7 +61,9 @@ Plans were fitted and accepted by `tune` on noise and prompts of their own; thes
 suite: geometric means over samples of the RMS distance to a converged run (`python -m benchmarks.tuning.run`). The best
 rival is that with the least geometric mean of all samplers of Diffusers in the suite; of the RMS, that with the least
 RMS. Choices in `tune` (ridge, sweeps, menu, gates) were made on choosing networks. A network that is not listed was not
-run; of 12 calls and more only those were in which a rival was nearer than the run without a plan.
+run; of 12 calls and more only those were in which a rival was nearer than the run without a plan. Frechet distances are
+the best rival's, DEIS-SN's and with a plan; accuracies, by a network that tells what is shown, the converged run's, the
+best rival's and with a plan: one of 48 samples is .021.
 
 """
 

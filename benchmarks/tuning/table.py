@@ -61,7 +61,14 @@ def _cells(own: list[rows.Row], of_rivals: Path, calls: Sequence[int], seeds: Se
 
 def _head() -> str:
     names = ("network", "role", "calls", "best rival", "best rival", "DEIS-SN", "tuned", "tuned / rival")
-    more = ("tuned / DEIS-SN", "RMS, tuned / best rival", "trimmed", "grain, DEIS-SN, tuned", "Frechet distance")
+    more = (
+        "tuned / DEIS-SN",
+        "RMS, tuned / best rival",
+        "trimmed",
+        "grain, DEIS-SN, tuned",
+        "Frechet distance",
+        "accuracy",
+    )
     line = "| " + " | ".join((*names, *more)) + " |"
     return f"{line}\n|{' --- |' * (len(names) + len(more))}"
 
@@ -72,6 +79,7 @@ def _row(cell: Cell) -> str:
     grain = " / ".join("-" if one is None else f"{one:.3f}" for one in (ours.mean("grain"), tuned.mean("grain")))
     frechet = [one.mean("frechet") for one in (rival, ours, tuned)]
     distances = " / ".join("-" if one is None else f"{one:.3g}" for one in frechet)
+    accuracy = [rival.mean("converged_accuracy"), *(one.mean("accuracy") for one in (rival, tuned))]
     values = (
         cell.problem,
         cell.role,
@@ -81,6 +89,7 @@ def _row(cell: Cell) -> str:
         *(f"{one:.2f}" for one in ratios),
         grain,
         distances,
+        " / ".join("-" if one is None else f"{one:.3f}" for one in accuracy),
     )
     return "| " + " | ".join(map(str, values)) + " |"
 

@@ -11,12 +11,13 @@ from benchmarks.suite import rows
 from benchmarks.suite.samplers import OURS, TUNED
 from benchmarks.tuning.table import write_tables
 
+ACCURACIES = {OURS: 0.5, TUNED: 0.75, "UniPC": 0.25, "DDIM": 0.125}
+
 
 def row(sampler: str, seed: int, errors: list[float], kind: str = rows.OURS) -> rows.Row:
     place = {"problem": "net@3", "role": "reporting", "group": "shipped", "family": "vp", "kind": kind, "calls": 5}
-    return rows.Row(
-        **place, sampler=sampler, asked=5, seed=seed, samples=2, geometric=1.0, errors=rows.packed(np.array(errors))
-    )
+    right = {"accuracy": ACCURACIES[sampler], "converged_accuracy": 0.8, "errors": rows.packed(np.array(errors))}
+    return rows.Row(**place, sampler=sampler, asked=5, seed=seed, samples=2, geometric=1.0, **right)
 
 
 def written(folder: Path, seeds: tuple[int, ...] = (1, 2)) -> str:
@@ -41,6 +42,7 @@ def test_a_cell_is_the_ratio_to_the_best_rival_by_each_measure(tmp_path):
     assert cells[:7] == ["net@3", "reporting", "5", "UniPC", "2", "1", "0.5"]  # geometric means
     assert cells[7:9] == ["0.25", "0.50"]
     assert cells[9] == f"{0.25 * np.sqrt(8.5) / np.sqrt(8.5):.2f}"  # UniPC has the least RMS too
+    assert cells[-1] == "0.800 / 0.250 / 0.750"  # the converged run's, UniPC's, and with a plan
     summary = next(line for line in lines if line.startswith("| shipped | 5"))
     assert "| 1 | 0.25 | 0.25 |" in summary
     assert any("| net@3 | 4.6 | 12 | 5: times | 8: RMS 2, and 1 without |" in line for line in lines)

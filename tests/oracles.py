@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.exact.runs import start_noise
 from diffusers_deis_sn.core.grids import Ends
-from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, check_spacing, named_grid
+from diffusers_deis_sn.core.named_grids import FLAGGED_SPACINGS, check_spacing, named_grid
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Fields x payloads: wherever a text of strangers comes to stand, it is the text, and the place stays what it is.
 
-`test_foreign.py` has the same of each kind of place; here are the places: cards, `inspect`, `repr`, notebooks, figures,
-the page and the files of a comparison, messages and the command line.
+`test_escaping.py` has the same of each kind of place; here are the places: cards, `inspect`, `repr`, notebooks,
+figures, the page and the files of a comparison, messages and the command line.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 from diffusers_deis_sn.statistics.index import look_up
 from records import gaussian_record
 from strangers import PAYLOADS, TEXTS, printable
-from test_foreign import Reader, rendered
+from test_escaping import Reader, rendered
 
 TEXT_FACTS = [one.name for one in fields(StatisticsOrigin) if str(one.type) == "str | None" and one.name != "date"]
 FACTS = [*TEXT_FACTS, "versions"]
@@ -192,7 +192,7 @@ def test_nothing_escapes_by_itself():
             r"^import html\b|^from html import|backslashreplace|\.isprintable\(", path.read_text("utf-8"), re.M
         )
     }
-    assert found <= {"foreign.py"}, found
+    assert found <= {"escaping.py"}, found
 
 
 def test_long_messages_keep_both_ends():

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diffusers_deis_sn.core.between import Exact, levels_between
-from diffusers_deis_sn.core.later import levels_inside
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.core.tuned_between import Exact, levels_between
+from diffusers_deis_sn.core.tuned_later import levels_inside
 from diffusers_deis_sn.errors import DeisSnError
 
 TODAY = "as without plans"

@@ -37,7 +37,7 @@ from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.schedulers._given import Request
-from diffusers_deis_sn.schedulers._recipes import followed
+from diffusers_deis_sn.schedulers._options_to_recipe import followed
 from diffusers_deis_sn.tuning.asking import Asker
 from diffusers_deis_sn.tuning.judging import Judged
 

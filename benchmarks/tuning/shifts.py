@@ -29,9 +29,9 @@ from benchmarks.suite.reference import kept
 from benchmarks.suite.runner import settle
 from benchmarks.tuning.run import TUNED_FROM
 from diffusers_deis_sn import DEISSNScheduler, ScoreStatistics
-from diffusers_deis_sn.core.between import Exact
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.core.tuned_between import Exact
 from diffusers_deis_sn.schedulers._given import Request
 from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
 from diffusers_deis_sn.tuning.deciding import FineScheduler

@@ -6,7 +6,7 @@ message says is one line that can be printed, whatever stood in the file or name
 
 from __future__ import annotations
 
-from diffusers_deis_sn.foreign import plain
+from diffusers_deis_sn.escaping import plain
 
 LONGEST = 2000  # characters of a message; of a longer one the middle is left out, for the remedy stands at the end
 

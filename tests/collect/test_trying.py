@@ -25,8 +25,8 @@ from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import CalibrationInterruptedError, CheckpointError
 from diffusers_deis_sn.learn.grid import EqualCost
+from diffusers_deis_sn.schedulers._options_to_recipe import options_of
 from diffusers_deis_sn.schedulers._own_config import OF_GRIDS
-from diffusers_deis_sn.schedulers._recipes import options_of
 from diffusers_deis_sn.statistics.trials import Method, Trials
 from exact_pipelines import ExactPipeline, gaussian_network, starts_of
 from tiny_pipelines import BUILDERS

@@ -18,7 +18,7 @@ from diffusers_deis_sn.comparison.page import VERDICTS, page, summary
 from diffusers_deis_sn.comparison.result import FORMAT, Comparison
 from diffusers_deis_sn.statistics import ScoreStatistics
 from strangers import PAYLOADS, printable
-from test_foreign import Reader
+from test_escaping import Reader
 
 EACH = pytest.mark.parametrize("payload", [one[:300] for one in PAYLOADS.values()], ids=PAYLOADS)
 OURS = {FORMAT, "converged", *VERDICTS}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS
 from diffusers_deis_sn.core.coefficients import INTERPOLATIONS, MAX_ORDER, coefficient_table
 from diffusers_deis_sn.core.grids import FINAL_SIGMAS
+from diffusers_deis_sn.core.named_grids import SPACINGS
 from diffusers_deis_sn.core.normaliser import Normaliser
-from diffusers_deis_sn.core.spacing import SPACINGS
 from diffusers_deis_sn.core.table import CoefficientTable
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import CoefficientError

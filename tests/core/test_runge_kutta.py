@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from benchmarks.exact.flows import SD_BETAS
+from diffusers_deis_sn.core.named_grids import SPACINGS
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.runge_kutta import ABOVE_DATA, ABOVE_MODELS, LEAP, TABLEAUX, Tableau, runge_kutta_table
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.solvers import named_solver
-from diffusers_deis_sn.core.spacing import SPACINGS
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import CoefficientError
 from oracles import Definition, spaced_levels

@@ -14,6 +14,7 @@ from diffusers_deis_sn.core.grids import Power, Shifted, Trailing
 from diffusers_deis_sn.core.sigma import EDMSchedule
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
+from diffusers_deis_sn.learn.defaults import unmeasured
 from diffusers_deis_sn.learn.following import (
     GAIN,
     TRUSTED,
@@ -28,7 +29,6 @@ from diffusers_deis_sn.learn.following import (
 )
 from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.statistics.trials import Method, Trials
-from diffusers_deis_sn.statistics.unmeasured import unmeasured
 from records import costed_record, edm_record, flow_record, gaussian_record, solver_cost
 from refusals import refused
 

@@ -25,11 +25,11 @@ from diffusers_deis_sn.core.grids import Beta, Power
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.learn.defaults import unmeasured
 from diffusers_deis_sn.learn.grid import EqualCost
-from diffusers_deis_sn.schedulers import _recipes
+from diffusers_deis_sn.schedulers import _options_to_recipe
 from diffusers_deis_sn.schedulers._own_config import OF_GRIDS, RECIPE_OPTIONS, configured, default_options
 from diffusers_deis_sn.statistics.trials import Method
-from diffusers_deis_sn.statistics.unmeasured import unmeasured
 from oracles import spaced_levels
 from records import costed_record, edm_record, with_trials
 from tiny_pipelines.studio import Studio
@@ -59,7 +59,7 @@ def tried(ours: type, **options: Any) -> Any:
 def by_hand(ours: type, recipe: Method, **options: Any) -> Any:
     """A scheduler that has the options of a recipe in its config."""
     options = {"stats": STATS} | options
-    given = _recipes.options_of(recipe, options["stats"])
+    given = _options_to_recipe.options_of(recipe, options["stats"])
     if ours is ScoreOptimalScheduler:  # named grids are none of its options
         given = {name: value for name, value in given.items() if name not in OF_GRIDS}
     return ours(**SD_BETAS, **given | options, recipe="fixed")
@@ -102,7 +102,7 @@ def test_the_recipe_is_the_best_for_the_number_of_steps(ours, steps, place):
     scheduler, expected = tried(ours), RECIPES[ours][place]
     assert scheduler.method is None and scheduler.options == ours(**SD_BETAS).options  # before a run
     assert recipe_of(scheduler, steps) == expected == STATS.trials.best(steps, learned=ours is ScoreOptimalScheduler)
-    assert scheduler.options == options_of(scheduler) | _recipes.options_of(expected, STATS)
+    assert scheduler.options == options_of(scheduler) | _options_to_recipe.options_of(expected, STATS)
 
 
 @pytest.mark.parametrize("recipe", MENU, ids=str)
@@ -147,7 +147,7 @@ def test_without_statistics_what_is_safest_is_followed(ours):
     for steps, exponent, end in ((6, 1.5, "sigma_min"), (7, 1.5, "sigma_min"), (14, 2.0, "zero")):
         recipe = recipe_of(scheduler, steps)
         assert recipe == unmeasured(steps) and (recipe.grid_exponent, recipe.final_sigmas_type) == (exponent, end)
-        options = _recipes.options_of(recipe, None)
+        options = _options_to_recipe.options_of(recipe, None)
         times = SD.time(SD.whole(spaced_levels(SD, steps, "power_t", end, exponent=exponent))[:-1]).round()
         by_options = DEISSNScheduler(**SD_BETAS, **options, recipe="fixed")
         assert torch.equal(run(scheduler, steps), run(by_options, None, timesteps=times))
@@ -237,7 +237,7 @@ def test_an_option_that_is_chosen_turns_recipes_off(ours, name, value):
     assert recipe_of(same) is None and same.options == ours(**SD_BETAS, recipe="fixed").options
     again = ours.from_config(scheduler.config, recipe="measured")
     assert recipe_of(again) == RECIPES[ours][0]
-    told = _recipes.options_of(RECIPES[ours][0], STATS)
+    told = _options_to_recipe.options_of(RECIPES[ours][0], STATS)
     assert {one: again.options[one] for one in told} == told  # and not what the config says
 
 

@@ -10,9 +10,9 @@ from diffusers import DDIMScheduler, DEISMultistepScheduler
 from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS
 from benchmarks.exact.runs import start_noise, statistics_of
 from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.core.named_grids import INTEGER_SPACINGS
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.core.solvers import Multistep
-from diffusers_deis_sn.core.spacing import INTEGER_SPACINGS
 from diffusers_deis_sn.core.vp import vp_schedule
 from oracles import ends_of_views, spaced_levels
 

@@ -16,15 +16,15 @@ from diffusers import DPMSolverMultistepScheduler
 
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler, ScoreStatistics
-from diffusers_deis_sn.core.between import run_between
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Power, Whole
-from diffusers_deis_sn.core.later import levels_inside
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe, sample
 from diffusers_deis_sn.core.sigma import EDMSchedule
 from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.core.tuned_between import run_between
+from diffusers_deis_sn.core.tuned_later import levels_inside
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
 from diffusers_deis_sn.statistics.plans import Plans, TunedPlan

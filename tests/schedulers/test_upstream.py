@@ -10,7 +10,7 @@ from benchmarks.exact.flows import SD_BETAS, digits_mixture
 from benchmarks.exact.runs import measured_statistics, rms, sample, start_noise
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.grids import FINAL_SIGMAS
-from diffusers_deis_sn.core.spacing import FREE_EXPONENT, SPACINGS, named_grid
+from diffusers_deis_sn.core.named_grids import FREE_EXPONENT, SPACINGS, named_grid
 from oracles import named
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors

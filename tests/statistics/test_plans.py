@@ -13,12 +13,12 @@ import pytest
 from safetensors.numpy import load
 
 from benchmarks.exact.flows import SD_BETAS
-from diffusers_deis_sn.core.between import run_between
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.core.tuned_between import run_between
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import StatisticsError, StatisticsFormatError, StatisticsMismatchError
 from diffusers_deis_sn.statistics import ScoreStatistics

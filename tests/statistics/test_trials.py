@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from diffusers_deis_sn.collect.trying import LOST, MENU
 from diffusers_deis_sn.errors import StatisticsError
+from diffusers_deis_sn.schedulers._options_to_recipe import options_of
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS
-from diffusers_deis_sn.schedulers._recipes import options_of
 from diffusers_deis_sn.statistics.trials import MOST_GRAIN, Method, Trials
 from records import gaussian_record, tiny_record
 

@@ -15,7 +15,7 @@ from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.solvers import Multistep
-from diffusers_deis_sn.schedulers._contract import PlannedScheduler
+from diffusers_deis_sn.schedulers._stepping import PlannedScheduler
 from tiny_pipelines.ours import record_for
 from tiny_pipelines.studio import DDIMAt, EulerAt, FlowEulerAt
 

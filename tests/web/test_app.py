@@ -12,12 +12,12 @@ from PIL import Image
 
 from diffusers_deis_sn import ScoreStatistics
 from diffusers_deis_sn.errors import ComparisonError, ConfigurationError
-from diffusers_deis_sn.foreign import LONGEST, plain
+from diffusers_deis_sn.escaping import LONGEST, plain
 from diffusers_deis_sn.web.app import _or_said, chart, enlarged, serve, told
 from diffusers_deis_sn.web.studio import Offer, Shown, Studio
 from refusals import refused
 from strangers import PAYLOADS, printable
-from test_foreign import Reader
+from test_escaping import Reader
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT = 60_000  # milliseconds for two runs on a machine that has other things to do

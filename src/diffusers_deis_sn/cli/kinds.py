@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from diffusers_deis_sn.errors import ConfigurationError, DeisSnError
-from diffusers_deis_sn.foreign import plain
+from diffusers_deis_sn.escaping import plain
 from diffusers_deis_sn.hub.local import path_of
 
 USAGE_ERROR: Any = typer.BadParameter.__base__  # click's UsageError, of which newer Typers have one of their own

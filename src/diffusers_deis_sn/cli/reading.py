@@ -12,7 +12,7 @@ from diffusers_deis_sn.cli.kinds import a_path
 from diffusers_deis_sn.cli.passing import end_of_run, naming_flags
 from diffusers_deis_sn.cli.speaking import echo
 from diffusers_deis_sn.errors import CalibrationError, ConfigurationError, DeisSnError, TimestepsError
-from diffusers_deis_sn.foreign import utf8
+from diffusers_deis_sn.escaping import utf8
 
 
 def inspect(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from diffusers_deis_sn.errors import CalibrationError
-from diffusers_deis_sn.foreign import plain
+from diffusers_deis_sn.escaping import plain
 
 if TYPE_CHECKING:
     from diffusers_deis_sn.collect.dry_run import Forecast

@@ -17,7 +17,6 @@ from torch import Tensor
 from diffusers_deis_sn.collect.arguments import Size, check_kinds, check_numbers, check_tolerance
 from diffusers_deis_sn.collect.calls import guidance_in_use, plan_calls
 from diffusers_deis_sn.collect.checkpoint import Keeper
-from diffusers_deis_sn.collect.drawing import Drawing
 from diffusers_deis_sn.collect.fingerprint import asked, of_model
 from diffusers_deis_sn.collect.guidances import at_each_guidance
 from diffusers_deis_sn.collect.keeping import Keeping
@@ -25,6 +24,7 @@ from diffusers_deis_sn.collect.lending import lent, silenced
 from diffusers_deis_sn.collect.progress import Progress, check_progress, meter, telling
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
+from diffusers_deis_sn.collect.sampling import Drawing
 from diffusers_deis_sn.collect.sharing import Shards, sharing
 from diffusers_deis_sn.collect.signals import Interruptions
 from diffusers_deis_sn.collect.stopping import Stopping, at_guidance, tell_poor

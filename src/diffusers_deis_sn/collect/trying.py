@@ -27,8 +27,8 @@ from diffusers_deis_sn.errors import (
 )
 from diffusers_deis_sn.schedulers._cursor import Cursor
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
+from diffusers_deis_sn.schedulers._options_to_recipe import options_of
 from diffusers_deis_sn.schedulers._own_config import OF_GRIDS
-from diffusers_deis_sn.schedulers._recipes import options_of
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.schedulers.score_optimal import ScoreOptimalScheduler
 from diffusers_deis_sn.statistics.record import ScoreStatistics

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
-from diffusers_deis_sn.foreign import html
+from diffusers_deis_sn.escaping import html
 
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 54, 16, 14, 44

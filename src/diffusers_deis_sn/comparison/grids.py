@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from diffusers_deis_sn.comparison.keeping import CONVERGED
 from diffusers_deis_sn.comparison.numbers import number
 from diffusers_deis_sn.errors import ComparisonError
-from diffusers_deis_sn.foreign import plain
+from diffusers_deis_sn.escaping import plain
 
 CELL = 192  # a side about so many pixels large
 GAP, LINE, TOP, LEADING = 14, 42, 8, 33

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from diffusers_deis_sn.errors import ComparisonError
-from diffusers_deis_sn.foreign import utf8
+from diffusers_deis_sn.escaping import utf8
 from diffusers_deis_sn.hub.atomic_write import check_writable, write_together
 from diffusers_deis_sn.hub.sealed import SEAL, SealError, seal, unseal
 

@@ -16,7 +16,7 @@ from diffusers_deis_sn.comparison.embedding import Key, embedded
 from diffusers_deis_sn.comparison.grids import PIXELS
 from diffusers_deis_sn.comparison.keeping import CONVERGED
 from diffusers_deis_sn.comparison.numbers import number, percent, plain
-from diffusers_deis_sn.foreign import html
+from diffusers_deis_sn.escaping import html
 from diffusers_deis_sn.learn.export import sigma_list
 
 Document = Mapping[str, Any]

@@ -45,7 +45,7 @@ from diffusers_deis_sn.comparison.preparing import Fitting
 from diffusers_deis_sn.comparison.reference import Reference
 from diffusers_deis_sn.comparison.rows import Ratio, Row, at, columns, nearest
 from diffusers_deis_sn.errors import ComparisonError
-from diffusers_deis_sn.foreign import plain, utf8
+from diffusers_deis_sn.escaping import plain, utf8
 from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.hub.local import path_of
 from diffusers_deis_sn.statistics.record import ScoreStatistics

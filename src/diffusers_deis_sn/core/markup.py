@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from diffusers_deis_sn.core.process import Array
-from diffusers_deis_sn.foreign import html
+from diffusers_deis_sn.escaping import html
 
 COLOURS = ("#2a7ab9", "#d1603d", "#3d9970", "#8e6bbf", "#b8860b", "#c2507d")
 WIDTH, HEIGHT = 380, 190

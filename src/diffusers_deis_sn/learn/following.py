@@ -11,18 +11,18 @@ import numpy as np
 
 from diffusers_deis_sn.core.coefficients import MAX_ORDER
 from diffusers_deis_sn.core.grids import Beta, Ends, Given, Grid, Power, Shifted, Whole
+from diffusers_deis_sn.core.named_grids import named_grid
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
-from diffusers_deis_sn.core.spacing import named_grid
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import ConfigurationError, DeisSnError
+from diffusers_deis_sn.learn.defaults import unmeasured
 from diffusers_deis_sn.learn.grid import EqualCost, Learned
 from diffusers_deis_sn.statistics.guidances import USUAL
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Method
-from diffusers_deis_sn.statistics.unmeasured import unmeasured
 
 LEAST_GUIDANCE = 2.0  # that a correction's gain is divided by
 GAIN = 0.75  # at guidance one: the largest factor by which a correction may pass an error on

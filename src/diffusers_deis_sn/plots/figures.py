@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffusers_deis_sn.foreign import drawn
+from diffusers_deis_sn.escaping import drawn
 from diffusers_deis_sn.plots.style import LIGHT, Palette, house_style, panels
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 

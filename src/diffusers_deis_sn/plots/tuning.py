@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from diffusers_deis_sn.foreign import drawn
+from diffusers_deis_sn.escaping import drawn
 from diffusers_deis_sn.plots.style import BLUE, GREEN, INK, MUTED, house_style, panels
 
 if TYPE_CHECKING:

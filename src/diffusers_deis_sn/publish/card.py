@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from diffusers_deis_sn.foreign import code_span, fenced, literal, markdown, plain
-from diffusers_deis_sn.foreign import notes as quiet
+from diffusers_deis_sn.escaping import code_span, fenced, literal, markdown, plain
+from diffusers_deis_sn.escaping import notes as quiet
 from diffusers_deis_sn.hub.download import HubName
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 

@@ -7,11 +7,11 @@ from typing import Any
 from diffusers.configuration_utils import ConfigMixin, FrozenDict
 
 from diffusers_deis_sn.schedulers._edits import Glance, carried, refuse_other_table, rewrite
-from diffusers_deis_sn.schedulers._kinds import check_kinds
 from diffusers_deis_sn.schedulers._neighbours import DERIVED, OF_FLOWS, refuse_written
 from diffusers_deis_sn.schedulers._options import SIGMA_OPTIONS
 from diffusers_deis_sn.schedulers._own_config import refuse_named_grids, registered
 from diffusers_deis_sn.schedulers._planner import Planner
+from diffusers_deis_sn.schedulers._value_types import check_kinds
 
 
 def current_planner(scheduler: Any) -> Planner:

@@ -1,4 +1,4 @@
-"""Where in its run a scheduler is, and whether a timestep is one of that run."""
+"""Where in its run a scheduler is, the outputs it still needs, and whether a timestep is one of that run."""
 
 from __future__ import annotations
 

@@ -6,12 +6,10 @@ from typing import Any
 
 from diffusers_deis_sn.core.codec import KIND, PRIVATE
 from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.named_grids import FLAGGED_SPACINGS, INTEGER_SPACINGS
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.core.solvers import DEFAULT_ORDER
-from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS, INTEGER_SPACINGS
 from diffusers_deis_sn.errors import ConfigurationError
-from diffusers_deis_sn.schedulers._contract import logger
-from diffusers_deis_sn.schedulers._foreign import refuse_other_networks
 from diffusers_deis_sn.schedulers._options import SIGMA_OPTIONS
 from diffusers_deis_sn.schedulers._own_config import (
     DEFAULTED,
@@ -22,6 +20,8 @@ from diffusers_deis_sn.schedulers._own_config import (
     default_options,
     names_grid,
 )
+from diffusers_deis_sn.schedulers._refused_models import refuse_other_networks
+from diffusers_deis_sn.schedulers._stepping import logger
 
 FOREIGN_CLASSES = (
     "CosineDPM",

@@ -21,22 +21,22 @@ from diffusers_deis_sn.core.solvers import Solver
 from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.schedulers._arrays import NoiseTable
 from diffusers_deis_sn.schedulers._callers import refuse_caller
-from diffusers_deis_sn.schedulers._contract import PlannedScheduler
 from diffusers_deis_sn.schedulers._current import current_planner, register, take_config, take_edits
 from diffusers_deis_sn.schedulers._cursor import Cursor
 from diffusers_deis_sn.schedulers._edits import Glance
+from diffusers_deis_sn.schedulers._from_config import found_by_name, make, scheduler_config
 from diffusers_deis_sn.schedulers._given import Request, Times
 from diffusers_deis_sn.schedulers._guidance import PipelineGuidance
-from diffusers_deis_sn.schedulers._kinds import check_asked
 from diffusers_deis_sn.schedulers._later import FROM_AN_IMAGE, check_first, planned_anew, time_of_begin
-from diffusers_deis_sn.schedulers._life import found_by_name, make, scheduler_config
 from diffusers_deis_sn.schedulers._own_config import entries, with_entries
+from diffusers_deis_sn.schedulers._planned_run import Run
 from diffusers_deis_sn.schedulers._planner import Planner
 from diffusers_deis_sn.schedulers._remarks import other_size, remarks
-from diffusers_deis_sn.schedulers._run import Run
 from diffusers_deis_sn.schedulers._shelf import AUTO, SHELF, Source, save_beside, shelved
+from diffusers_deis_sn.schedulers._stepping import PlannedScheduler
 from diffusers_deis_sn.schedulers._typed import FromConfig, register_to_config
 from diffusers_deis_sn.schedulers._used import Used
+from diffusers_deis_sn.schedulers._value_types import check_asked
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Method

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffusers_deis_sn.core.later import FEWEST
 from diffusers_deis_sn.core.plan import Plan
+from diffusers_deis_sn.core.tuned_later import FEWEST
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.schedulers._cursor import Cursor, bits_of, first_of
 from diffusers_deis_sn.schedulers._noising import only_time
+from diffusers_deis_sn.schedulers._planned_run import Run
 from diffusers_deis_sn.schedulers._planner import Planner
-from diffusers_deis_sn.schedulers._run import Run
 
 FROM_AN_IMAGE = (
     f"Plans are for whole runs, and their times for runs from an image of {FEWEST} calls or more: this one follows the "

@@ -13,7 +13,7 @@ from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.rounding import is_rounding
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 from diffusers_deis_sn.schedulers._cursor import bits_of
-from diffusers_deis_sn.schedulers._kinds import times_of
+from diffusers_deis_sn.schedulers._value_types import times_of
 
 
 def scales_at(

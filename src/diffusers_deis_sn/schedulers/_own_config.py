@@ -16,7 +16,7 @@ from typing import Any
 from diffusers.configuration_utils import FrozenDict
 
 from diffusers_deis_sn.core.codec import PRIVATE, encode
-from diffusers_deis_sn.core.spacing import FLAGGED_SPACINGS
+from diffusers_deis_sn.core.named_grids import FLAGGED_SPACINGS
 from diffusers_deis_sn.errors import ConfigurationError
 
 DEFAULTED = "_use_default_values"  # Diffusers' list of arguments that nobody gave; another class has its own defaults

@@ -8,23 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from diffusers_deis_sn.core.between import Exact
 from diffusers_deis_sn.core.flow import shift_factor
 from diffusers_deis_sn.core.grids import Ends, Power
-from diffusers_deis_sn.core.later import Inside, levels_inside
+from diffusers_deis_sn.core.named_grids import levels_from_sigmas, levels_from_times
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
-from diffusers_deis_sn.core.spacing import levels_from_sigmas, levels_from_times
 from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.core.tuned_between import Exact
+from diffusers_deis_sn.core.tuned_later import Inside, levels_inside
 from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, TimestepsError
 from diffusers_deis_sn.learn.grid import EqualCost, Learned
-from diffusers_deis_sn.schedulers._contract import logger
 from diffusers_deis_sn.schedulers._given import Request, labelled_before_shift, overridden
 from diffusers_deis_sn.schedulers._options import Options
+from diffusers_deis_sn.schedulers._options_to_recipe import followed, recipe_of, scale_of, tried_method
 from diffusers_deis_sn.schedulers._own_config import RECIPE_OPTIONS, configured, default_options
-from diffusers_deis_sn.schedulers._recipes import followed, recipe_of, scale_of, tried_method
-from diffusers_deis_sn.schedulers._run import Run
+from diffusers_deis_sn.schedulers._planned_run import Run
+from diffusers_deis_sn.schedulers._stepping import logger
 from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.statistics.trials import Method

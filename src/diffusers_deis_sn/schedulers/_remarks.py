@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from diffusers_deis_sn.learn.following import TRUSTED
+from diffusers_deis_sn.schedulers._planned_run import Run
 from diffusers_deis_sn.schedulers._planner import Planner
-from diffusers_deis_sn.schedulers._run import Run
 from diffusers_deis_sn.schedulers._unfollowed import unfollowed
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 

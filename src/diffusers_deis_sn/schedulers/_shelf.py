@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 from diffusers_deis_sn.errors import DeisSnError
 from diffusers_deis_sn.hub.names import SIDE_FILE
 from diffusers_deis_sn.hub.source import find
-from diffusers_deis_sn.schedulers._contract import logger
+from diffusers_deis_sn.schedulers._stepping import logger
 from diffusers_deis_sn.statistics.index import look_up
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 

@@ -8,9 +8,9 @@ from typing import Any
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.schedulers._options import Options
+from diffusers_deis_sn.schedulers._options_to_recipe import followed, scale_of
+from diffusers_deis_sn.schedulers._planned_run import Run
 from diffusers_deis_sn.schedulers._planner import Planner
-from diffusers_deis_sn.schedulers._recipes import followed, scale_of
-from diffusers_deis_sn.schedulers._run import Run
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from diffusers_deis_sn import foreign
+from diffusers_deis_sn import escaping
 from diffusers_deis_sn.core.markup import Curve, chart, table
 from diffusers_deis_sn.statistics.report import Reported, costs_told, count_told, origin_told
 
@@ -34,7 +34,7 @@ def html(statistics: Shown) -> str:
     head = f"Score statistics at {len(statistics)} times, from {count_told(statistics)} samples of "
     head += statistics.origin.base_model or "an unknown model"
     return (
-        f'<div><strong>{foreign.html(head)}</strong><div style="display:flex;flex-wrap:wrap;gap:16px">'
+        f'<div><strong>{escaping.html(head)}</strong><div style="display:flex;flex-wrap:wrap;gap:16px">'
         f"<div>{chart(curves, 'time t of the network', 'r(t) = E|eps|')}</div><div>{_trials(statistics)}</div></div>"
         f"<details><summary>measured so</summary>{table([*origin, *costs_told(statistics)])}</details></div>"
     )

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusers_deis_sn.core.between import Exact, run_between
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.table import MOST_TUNED
 from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.core.tuned_between import Exact, run_between
 from diffusers_deis_sn.errors import DeisSnError, StatisticsError
 
 TENSORS = ("plan_rho", "plan_times", "plan_told", "plan_transfer", "plan_weights", "plan_low")

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from diffusers_deis_sn.core.process import NoiseSchedule, log_rho
 from diffusers_deis_sn.errors import MissingCostError, StatisticsError, StatisticsFormatError
-from diffusers_deis_sn.foreign import plain
+from diffusers_deis_sn.escaping import plain
 from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.hub.source import destination, locate
 from diffusers_deis_sn.statistics import format as layout

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusers_deis_sn.foreign import plain
+from diffusers_deis_sn.escaping import plain
 from diffusers_deis_sn.statistics.guidances import Guided
 from diffusers_deis_sn.statistics.plans import Plans
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusers_deis_sn.core.grids import Ends
-from diffusers_deis_sn.core.spacing import SPACINGS, check_spacing
+from diffusers_deis_sn.core.named_grids import SPACINGS, check_spacing
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsError
 
 LEARNED = "learned"  # the grid of equal cost, which has no name of Diffusers
@@ -43,7 +43,8 @@ class Method:
         integrand: What is interpolated, "noise" or "data".
         solver_order: Number of outputs combined in a step, 1 to 4.
         corrector_order: Number of outputs with which each step is redone, 0 to 4.
-        corrector_gain: Limit of the corrections' gain at guidance one, see `schedulers._recipes`; None for no limit.
+        corrector_gain: Limit of the corrections' gain at guidance one, see
+            `schedulers._options_to_recipe`; None for no limit.
         timestep_spacing: Name of the grid, or "learned".
         grid_exponent: Its exponent, where it has one.
         start_time: Where the run starts, as a fraction of the process.

@@ -16,7 +16,7 @@ from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.errors import CalibrationError, StatisticsMismatchError
 from diffusers_deis_sn.schedulers._given import Times
-from diffusers_deis_sn.schedulers._recipes import followed
+from diffusers_deis_sn.schedulers._options_to_recipe import followed
 from diffusers_deis_sn.schedulers.deis_sn import DEISSNScheduler
 from diffusers_deis_sn.statistics.plans import Plans, TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics

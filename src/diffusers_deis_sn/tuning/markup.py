@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from diffusers_deis_sn import foreign
+from diffusers_deis_sn import escaping
 from diffusers_deis_sn.core.markup import Curve, chart, table
 
 FOLDER = "my-statistics"
@@ -50,7 +50,7 @@ def html(tuning: Shown) -> str:
         parts.append(f'<div style="display:flex;flex-wrap:wrap;gap:16px"><div>{listed}</div><div>{drawn}</div></div>')
     if tuning.plans:
         lines = (f'tuning.statistics.save("{FOLDER}")', *tuning.code().split("\n"))
-        parts.append(f"<pre>{LINE.join(foreign.html(one, None) for one in lines)}</pre>")
+        parts.append(f"<pre>{LINE.join(escaping.html(one, None) for one in lines)}</pre>")
     return f"<div>{''.join(parts)}</div>"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from diffusers_deis_sn.core.tuned import Tuned
-from diffusers_deis_sn.foreign import literal
+from diffusers_deis_sn.escaping import literal
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 from diffusers_deis_sn.tuning.arguments import MORE

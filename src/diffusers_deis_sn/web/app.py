@@ -12,7 +12,7 @@ from diffusers_deis_sn.comparison.grids import sized
 from diffusers_deis_sn.comparison.keeping import encoded
 from diffusers_deis_sn.comparison.numbers import number
 from diffusers_deis_sn.errors import ConfigurationError, DeisSnError
-from diffusers_deis_sn.foreign import html
+from diffusers_deis_sn.escaping import html
 from diffusers_deis_sn.web.extra import needed
 from diffusers_deis_sn.web.studio import Choices, Shown, Studio
 

@@ -25,7 +25,7 @@ from diffusers_deis_sn.errors import (
     StepError,
     TimestepsError,
 )
-from diffusers_deis_sn.schedulers._kinds import KINDS, check_asked, check_kinds, check_samples, is_real, times_of
+from diffusers_deis_sn.schedulers._value_types import KINDS, check_asked, check_kinds, check_samples, is_real, times_of
 from oddities import ODD, ODDITIES, is_typed
 from records import costed_record
 from refusals import refused

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from diffusers_deis_sn.foreign import (
+from diffusers_deis_sn.escaping import (
     LONGEST,
     code_span,
     drawn,

@@ -12,9 +12,9 @@ from diffusers_deis_sn.hub.source import side_file
 from diffusers_deis_sn.schedulers._callers import refuse_caller
 from diffusers_deis_sn.schedulers._current import take_config
 from diffusers_deis_sn.schedulers._inheritance import inherited_options
-from diffusers_deis_sn.schedulers._kinds import check_kinds
 from diffusers_deis_sn.schedulers._own_config import default_options, kept, refuse_named_grids, split
 from diffusers_deis_sn.schedulers._shelf import AUTO
+from diffusers_deis_sn.schedulers._value_types import check_kinds
 
 HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revision")
 LOOKING_UP = ("base_model", "index")

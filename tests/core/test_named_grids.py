@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS
 from diffusers_deis_sn.core.grids import FINAL_SIGMAS, Ends
+from diffusers_deis_sn.core.named_grids import INTEGER_SPACINGS, SPACINGS, levels_from_sigmas, levels_from_times
 from diffusers_deis_sn.core.sigma import SigmaSchedule
-from diffusers_deis_sn.core.spacing import INTEGER_SPACINGS, SPACINGS, levels_from_sigmas, levels_from_times
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 from oracles import spaced_levels

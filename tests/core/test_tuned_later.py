@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Power
-from diffusers_deis_sn.core.later import FEWEST, STRETCH, levels_inside
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.sigma import EDMSchedule
 from diffusers_deis_sn.core.solvers import Multistep
 from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.core.tuned_later import FEWEST, STRETCH, levels_inside
 from diffusers_deis_sn.core.vp import vp_schedule
 
 PROCESSES = {"vp": vp_schedule(**SD_BETAS), "flow": FlowSchedule(), "edm": EDMSchedule()}

@@ -33,9 +33,9 @@ from benchmarks.exact.runs import start_noise
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.coefficients import INTERPOLATIONS
 from diffusers_deis_sn.core.grids import FINAL_SIGMAS, Power
+from diffusers_deis_sn.core.named_grids import FREE_EXPONENT, INTEGER_SPACINGS, SPACINGS, named_grid
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
-from diffusers_deis_sn.core.spacing import FREE_EXPONENT, INTEGER_SPACINGS, SPACINGS, named_grid
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
 from diffusers_deis_sn.hub.download import HubOptions

@@ -15,7 +15,7 @@ from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.learn.following import GAIN, LEAST_GUIDANCE, NO_LIMIT, TRUSTED, gain_limit
 from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.schedulers._options import Options
-from diffusers_deis_sn.schedulers._recipes import followed, options_of, scale_of, tried_method
+from diffusers_deis_sn.schedulers._options_to_recipe import followed, options_of, scale_of, tried_method
 from diffusers_deis_sn.statistics.guidances import USUAL
 from diffusers_deis_sn.statistics.trials import Method, Trials
 from records import gaussian_record

@@ -27,7 +27,7 @@ from torch import Tensor
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.errors import ConfigurationError
-from diffusers_deis_sn.schedulers._foreign import KINDS
+from diffusers_deis_sn.schedulers._refused_models import KINDS
 from upstream_schedulers import ELSEWHERE, REFUSED, TAKEN, classes
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors

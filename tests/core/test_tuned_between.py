@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.exact.flows import SD_BETAS
-from diffusers_deis_sn.core.between import APART, levels_between, run_between
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Power, Whole
 from diffusers_deis_sn.core.recipe import Recipe, sample
 from diffusers_deis_sn.core.sigma import EDMSchedule
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.core.tuned_between import APART, levels_between, run_between
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import StatisticsError
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from diffusers_deis_sn.statistics.unmeasured import unmeasured
+from diffusers_deis_sn.learn.defaults import unmeasured
 
 CALLS, GUIDANCES = range(1, 61), (None, 0.0, 1.0, 2.0, 3.0, 5.0, 7.5, 15.0)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from diffusers_deis_sn.core.later import Inside
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.core.tuned_later import Inside
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.trials import Method

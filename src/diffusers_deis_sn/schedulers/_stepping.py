@@ -1,4 +1,4 @@
-"""What Diffusers pipelines expect of any scheduler, once: indices, noising, steps through a plan. No mathematics."""
+"""What Diffusers pipelines expect of any scheduler, once: `step`, indices, noising. The mathematics is in `core`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.schedulers._arrays import NoiseTable, lasting
 from diffusers_deis_sn.schedulers._cursor import Cursor, bits_of, first_of, known_time
 from diffusers_deis_sn.schedulers._indices import BeginIndex, StepIndex
-from diffusers_deis_sn.schedulers._kinds import check_samples
 from diffusers_deis_sn.schedulers._neighbours import DERIVED, DerivedArrays, on_demand
 from diffusers_deis_sn.schedulers._noising import factors, velocity
 from diffusers_deis_sn.schedulers._tokens import OwnTimes
+from diffusers_deis_sn.schedulers._value_types import check_samples
 
 logger = logging.getLogger("diffusers_deis_sn")
 

@@ -399,6 +399,7 @@ def test_a_shift_is_a_positive_number_of_a_flow(shift):
     refused(ConfigurationError, ["`shift`", "vp"], schedule_text, costed_record(SD), 5, shift=3.0)
 
 
+@pytest.mark.shipped
 def test_a_spread_that_is_said_is_used_and_else_that_of_the_method_that_is_followed():
     statistics = ScoreStatistics.load(next(one for one in SHIPPED if "flow" in str(one)))
     assert own_spread(statistics, 6, None, "sigma", 0.25) == 0.25

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
@@ -126,6 +126,7 @@ def test_parts_are_equal(path, steps):
 
 
 @given(paths(), st.integers(1, 30), st.floats(0.0, 0.45), st.floats(0.55, 1.0))
+@example(SchedulePath(0.01 * np.exp([0.0, 1.0, 2.0, 2.125]), [1.0, 0.01, 1.0]), 2, 0.0, 0.99999)  # flat at one end
 def test_parts_between_other_ends_are_equal_too(path, steps, end, start):
     start, end = path.level(np.array([start, end]) * path.path_length)
     levels = path.partition(steps, start, end)

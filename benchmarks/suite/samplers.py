@@ -103,9 +103,13 @@ def rivals(config: Mapping[str, Any], family: str, guided: bool = False) -> dict
         family: One of `FAMILIES`.
         guided: UniPC's authors advise order 3 without guidance only.
     """
-    recipes = {"vp": _betas, "v": _betas, "flow": _flows, "edm": _edm}[family]
     process = _process(config, family)
-    return {recipe[0]: _sampler(recipe, process) for recipe in recipes(config, guided)}
+    return {recipe[0]: _sampler(recipe, process) for recipe in recipes_of(config, family, guided)}
+
+
+def recipes_of(config: Mapping[str, Any], family: str, guided: bool = False) -> Iterator[Recipe]:
+    """Their names, classes and options; arguments are those of `rivals`."""
+    return {"vp": _betas, "v": _betas, "flow": _flows, "edm": _edm}[family](config, guided)
 
 
 def ours(config: Any, statistics: ScoreStatistics | None, **options: Any) -> dict[str, Sampler]:

@@ -5,7 +5,7 @@ Plans that were fitted to the networks (`benchmarks.tuning.run`) are beside the 
 python -m benchmarks.suite.settings                                       # of benchmarks/suite-results, beside it
 python -m benchmarks.suite.settings --folder runs/suite
 
-Writes settings.md, losses.md, error-words.md, error-against-calls.png and ratios.png, and both for dark pages.
+Writes settings.md, losses.md, error-words.md, rivals.md, error-against-calls.png and ratios.png; figures for dark pages too.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.places import write_figure
 from benchmarks.suite.measures import geometric_mean
 from benchmarks.suite.report import markdown
+from benchmarks.suite.rival_names import rivals_table
 from benchmarks.suite.rows import OURS, RIVAL
 from benchmarks.suite.samplers import LEARNED, PLAIN, TUNED
 from benchmarks.suite.samplers import OURS as DEIS_SN
@@ -200,7 +201,11 @@ def figure_words(settings: Sequence[Setting]) -> str:
     """What the figure says, in words."""
     lines = mean_errors(settings)
     number = len({one.problem for one in settings if one.role == "reporting"})
-    names = {DEIS_SN: "For the same error `DEISSNScheduler` needs", TUNED: "Tuned to the model it needs"}
+    names = {
+        DEIS_SN: "For the same error, with statistics of the model, `DEISSNScheduler` needs",
+        TUNED: "Tuned to the model (`tune`) it needs",
+        PLAIN: "Without statistics it needs",
+    }
     told = [f"{words} {_saved(lines[name], lines['best rival'])}." for name, words in names.items() if name in lines]
     mean = f"Geometric mean over {number} pairs of model and guidance scale; no default was chosen on them."
     return " ".join([*told, mean]) + "\n"
@@ -224,6 +229,7 @@ def write_settings(folder: Path, *plans: Path) -> None:
     (folder / "settings.md").write_text(settings_table(settings))
     (folder / "losses.md").write_text(losses(settings))
     (folder / "error-words.md").write_text(figure_words(settings))
+    (folder / "rivals.md").write_text(rivals_table())
     if lines := mean_errors(settings):  # of networks that report
         write_figure(folder / "error-against-calls.png", lambda palette: error_figure(lines, palette))
     draw_ratios(settings, folder / "ratios.png")

@@ -1,6 +1,7 @@
 """Diffusers' own samplers, made fair: what keeps one of them from its best is mended, and nothing else.
 
-Each class says in one sentence what is mended. All start from unit noise and, where they can, end at clean data.
+Each class says in one sentence what is mended, and in `changed` what of it whoever sets Diffusers' own class must know.
+All start from unit noise and, where they can, end at clean data.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ ADAMS = ((1.0,), (1.5, -0.5), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 3
 class _FromUnitNoise:
     """Euler and Heun leave the data's share out of the starting noise where spacing is trailing or linspace."""
 
+    changed = "starts from noise of variance 1"
     sigmas: Any
 
     @property
@@ -94,6 +96,7 @@ class _ToZero:
     With Karras, exponential, beta and flow sigmas they repeat the last one, so that the last step does not move.
     """
 
+    changed = "its last sigma is nearly zero"
     sigmas: Any
 
     def set_timesteps(self, *args: Any, **kwargs: Any) -> None:
@@ -115,6 +118,8 @@ class DeisToZero(_ToZero, Deis):
 class SASolver(_FromTheStart, SASolverScheduler):
     """SA-Solver with tau = 0, where it is a solver of the ODE."""
 
+    changed = "`tau_func=lambda t: 0.0`"
+
     @classmethod
     def from_config(cls, config: Any, **options: Any) -> Any:
         return super().from_config(config, tau_func=lambda t: 0.0, **options)
@@ -130,6 +135,7 @@ class Ipndm(IPNDMScheduler):
     It is given the levels of a grid as its `trained_betas`, the model's times, and v of what the network predicts.
     """
 
+    changed = "no options: Diffusers' own knows neither this grid nor the model's noise schedule"
     grid: Any = None
 
     @classmethod
@@ -168,6 +174,8 @@ def _trailing(steps: int) -> np.ndarray:
 class FlowEuler(FlowMatchEulerDiscreteScheduler):
     """Euler on the grid that Flux's pipeline passes: by itself it spends its last call at sigma = 1 / 1000."""
 
+    changed = "on the sigmas that Flux's pipeline passes, 1 to 1 / N"
+
     def set_timesteps(self, num_inference_steps: int | None = None, device: Any = None, **kwargs: Any) -> None:
         if num_inference_steps is not None and "sigmas" not in kwargs:
             kwargs["sigmas"] = _trailing(num_inference_steps).tolist()
@@ -176,6 +184,8 @@ class FlowEuler(FlowMatchEulerDiscreteScheduler):
 
 class FlowHeun(FlowMatchHeunDiscreteScheduler):
     """Heun on the same grid, shifted once and not twice; N steps are 2 N - 1 calls."""
+
+    changed = "on the sigmas that Flux's pipeline passes, shifted once"
 
     def set_timesteps(self, num_inference_steps: int, device: Any = None) -> None:
         super().set_timesteps(num_inference_steps, device=device)
@@ -191,6 +201,8 @@ class FlowHeun(FlowMatchHeunDiscreteScheduler):
 
 class _EdmSlopes(EDMEulerScheduler):
     """What Diffusers has no scheduler for: other solvers of dx/dsigma = (x - x_0) / sigma on EDM's own grid."""
+
+    changed = "not in Diffusers: its authors' solver on the sigmas of this class"
 
     def _next(self, slope: Tensor, sample: Tensor) -> Tensor:
         raise NotImplementedError

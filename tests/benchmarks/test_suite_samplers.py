@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from diffusers import DDIMScheduler, EDMEulerScheduler, FlowMatchEulerDiscreteScheduler
@@ -15,7 +17,9 @@ from benchmarks.suite.extra_problems import Exact, LoopPipeline, in_turn
 from benchmarks.suite.measures import rms, sample_errors
 from benchmarks.suite.problems import Loop, Problem, Text
 from benchmarks.suite.reference import converged
+from benchmarks.suite.rival_names import rivals_table
 from benchmarks.suite.samplers import family_of, ours, rivals
+from benchmarks.suite.settings import FOLDER
 from diffusers_deis_sn.core.vp import vp_schedule
 from tiny_pipelines import BUILDERS
 
@@ -173,3 +177,19 @@ def test_two_solvers_agree_on_a_converged_run() -> None:
         assert found.disagreement < 1e-3
         truth = truth_of(process, problem.noise(8, SEED).double())
         assert rms(sample_errors(found.end, truth)) < 1e-3
+
+
+def test_what_the_table_of_names_says_can_be_set() -> None:
+    """Every row's class takes its options, from the config that a pipeline of its kind comes with."""
+    text = rivals_table()
+    assert (FOLDER / "rivals.md").read_text() == text
+    configs = [DDIMScheduler().config, FlowMatchEulerDiscreteScheduler().config, EDMEulerScheduler().config]
+    for config, part in zip(configs, text.split("\n**")[1:], strict=True):
+        found = re.findall(r"^\| (.+?) \| `(\w+)` \| (?:`(.*?)`)? \| (.*?) \|$", part, re.MULTILINE)
+        assert len(found) >= 10
+        for _, name, words, mended in found:
+            if mended.startswith("no options"):
+                continue
+            options = eval(f"dict({words})")
+            made = getattr(diffusers, name).from_config(config, **options)
+            assert {key: made.config[key] for key in options} == options

@@ -147,6 +147,7 @@ def test_the_report_of_a_suite_writes_them(found: list[rows.Row], tmp_path: Path
         "settings.md",
         "losses.md",
         "error-words.md",
+        "rivals.md",
         "error-against-calls.png",
         "results.csv",
         "ratios.png",

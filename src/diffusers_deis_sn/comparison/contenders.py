@@ -250,6 +250,7 @@ def _rivals(scheduler: Any) -> list[tuple[str, Any, Any]]:
         ("DPM++ 2M", dpm, ZERO),
         ("DPM++ 2M Karras", dpm, KARRAS),
         ("UniPC", unipc, ZERO),
+        ("DEIS", diffusers.DEISMultistepScheduler, TRAILING),
         ("Euler", diffusers.EulerDiscreteScheduler, TRAILING),
     ]
 

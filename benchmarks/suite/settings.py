@@ -5,7 +5,7 @@ Plans that were fitted to the networks (`benchmarks.tuning.run`) are beside the 
 python -m benchmarks.suite.settings                                       # of benchmarks/suite-results, beside it
 python -m benchmarks.suite.settings --folder runs/suite
 
-Writes settings.md, losses.md, error-words.md, rivals.md, error-against-calls.png and ratios.png; figures for dark pages too.
+Writes settings.md, losses.md, error-words.md, rivals.md, error-against-calls.png, ratios.png and both for dark pages.
 """
 
 from __future__ import annotations

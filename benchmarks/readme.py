@@ -38,6 +38,7 @@ DOCUMENTS = {
 
 
 ADDRESSED = (  # what else says where the repository is; a test finds whoever does and is not here
+    "docs/index.md",
     "examples/quickstart.ipynb",
     "integrations/comfyui/README.md",
     "integrations/comfyui/pyproject.toml",

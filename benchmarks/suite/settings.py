@@ -202,22 +202,27 @@ def figure_words(settings: Sequence[Setting]) -> str:
     lines = mean_errors(settings)
     number = len({one.problem for one in settings if one.role == "reporting"})
     names = {
-        DEIS_SN: "For the same error, with statistics of the model, `DEISSNScheduler` needs",
-        TUNED: "Tuned to the model (`tune`) it needs",
-        PLAIN: "Without statistics it needs",
+        DEIS_SN: "if ours has statistics of the model",
+        TUNED: "if it is tuned as well (`tune`)",
+        PLAIN: "if it has no statistics",
     }
-    told = [f"{words} {_saved(lines[name], lines['best rival'])}." for name, words in names.items() if name in lines]
-    mean = f"Geometric mean over {number} pairs of model and guidance scale; no default was chosen on them."
-    return " ".join([*told, mean]) + "\n"
+    rival = lines["best rival"]
+    told = [f"{_needed(lines[name], rival)} {words}" for name, words in names.items() if name in lines]
+    calls = _listed([str(n) for n in TOLD if n in lines[DEIS_SN]])
+    return (
+        f"For the error that `DEISSNScheduler` has in {calls} calls, the best rival needs {'; '.join(told)}. "
+        f"Geometric mean over {number} pairs of model and guidance scale; no default was chosen on them.\n"
+    )
 
 
-def _saved(ours: Mapping[int, float], rival: Mapping[int, float]) -> str:
-    """Calls that both need for the errors of ours."""
-    told = []
-    for n in (n for n in TOLD if n in ours):
-        needed = calls_for(rival, ours[n])
-        told.append(f"{n} calls, the best rival {f'more than {max(rival)}' if needed is None else f'{needed:.0f}'}")
-    return "; ".join(told)
+def _needed(ours: Mapping[int, float], rival: Mapping[int, float]) -> str:
+    """Calls that the rival needs for the errors of ours."""
+    found = [calls_for(rival, ours[n]) for n in TOLD if n in ours]
+    return _listed([f"more than {max(rival)}" if one is None else f"{one:.0f}" for one in found])
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def write_settings(folder: Path, *plans: Path) -> None:

@@ -34,6 +34,7 @@ PAGES = {
     "reference/recipes.md": "stats/RECIPES.md",
     "results/suite.md": "benchmarks/suite-results/table.md",
     "results/cells.md": "benchmarks/suite-results/cells.md",
+    "results/rivals.md": "benchmarks/suite-results/rivals.md",
     "results/measurements.md": "benchmarks/README.md",
     "results/family.md": "benchmarks/family/family.md",
     "results/tuning.md": "benchmarks/tuning/table.md",
@@ -57,6 +58,7 @@ PAGES = {
 TITLES = {
     "results/family.md": "Every solver of the family",
     "results/cells.md": "Every cell of the suite",
+    "results/rivals.md": "The rivals: class and options of each",
     "results/guidances.md": "What depends on guidance",
 }
 FIGURES = (".png", ".webp", ".svg")

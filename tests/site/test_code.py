@@ -46,6 +46,7 @@ GIVEN = {
     "reference/options.md",
     "tuning.md",
 }  # pages that begin with a `pipe`
+ALONE = {"how-to/own-loop.md"}  # pages each block of which runs by itself, as somebody pastes it
 STEPS = 4  # at most so many are run
 PROGRAMS = PAGES | {"README.md": (ROOT / "README.md").read_text()}
 PYTHON = sorted(page for page, text in PROGRAMS.items() if blocks(text, "python"))
@@ -57,10 +58,11 @@ def test_code_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.Monk
     names: dict[str, Any] = {"__name__": "__main__"}
     if page in GIVEN:
         names["pipe"] = _tiny("sd")
-    code = "\n\n".join(blocks(PROGRAMS[page], "python"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        exec(compile(code, page, "exec"), names)  # the page's own text
+    parts = blocks(PROGRAMS[page], "python")
+    for code in parts if page in ALONE else ["\n\n".join(parts)]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exec(compile(code, page, "exec"), dict(names))  # the page's own text
 
 
 def test_the_blocks_of_all_pages_are_found() -> None:

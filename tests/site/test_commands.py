@@ -73,6 +73,22 @@ def test_every_extra_that_is_named_is_one() -> None:
             assert set(named.split(",")) <= extras, f"{page}: [{named}]"
 
 
+INSTALL = 'git clone https://github.com/user/diffusers-deis-sn\npip install "./diffusers-deis-sn[plot]"\n'
+INSTALLING = ("README.md", "index.md", "integrations/comfyui/README.md")  # and cards, by `publish.card`
+
+
+def test_the_package_is_installed_in_one_way() -> None:
+    """From a clone as long as no index has it; what an extra brings afterwards, pip takes without looking for us."""
+    cards = [path.read_text() for path in ROOT.glob("stats/*/**/README.md")]
+    owned = re.compile(r"(?<=https://github\.com/)[\w-]+(?=/diffusers-deis-sn)")
+    for text in (*(TEXTS[name] for name in INSTALLING), *filter(lambda text: "pip install" in text, cards)):
+        assert owned.sub("user", INSTALL) in owned.sub("user", text)
+    for page, text in (*TEXTS.items(), *enumerate(cards)):
+        told = re.findall(r"pip install[^\n`]*diffusers-deis-sn[^\n`]*", text)
+        ways = r'pip install "(\./)?diffusers-deis-sn\[(plot|web|train)\]".*'
+        assert all(re.fullmatch(ways, one) for one in told), f"{page}: {told}"
+
+
 NEEDING = {  # what a reader types, and what has to be installed for it that the package does not bring
     r"^deis-sn (plot|push|card)": 'pip install "diffusers-deis-sn[plot]"',
     r"^deis-sn serve": 'pip install "diffusers-deis-sn[web]"',

@@ -84,7 +84,7 @@ def tune(
     """Fit the sampler to a model at a fixed number of steps, and save the plan with its statistics if it is better.
 
     Numbers of steps that have a plan at this guidance are skipped. Progress is saved after each number of steps. Ctrl-C
-    finishes the one at hand first; --resume continues.
+    stops the one at hand; --resume continues with it.
     """
     from diffusers_deis_sn.collect.arguments import check_guidance, check_kinds
     from diffusers_deis_sn.collect.checkpoint import remove, unfinished

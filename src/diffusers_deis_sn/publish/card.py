@@ -20,7 +20,7 @@ CAPTIONS = {
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 _SOURCE = "https://github.com/user/diffusers-deis-sn"  # `python -m benchmarks.readme` keeps it that of [project.urls]
-_INSTALL = f"pip install diffusers-deis-sn  # until it is on the index: pip install git+{_SOURCE}"
+_INSTALL = f'git clone {_SOURCE}\npip install "./diffusers-deis-sn[plot]"'
 _EXAMPLE = """\
 from diffusers import DiffusionPipeline
 from diffusers_deis_sn import DEISSNScheduler

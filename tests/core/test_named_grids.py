@@ -148,7 +148,7 @@ def test_no_call_lies_below_the_cleanest_level(name, spacing, steps, end, start)
     noise = CONTINUA[name]
     levels = spaced_levels(noise, steps, spacing, "zero", start=start, end=end)
     assert len(levels) == steps + 1 and np.all(np.diff(levels) < 0.0)
-    assert levels[0] <= noise.top and levels[-2] >= noise.bottom * (1.0 - 1e-9)
+    assert levels[0] <= noise.top * (1.0 + 1e-12) and levels[-2] >= noise.bottom * (1.0 - 1e-9)
     assert levels[-1] == (0.0 if end is None else pytest.approx(noise.level(end), rel=1e-9, abs=1e-300))
 
 

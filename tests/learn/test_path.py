@@ -138,8 +138,10 @@ def test_parts_between_other_ends_are_equal_too(path, steps, end, start):
 @given(paths(free=0.3), st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20))
 def test_position_undoes_level(path, shares):
     positions = np.array(shares) * path.path_length
-    # Where the cubic of log sigma is flat, at an end, its last digits tell a position no better than that.
-    assert path.position(path.level(positions)) == pytest.approx(positions, abs=1e-8 * path.path_length)
+    back = path.position(path.level(positions))
+    # Where the cubic of log sigma is flat, at an end, positions further apart than rounding have the same level.
+    same = np.abs(np.log(path.level(back)) - np.log(path.level(positions))) <= 1e-11
+    assert np.all(same | (np.abs(back - positions) <= 1e-8 * path.path_length))
 
 
 @given(paths(free=0.3), st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20))

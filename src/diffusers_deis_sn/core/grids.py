@@ -83,6 +83,13 @@ class Ends:
         # No step of the width of rounding.
         return process.bottom if abs(level / process.bottom - 1.0) < 1e-9 else level
 
+    @property
+    def told(self) -> tuple[str, str]:
+        """What decides where a run above zero ends, as an option is written, and what ends it lower."""
+        if self.end is None:
+            return f"final_sigmas_type={self.final!r}", "final_sigmas_type='zero'"
+        return f"end_time={self.end!r}", "a smaller end_time"
+
     def bounds(self, process: NoiseSchedule, steps: int) -> tuple[int, float, float]:
         """The number of steps as an int, rho of the first and of the end.
 

@@ -92,10 +92,10 @@ def levels_from_times(noise: NoiseSchedule, timesteps: ArrayLike, ends: Ends) ->
     last = ends.last(noise)
     levels = noise.rho(times)
     if levels[-1] <= last * (1.0 + 1e-9):
+        said, lower = ends.told
         raise TimestepsError(
-            f"`timesteps` end at {times[-1]:g}, at or below the level where the run ends (final_sigmas_type="
-            f"{ends.final!r}, end_time={ends.end!r}): the last call would change nothing. Leave {times[-1]:g} out, or "
-            "use final_sigmas_type='zero'."
+            f"`timesteps` end at {times[-1]:g}, at or below the level where {said} ends the run: the last call would "
+            f"change nothing. Leave {times[-1]:g} out, or use {lower}."
         )
     return np.append(levels, last)
 
@@ -111,9 +111,10 @@ def levels_from_sigmas(noise: NoiseSchedule, sigmas: ArrayLike, ends: Ends) -> A
     if levels[-1] > 0.0:
         levels = np.append(levels, ends.last(noise))
         if levels[-1] >= levels[-2]:
+            said, lower = ends.told
             raise TimestepsError(
                 f"`sigmas` end at {noise.as_sigma(levels[-2]):g}, at or below {noise.as_sigma(levels[-1]):g} where "
-                "final_sigmas_type='sigma_min' ends the run. Leave that level out, or use final_sigmas_type='zero'."
+                f"{said} ends the run. Leave that level out, or use {lower}."
             )
     top, bottom = noise.top, noise.floor
     calls = levels[:-1] if levels[-1] == 0.0 and len(levels) > 1 else levels

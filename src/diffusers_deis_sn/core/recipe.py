@@ -99,8 +99,8 @@ class Recipe:
         return levels
 
     def _check_walkable(self, levels: Array, which: str) -> None:
-        """Raise TimestepsError unless levels are finite, fall strictly, and end at zero or above."""
-        if np.all(np.isfinite(levels)) and levels[-1] >= 0.0 and np.all(np.diff(levels) < 0.0):
+        """Raise TimestepsError unless levels are finite, fall by more than rounding, and end at zero or above."""
+        if np.all(np.isfinite(levels)) and levels[-1] >= 0.0 and np.all(levels[1:] < levels[:-1] * (1.0 - 1e-9)):
             return
         shifted = isinstance(self.grid, Shifted) and (self.grid.shift != 1.0 or self.grid.terminal is not None)
         if not shifted or not np.all(np.isfinite(levels)):

@@ -26,6 +26,7 @@ from diffusers_deis_sn.errors import ScheduleError
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 ENDS = 2e-3  # relative: levels this close beyond the path are its ends; betas rounded on their way move them
+LAST_DIGITS = 1e-14  # of log sigma
 FLOOR = (
     1e-6  # least density of length in log sigma, relative to the mean: a stretch that costs nothing is crossed at once
 )
@@ -245,8 +246,9 @@ class SchedulePath:
         k = int(np.clip(np.searchsorted(np.log(self.levels), u) - 1, 0, len(self.levels) - 2))
         a, b = self.cumulative[k], self.cumulative[k + 1]
         below, above = self._inverse(a) - u, self._inverse(b) - u
-        if below >= 0.0 or above <= 0.0:
-            return float(a if below >= 0.0 else b)
+        # At a measured level exactly: where the cubic is flat there, its rounding is as much as 1e-8 of a position.
+        if below >= -LAST_DIGITS or above <= LAST_DIGITS:
+            return float(a if below >= -LAST_DIGITS else b)
         return float(brentq(lambda position: self._inverse(position) - u, a, b, xtol=1e-14 * self.path_length))
 
     def partition(self, steps: int, start: float | None = None, end: float | None = None) -> Array:

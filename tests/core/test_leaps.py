@@ -16,11 +16,13 @@ from scipy.integrate import solve_ivp
 from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS, Gaussian
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.flow import FlowSchedule
+from diffusers_deis_sn.core.grids import Ends
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import NoiseSchedule
-from diffusers_deis_sn.core.runge_kutta import TABLEAUX, runge_kutta_table
+from diffusers_deis_sn.core.runge_kutta import ABOVE_MODELS, LEAP, TABLEAUX, against_ddim, runge_kutta_table
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.solvers import Multistep, RungeKutta, Solver
+from diffusers_deis_sn.core.spacing import named_grid
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.learn.grid import EqualCost
@@ -205,3 +207,62 @@ def test_where_leaps_begin_is_for_the_solver_to_say():
     scheduler = ScoreOptimalScheduler(**SD_BETAS, solver="heun", stats=costed_record(PROCESSES["sd"]))
     scheduler.set_timesteps(6)
     assert scheduler._run.recipe.solver == RungeKutta("heun", 3.0)
+
+
+# -------------------------------------------------------------------------------------------------- steps of any length
+
+
+def spread(process: NoiseSchedule, solver: Solver, levels: np.ndarray, c: float) -> float:
+    """How far data N(0, c^2) end from their deviation, in deviations: in closed form."""
+    table, y = solver.table(process, FLAT, levels), 1.0
+    alpha, history = process.alpha(table.levels), []
+    for n, rho in enumerate(table.levels[:-1].tolist()):
+        history = [rho / (c**2 + rho**2) * y, *history][: table.order]
+        row = table.rows[len(history) - 1][n]
+        y = alpha[n] / alpha[n + 1] * table.transfers[n] * y
+        y = y + sum(weight * eps for weight, eps in zip(row, history, strict=False)) / alpha[n + 1]
+    return float(abs(y * np.sqrt((c**2 + levels[0] ** 2) / (c**2 + levels[-1] ** 2)) - 1.0))
+
+
+@given(
+    name=st.sampled_from(sorted(PROCESSES.keys() - {"sd"})),
+    grid=st.sampled_from(["trailing", "karras", "exponential", "beta", "power_t"]),
+    solver=st.sampled_from(SEVERAL),
+    steps=st.integers(1, 8),
+    ends=st.sampled_from([Ends("zero"), Ends("sigma_min"), Ends("zero", 0.95)]),
+    c=st.floats(0.01, 3.0),
+)
+def test_no_grid_of_few_steps_makes_a_run_worse_than_ddim_on_data_of_any_scale(name, grid, solver, steps, ends, c):
+    process = PROCESSES[name]
+    if grid == "trailing" and ends.moved:
+        return
+    levels = named_grid(grid).levels(process, steps, ends)
+    if levels[0] > ABOVE_MODELS:
+        ours, ddim = (spread(process, one, levels, c) for one in (RungeKutta(solver), Multistep(1)))
+        assert ours <= 1.1 * ddim + 1e-6
+
+
+@pytest.mark.parametrize("solver", SEVERAL)
+def test_in_predicted_data_no_step_is_worse_than_ddim_and_in_rho_no_short_one(solver):
+    process = PROCESSES["edm"]
+    for ratio in np.geomspace(1.05, 1e4, 40):
+        assert ratio > LEAP or against_ddim(TABLEAUX[solver], ratio, 1.0, np.geomspace(1e-3, 1e3, 200)) <= 1.0
+        for c in (0.1, 3.0, 100.0):
+            ours, ddim = (
+                spread(process, one, np.array([ratio, 1.0]), c) for one in (RungeKutta(solver, 0.0), Multistep(1))
+            )
+            assert ours <= ddim + 1e-12
+    levels = 4096.0 * 0.51 ** np.arange(20)
+    ours, published = (RungeKutta(solver, above).table(PROCESSES["zero snr"], FLAT, levels) for above in (3.0, np.inf))
+    assert np.array_equal(ours.weights, published.weights) and np.array_equal(ours.levels, published.levels)
+
+
+@pytest.mark.parametrize("solver", ["heun", "kutta3", "ssprk3", "rk4"])
+def test_a_stage_at_the_end_of_a_leap_blew_up_within_the_data_too(solver):
+    levels, process = np.array([80.0, 3.0, 0.03]), PROCESSES["edm"]
+    ddim = spread(process, Multistep(1), levels, 0.1)
+    assert (
+        spread(process, RungeKutta(solver, np.inf), levels, 0.1)
+        > 5.0 * ddim
+        > 5.0 * spread(process, RungeKutta(solver), levels, 0.1)
+    )

@@ -20,14 +20,18 @@ Each call's sample follows from the one before, so that no y_n is kept:
 is a part of rho_n - rho_{n+1}: of a wrong sample rho_n / rho_{n+1} - 1 times as much comes back. A step that leaps,
 from far above the scale of the data to it, as the first from noise alone or along a learned path, blows up so. The same
 ODE in predicted data, d(y / rho) / d(1 / rho) = x_0, does not, for x_0 follows the sample by less than one to one, and
-is smooth up to noise alone, 1 / rho = 0. Steps that leap from above a level are taken in it, by the same tableau, which
-is of the same order there:
+is smooth up to noise alone, 1 / rho = 0. The same tableau is of the same order there:
 
     y_i = rho_i (y_n / rho_n + h sum_{j < i} a_ij x_0j),   x_0j = y_j - rho_j eps_j,   h = 1 / rho_{n+1} - 1 / rho_n
 
 Written in outputs it has the transfers alpha_{i+1} / alpha_i of the other form, and a matrix q for h a:
 
     y_i = y_n + sum_{j < i} q_ij eps_j,   q_ik = rho_i h (sum_{j < i} a_ij q_jk - a_ik rho_k)
+
+DDIM is Euler's method in both forms. On data N(0, c^2), where eps = rho y / (c^2 + rho^2) and y grows with
+(c^2 + rho^2)^(1/2), no method in predicted data is ever worse than it; in rho none is in steps to half of a level at
+least, and in longer ones those with a stage at the end are. Steps that leap from above a level are taken in predicted
+data, and in runs from beyond `ABOVE_MODELS` so are all that would be worse than DDIM in rho for data of some scale c.
 """
 
 from __future__ import annotations
@@ -46,6 +50,8 @@ from diffusers_deis_sn.errors import CoefficientError
 
 NEWTON_STEPS = 6
 LEAP = 2.0  # rho_n / rho_{n+1} above which a step leaps: what comes back of a wrong sample is then more than the sample
+SCALES = np.geomspace(0.01, 3.0, 24)  # c, of fine texture to that of latents
+ROUNDING = 1e-12
 ABOVE_DATA = 3.0  # rho, where the data's scale is about one: a leap from below has little to blow up
 ABOVE_MODELS = 20.0  # beyond Stable Diffusion, 14.6, and like models, whose Heun is that of Diffusers
 
@@ -93,6 +99,11 @@ class Tableau:
         """a as a square; (s, s)."""
         return np.array([[*row, *[0.0] * (len(self) - len(row))] for row in self.stages])
 
+    @property
+    def rows(self) -> Array:
+        """a, and b below; (s + 1, s)."""
+        return np.vstack([self.matrix, self.weights])
+
 
 # The tables are those of DEIS's code; `midpoint` beside them is Runge's. Diffusers' convention for solvers of two calls
 # is a last step of one, so that heun and midpoint give 2 N - 1 calls, as HeunDiscreteScheduler does.
@@ -116,7 +127,7 @@ TABLEAUX: dict[str, Tableau] = {
 
 
 def runge_kutta_table(
-    noise: NoiseSchedule, normaliser: Normaliser, levels: Array, solver: str, above: float = ABOVE_MODELS
+    noise: NoiseSchedule, normaliser: Normaliser, levels: Array, solver: str, above: float = np.inf
 ) -> CoefficientTable:
     """Coefficients of a Runge-Kutta run over given noise levels, one row for each stage of each step.
 
@@ -127,10 +138,10 @@ def runge_kutta_table(
         normaliser: r(t); `Normaliser.flat()` for plain DEIS.
         levels: rho_0 > ... > rho_N >= 0, where the steps begin and end; (N + 1,).
         solver: Name of one of `TABLEAUX`.
-        above: rho above which steps that leap are taken in predicted data.
+        above: rho above which steps that leap are taken in predicted data; see the top. Infinity for none anywhere.
     """
     tableaux = _tableaux(noise, levels, solver)
-    leaps = _leaps(levels, above) & np.array([len(tableau) > 1 for tableau in tableaux])
+    leaps = _leaps(levels, tableaux, above)
     scale, stage_levels = _stages(noise, normaliser, levels, tableaux, leaps)
     alpha = noise.alpha(stage_levels)
     node_scale = normaliser(noise.time(stage_levels[:-1]))
@@ -141,7 +152,7 @@ def runge_kutta_table(
     call = 0
     for tableau, h, leap in zip(tableaux, scale, leaps, strict=True):
         calls = slice(call, call + len(tableau))
-        rows = np.vstack([tableau.matrix, tableau.weights])
+        rows = tableau.rows
         if leap:
             rows, h = _of_data(rows, stage_levels[call : call + len(rows)]), 1.0
             node_scale[calls] = 1.0
@@ -166,9 +177,26 @@ def _tableaux(noise: NoiseSchedule, levels: Array, solver: str) -> list[Tableau]
     return tableaux
 
 
-def _leaps(levels: Array, above: float) -> np.ndarray:
-    """Which steps leap from a level above the given one, and not to clean data; (N,)."""
-    return (levels[:-1] > above) & (levels[:-1] > LEAP * levels[1:]) & (levels[1:] > 0.0)
+def _leaps(levels: Array, tableaux: list[Tableau], above: float) -> np.ndarray:
+    """Which steps are taken in predicted data; (N,)."""
+    leaps = (levels[:-1] > LEAP * levels[1:]) & (levels[1:] > 0.0) & (above < np.inf)
+    tried = levels[0] > ABOVE_MODELS
+    for n in np.flatnonzero(leaps):
+        top, end = levels[n : n + 2]
+        worse = tried and against_ddim(tableaux[n], top, end) > 1.0
+        leaps[n] = len(tableaux[n]) > 1 and (top > above or worse)
+    return leaps
+
+
+def against_ddim(tableau: Tableau, top: float, end: float, scales: Array = SCALES) -> float:
+    """The error of a step in rho over that of DDIM's, on data N(0, c^2) of the scale c, (C,), for which it is most."""
+    outputs = np.zeros((len(tableau) + 1, len(scales)))
+    for i, (c, row) in enumerate(zip([*tableau.nodes, 1.0], tableau.rows, strict=True)):
+        rho, growth = top + c * (end - top), 1.0 + (end - top) * row @ outputs[:-1]
+        outputs[i] = rho / (scales**2 + rho**2) * growth
+    exact = np.sqrt((scales**2 + end**2) / (scales**2 + top**2))
+    ddim = 1.0 + (end - top) * outputs[0]
+    return float(np.max(np.abs(growth - exact) / (np.abs(ddim - exact) + ROUNDING)))
 
 
 def _of_data(rows: Array, levels: Array) -> Array:

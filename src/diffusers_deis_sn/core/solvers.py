@@ -175,7 +175,8 @@ class RungeKutta:
     Args:
         name: One of `TABLEAUX`: "euler", "midpoint", "heun", "kutta3", "heun3", "ralston3", "ssprk3", "vdh3", "rk4".
         above: rho above which steps to less than half of it are taken in predicted data, where they are stable; the
-            schedulers have 3 on learned grids. Infinity for the method as published, everywhere.
+            schedulers have 3 on learned grids. In runs from beyond 20 so are later ones that would be worse than
+            DDIM's. Infinity for the method as published, everywhere.
 
     Raises:
         ConfigurationError: Another name, or no level.

@@ -17,12 +17,12 @@ from benchmarks.exact.flows import DDPM_BETAS, SD_BETAS, Gaussian
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Ends
+from diffusers_deis_sn.core.named_grids import named_grid
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.runge_kutta import ABOVE_MODELS, LEAP, TABLEAUX, against_ddim, runge_kutta_table
 from diffusers_deis_sn.core.sigma import SigmaSchedule
 from diffusers_deis_sn.core.solvers import Multistep, RungeKutta, Solver
-from diffusers_deis_sn.core.spacing import named_grid
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.learn.grid import EqualCost

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, EDMEulerScheduler, EulerDiscreteScheduler
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, EDMEulerScheduler, EulerDiscreteScheduler
 from diffusers.utils import DummyObject
 from torch import Tensor
 
@@ -90,6 +90,17 @@ def test_there_and_back_without_a_word_and_with_the_statistics(ours, theirs, wis
     again = DPMSolverMultistepScheduler.from_config(back.config)
     for name in ("timestep_spacing", "steps_offset"):
         assert again.config[name] == original.config[name]
+
+
+@pytest.mark.parametrize("theirs", KARRAS_FAMILY, ids=lambda cls: cls.__name__)
+def test_a_file_of_ours_leaves_other_classes_their_own_spacing(theirs, tmp_path):
+    """The configs of most checkpoints say none, and each class has its default."""
+    for ours in OURS:
+        said = json.loads(DDPMScheduler(**SD_BETAS).to_json_string())
+        del said["timestep_spacing"]
+        ours.from_config(said).save_pretrained(tmp_path)
+        back = theirs.from_pretrained(tmp_path)
+        assert back.config.get("timestep_spacing") == theirs().config.get("timestep_spacing")
 
 
 @pytest.mark.parametrize("other", [EDMEulerScheduler, *OURS], ids=lambda cls: cls.__name__)

@@ -8,6 +8,7 @@ import pickle
 
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler
@@ -15,6 +16,7 @@ from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.schedulers._current import current_planner, register, take_config, take_edits
 from records import costed_record
+from tiny_pipelines import BUILDERS, run_pipeline
 
 FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 
@@ -92,3 +94,31 @@ def test_an_edit_of_a_recipes_option_turns_recipes_off():
     scheduler.config.timestep_spacing = "leading"
     scheduler.set_timesteps(5)
     assert scheduler.method is None
+
+
+def test_pipelines_see_what_a_flow_matching_config_says_and_swaps_see_a_flow(tmp_path):
+    """Flux pipelines take a user's `sigmas` away where the attribute `use_flow_sigmas` is set."""
+    config = FlowMatchEulerDiscreteScheduler().config
+    scheduler = DEISSNScheduler.from_config(config, base_shift=0.7)
+    scheduler.config.flow_shift = 5.0
+    scheduler.register_to_config(solver_order=3)
+    scheduler.save_pretrained(tmp_path)
+    again = copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler)), DEISSNScheduler.from_pretrained(tmp_path)
+    for one in (scheduler, *again, DEISSNScheduler.from_config(scheduler.config, flow_shift=5.0)):
+        one.set_timesteps(3)
+        assert not hasattr(one.config, "use_flow_sigmas") and one.noise.path == "flow"
+        assert one.config.shift == one.config["flow_shift"] == 5.0 and one.config.base_shift == 0.7
+        swapped = UniPCMultistepScheduler.from_config(one.config)
+        assert swapped.config.use_flow_sigmas and swapped.config.flow_shift == 5.0
+    scheduler.config.use_flow_sigmas = False
+    scheduler.config.prediction_type = "epsilon"
+    assert scheduler.noise.path == "vp"
+
+
+def test_a_list_of_the_user_reaches_the_scheduler_of_flux():
+    pipe, arguments = BUILDERS["flux"]()
+    theirs, sigmas = pipe.scheduler, [1.0, 0.7, 0.2]
+    run_pipeline(pipe, arguments, 3, sigmas=sigmas)
+    pipe.scheduler = DEISSNScheduler.from_config(theirs.config)
+    run_pipeline(pipe, arguments, 3, sigmas=sigmas)
+    assert torch.allclose(pipe.scheduler.sigmas, theirs.sigmas)

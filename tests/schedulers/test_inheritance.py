@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from diffusers import (
+    CogVideoXDDIMScheduler,
     DPMSolverMultistepScheduler,
     EDMEulerScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
     SASolverScheduler,
     UniPCMultistepScheduler,
 )
@@ -17,6 +21,7 @@ from benchmarks.exact.runs import statistics_of
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.solvers import Corrector, Multistep
+from diffusers_deis_sn.schedulers._inheritance import READ
 
 OWN = {"grid": Power("t", 1.5)}
 
@@ -97,3 +102,35 @@ def test_the_limit_on_corrections_knows_the_guidance(measured, given, expected):
     scheduler = DEISSNScheduler(**SD_BETAS, stats=stats, guidance_scale=given)
     assert scheduler.recipe.solver.corrector.order == 4
     assert scheduler.recipe.solver.corrector.gain == pytest.approx(expected)
+
+
+CHANGED = {
+    "shift": (FlowMatchEulerDiscreteScheduler, 7.0),
+    "shift_terminal": (FlowMatchEulerDiscreteScheduler, 0.2),
+    "invert_sigmas": (FlowMatchEulerDiscreteScheduler, True),
+    "snr_shift_scale": (CogVideoXDDIMScheduler, 2.5),
+    "sigma_min": (EDMEulerScheduler, 0.02),
+    "sigma_max": (EDMEulerScheduler, 40.0),
+    "sigma_data": (EDMEulerScheduler, 0.7),
+    "rho": (EDMEulerScheduler, 5.0),
+    "sigma_schedule": (EDMEulerScheduler, "exponential"),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("by", ["class", "file"])
+def test_what_another_class_or_a_file_changes_afterwards_holds(name, by, tmp_path):
+    """Ours -> theirs with another value -> ours is theirs with that value -> ours; a choice of ours stays otherwise."""
+    theirs, value = CHANGED[name]
+    ours = DEISSNScheduler.from_config(theirs().config, guidance_scale=3.0)
+    if by == "class":
+        back = DEISSNScheduler.from_config(theirs.from_config(ours.config, **{name: value}).config)
+    else:
+        ours.save_pretrained(tmp_path)
+        path = tmp_path / "scheduler_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+        back = DEISSNScheduler.from_pretrained(tmp_path)
+    fresh = DEISSNScheduler.from_config(theirs(**{name: value}).config, guidance_scale=3.0)
+    assert back.options == fresh.options != ours.options
+    own = DEISSNScheduler.from_config(back.config, **({"sigma_max": 30.0} if theirs is EDMEulerScheduler else {}))
+    assert DEISSNScheduler.from_config(theirs.from_config(own.config).config).options == own.options

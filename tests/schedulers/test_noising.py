@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
 from benchmarks.exact.flows import SD_BETAS
+from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Trailing
 from diffusers_deis_sn.core.recipe import Recipe
@@ -55,3 +57,27 @@ def test_beyond_the_last_time_there_is_no_level_but_for_its_roundings():
 )
 def test_one_time_is_told_from_several(times, one):
     assert only_time(times) == one
+
+
+@pytest.mark.parametrize("shift", [0.4, 3.0])
+def test_the_last_time_may_be_rounded_up_as_a_shift_in_float32_does(shift):
+    flow = FlowSchedule(1000)
+    last = float(FlowMatchEulerDiscreteScheduler(shift=shift).timesteps[0])
+    assert scales_at(flow, None, [last, 5e2])[1] == pytest.approx([1.0, 0.5])
+
+
+@pytest.mark.parametrize("begin", [None, 1])
+def test_between_steps_every_time_has_its_own_level(begin):
+    """As of DDIM; those of Diffusers that count steps take the level of the next step for whatever time."""
+    ours = DEISSNScheduler(**SD_BETAS)
+    ours.set_timesteps(5)
+    ours.set_begin_index(begin)
+    x, noise, times = torch.ones(3, 2), torch.full((3, 2), 2.0), torch.tensor([999, 599, 7])
+    theirs = DDIMScheduler(**SD_BETAS).add_noise(x, noise, times)
+    for t in ours.timesteps[ours.begin_index or 0 :]:
+        assert torch.allclose(ours.add_noise(x, noise, times), theirs, rtol=1e-4)
+        ours.step(noise, t, x)
+    assert torch.allclose(ours.add_noise(x, noise, times), theirs, rtol=1e-4)
+    ours.set_timesteps(timesteps=[900.0, 500.5, 100.0])
+    ours.set_begin_index(1)  # pipelines that hand a whole number back mean the time of the run
+    assert ours.add_noise(x[:1], x[:1] * 0, torch.tensor([500])).unique().item() == pytest.approx(ours._plan.alpha[1])

@@ -39,6 +39,7 @@ from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsMismatchError, StepError
 from diffusers_deis_sn.hub.download import HubOptions
+from diffusers_deis_sn.schedulers._from_config import SHIFTS
 from diffusers_deis_sn.schedulers._options import Options
 from diffusers_deis_sn.schedulers._typed import FromConfig
 from oracles import named
@@ -140,7 +141,8 @@ def test_an_option_is_known_wherever_options_are_listed():
     typed = set(FromConfig.__annotations__)
     assert {one.name for one in fields(Options)} == known - {"variance_type"}  # which runs have no use for
     of_statistics = {"base_model", "index", "subfolder", "revision", *(one.name for one in fields(HubOptions))}
-    assert typed == known | of_statistics | {"shift"}  # what flow-matching schedulers call flow_shift
+    of_flow_matching = {"shift", *SHIFTS}  # its name of flow_shift, and what pipelines read from the config
+    assert typed == known | of_statistics | of_flow_matching
 
 
 @pytest.mark.parametrize("config", [DDPM_BETAS, SD_BETAS, {"beta_schedule": "squaredcos_cap_v2"}], ids=str)

@@ -69,10 +69,15 @@ def take_edits(scheduler: Any) -> None:
 def take_config(scheduler: Any, config: FrozenDict) -> None:
     """Have another config, which nobody has edited.
 
+    Flux pipelines drop a user's `sigmas` where the attribute `use_flow_sigmas` is there. A flow-matching scheduler's
+    config has none; here the item alone says it, for swaps to other classes.
+
     Args:
         scheduler: Whose.
         config: The new one.
     """
+    if "shift" in config:
+        vars(config).pop("use_flow_sigmas", None)
     scheduler._internal_dict, scheduler._glance = config, Glance(config)
 
 

@@ -11,7 +11,7 @@ from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.hub.source import side_file
 from diffusers_deis_sn.schedulers._callers import refuse_caller
 from diffusers_deis_sn.schedulers._current import take_config
-from diffusers_deis_sn.schedulers._inheritance import inherited_options
+from diffusers_deis_sn.schedulers._inheritance import SEEN, inherited_options, seen
 from diffusers_deis_sn.schedulers._own_config import default_options, kept, refuse_named_grids, split
 from diffusers_deis_sn.schedulers._shelf import AUTO
 from diffusers_deis_sn.schedulers._value_types import check_kinds
@@ -20,7 +20,7 @@ HUB_OPTIONS = ("cache_dir", "force_download", "token", "local_files_only", "revi
 LOOKING_UP = ("base_model", "index")
 
 SHIFTS = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
-"""What pipelines compute `mu` from."""
+"""What pipelines compute `mu` from, and read from the config though nobody said it."""
 
 
 def make(
@@ -61,11 +61,9 @@ def _made(
     check_kinds(kwargs)
     refuse_named_grids(cls, kwargs)
     where = {key: kwargs.pop(key) for key in (*HUB_OPTIONS, *LOOKING_UP, "subfolder") if key in kwargs}
-    given = dict(config or {})
+    given = dict(config or {}) | {name: kwargs.pop(name) for name in SHIFTS if name in kwargs}
     arguments, left, private = split(given, cls)
-    left |= {
-        name: given[name] for name in SHIFTS if name in given
-    }  # which some pipelines read though they are defaults
+    left |= {name: given[name] for name in (*SHIFTS, "shift") if name in given}
     remembered = private.pop("stats", None)
     if "shift" in kwargs and "shift" not in default_options(cls):  # as flow-matching schedulers call it
         kwargs.setdefault("flow_shift", kwargs.pop("shift"))
@@ -76,7 +74,7 @@ def _made(
     scheduler, unused = construct(arguments if config is not None else None, return_unused_kwargs=True, **kwargs)
     if "shift" in left:  # the same under another name, for the way back
         left["shift"] = scheduler.config["flow_shift"]
-    others |= {key: value for key, value in own.items() if key not in ours}
+    others |= {key: value for key, value in own.items() if key not in ours} | {SEEN: seen(given, left)}
     take_config(scheduler, kept(scheduler.config, left, others))
     source = remembered if stats is None else stats
     if source is not None and source is not False:
@@ -153,7 +151,7 @@ def scheduler_config(cls: Any, pipe: Any) -> Mapping[str, Any]:
 
 def _refuse_unknown(cls: Any, names: Iterable[str]) -> None:
     """Raise ConfigurationError for arguments of `from_config` that nobody used: a misspelt option changes nothing."""
-    known = sorted({*default_options(cls), *HUB_OPTIONS, *LOOKING_UP, "stats", "subfolder", "shift"})
+    known = sorted({*default_options(cls), *HUB_OPTIONS, *LOOKING_UP, *SHIFTS, "stats", "subfolder", "shift"})
     told = [
         f"{name} (did you mean {near[0]}?)" if (near := get_close_matches(name, known, 1)) else name for name in names
     ]

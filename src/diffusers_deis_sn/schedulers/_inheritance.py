@@ -34,6 +34,10 @@ FOREIGN_CLASSES = (
 )
 FOREIGN_OPTIONS = ("scaler", "s_churn", "s_noise", "sampling_eps", "stages")
 FLOW_OPTIONS = ("use_flow_sigmas", "prediction_type", "flow_shift", "shift_terminal", "invert_sigmas")
+SEEN = "seen"  # private entry: what other classes' keys said when options were made of them
+OF_EDM_GRIDS = ("rho", "sigma_schedule")
+READ = ("shift", "shift_terminal", "invert_sigmas", "snr_shift_scale", *SIGMA_OPTIONS, *OF_EDM_GRIDS)
+"""Keys of other classes that options of ours are made of."""
 
 
 def inherited_options(
@@ -57,9 +61,9 @@ def inherited_options(
     refuse_foreign_process(config)
     options = dict(private)
     if "process" not in private:
-        of_flow = raw_options(config) or flow_options(config)
-        options = edm_options(config) | continuous_options(config) | of_flow | beta_options(config) | private
-        options |= grid_options(config)
+        options = foreign_options(config) | private | grid_options(config)
+    else:
+        _take_changed(options, config)
     options, others = by_class(cls, options)
     _choose_process(options, config, chosen)
     aside = chosen.get("recipe") == "measured" or not OF_SOLVERS.isdisjoint(chosen)
@@ -72,6 +76,40 @@ def inherited_options(
     _choose_grid(cls, options, config, chosen)
     _choose_recipe(cls, options, config, chosen)
     return options, others
+
+
+def foreign_options(config: dict[str, Any]) -> dict[str, Any]:
+    """What other classes' keys say of the model, as options of ours."""
+    of_flow = raw_options(config) or flow_options(config)
+    return edm_options(config) | continuous_options(config) | of_flow | beta_options(config)
+
+
+def seen(config: dict[str, Any], left: dict[str, Any]) -> dict[str, Any] | None:
+    """Keys of other classes as they stay in a config, to tell later which of them somebody has changed.
+
+    Args:
+        config: That options were made of.
+        left: What stays in it of other classes.
+
+    Returns:
+        Values by name, None where no option was made of such keys.
+    """
+    made = SEEN in config.get(PRIVATE, ()) or (PRIVATE not in config and foreign_options(config))
+    return {name: left[name] for name in READ if name in left} if made else None
+
+
+def _take_changed(options: dict[str, Any], config: dict[str, Any]) -> None:
+    """Follow keys of other classes that were changed, by those classes or in a file, since options were made of them.
+
+    Ours -> FlowMatchEulerDiscreteScheduler.from_config(ours.config, shift=7.0) -> ours has a shift of 7.
+    """
+    before, unsaid = options.get(SEEN), config.get(DEFAULTED) or ()
+    if not isinstance(before, dict):
+        return
+    changed = {name for name in READ if name in config and name not in unsaid and config[name] != before.get(name)}
+    options |= {"flow_shift" if name == "shift" else name: config[name] for name in changed.difference(OF_EDM_GRIDS)}
+    if not changed.isdisjoint(OF_EDM_GRIDS):
+        options |= {"grid": None, "use_exponential_sigmas": False} | edm_grid(config)
 
 
 def _choose_process(options: dict[str, Any], config: dict[str, Any], chosen: dict[str, Any]) -> None:
@@ -156,10 +194,14 @@ def edm_options(config: dict[str, Any]) -> dict[str, Any]:
     """Process and grid of one of Diffusers' EDM schedulers, nothing for other configs."""
     if not is_edm(config):
         return {}
-    options = {"process": "edm"} | {name: config[name] for name in SIGMA_OPTIONS if name in config}
+    return {"process": "edm"} | {name: config[name] for name in SIGMA_OPTIONS if name in config} | edm_grid(config)
+
+
+def edm_grid(config: dict[str, Any]) -> dict[str, Any]:
+    """The grid of such a scheduler."""
     if config.get("sigma_schedule") == "exponential":
-        return options | {"use_exponential_sigmas": True}
-    return options | {"grid": Power("sigma", float(config.get("rho", 7.0)))}
+        return {"use_exponential_sigmas": True}
+    return {"grid": Power("sigma", float(config.get("rho", 7.0)))}
 
 
 def continuous_options(config: dict[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,11 @@ from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 from diffusers_deis_sn.schedulers._cursor import bits_of
 from diffusers_deis_sn.schedulers._value_types import times_of
 
+EXACT = 53  # binary digits of a float
+
 
 def scales_at(
-    noise: NoiseSchedule, plan: Plan | None, times: Sequence[float], bits: int | None = None
+    noise: NoiseSchedule, plan: Plan | None, times: Sequence[float], bits: int | None = None, call: int | None = None
 ) -> tuple[list[float], list[float]]:
     """alpha and sigma at given times, exact levels for those of the plan, even where they were rounded.
 
@@ -26,22 +28,23 @@ def scales_at(
         plan: The current run, if there is one.
         times: Training times.
         bits: Significant binary digits that the times have, None for all.
+        call: The one that the run has come to, whose time may come as a whole number.
 
     Raises:
         TimestepsError: A time beyond the last one that is no rounding of it.
     """
     last = float(noise.time(noise.top))
     turned = noise.turned_times(times)
-    levels = noise.rho(np.minimum(turned, last + OFF_GRID))
+    levels = noise.rho(np.minimum(turned, last))
     for i, time in enumerate(times):
         beyond = not turned[i] <= last + OFF_GRID
         n = None if plan is None else plan.index(time, bits, rounded=beyond)
+        if n is None and plan is not None and call is not None and is_rounding(plan.times[call], time, OFF_GRID, EXACT):
+            n = call
         if plan is not None and n is not None:
             levels[i] = plan.levels[n]
         elif beyond and (bits is None or not is_rounding(last, time, OFF_GRID, bits)):
             raise TimestepsError(f"Training times end at {last:g}, got {turned[i]:g}. Noise to a time up to that.")
-        elif beyond:
-            levels[i] = noise.top
     return noise.alpha(levels).tolist(), noise.sigma(levels).tolist()
 
 
@@ -51,7 +54,9 @@ def only_time(timesteps: Tensor | float) -> float | None:
     return times.pop() if len(times) == 1 else None
 
 
-def factors(noise: NoiseSchedule, plan: Plan | None, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+def factors(
+    noise: NoiseSchedule, plan: Plan | None, timesteps: Tensor, like: Tensor, call: int | None = None
+) -> tuple[Tensor, Tensor]:
     """alpha and sigma at given times, to multiply samples by; (B, 1, ...) each.
 
     Args:
@@ -59,10 +64,11 @@ def factors(noise: NoiseSchedule, plan: Plan | None, timesteps: Tensor, like: Te
         plan: The current run, if there is one.
         timesteps: One, or one for each sample.
         like: The samples.
+        call: See `scales_at`.
     """
     shape = (-1, *[1] * (like.ndim - 1))
-    scales = scales_at(noise, plan, times_of(timesteps, "timesteps"), bits_of(timesteps))
-    alpha, sigma = (torch.tensor(one, device=like.device).reshape(shape).to(like.dtype) for one in scales)
+    scales = scales_at(noise, plan, times_of(timesteps, "timesteps"), bits_of(timesteps), call)
+    alpha, sigma = (torch.tensor(one, dtype=torch.float64).to(like).reshape(shape) for one in scales)
     return alpha, sigma
 
 

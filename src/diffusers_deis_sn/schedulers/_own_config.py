@@ -93,6 +93,11 @@ def _not_ours(cls: Any) -> frozenset[str]:
     return frozenset(("timestep_spacing",)) if cls.default_grid is None else OF_GRIDS
 
 
+def in_file(written: dict[str, Any], config: Mapping[str, Any], cls: Any) -> dict[str, Any]:
+    """A config as a file has it: without what is there for other classes and nobody said, for each has its default."""
+    return {key: value for key, value in written.items() if key not in _not_ours(cls) & {*config.get(DEFAULTED, ())}}
+
+
 def with_entries(config: Mapping[str, Any], **values: Any) -> FrozenDict:
     """The config with other entries of the private key; None removes one, and the key goes with its last entry."""
     private = {key: value for key, value in (entries(config) | values).items() if value is not None}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from operator import index
+from os import PathLike
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,11 +21,13 @@ from diffusers_deis_sn.core.plan import Plan, Raw, Thresholding, nearest, off_gr
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.rounding import is_rounding
 from diffusers_deis_sn.errors import StepError
+from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.schedulers._arrays import NoiseTable, lasting
 from diffusers_deis_sn.schedulers._cursor import Cursor, bits_of, first_of, known_time
 from diffusers_deis_sn.schedulers._indices import BeginIndex, StepIndex
 from diffusers_deis_sn.schedulers._neighbours import DERIVED, DerivedArrays, on_demand
 from diffusers_deis_sn.schedulers._noising import factors, velocity
+from diffusers_deis_sn.schedulers._own_config import in_file
 from diffusers_deis_sn.schedulers._tokens import OwnTimes
 from diffusers_deis_sn.schedulers._value_types import check_samples
 
@@ -130,6 +135,11 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         self._cursor = self._cursor.alone(timesteps if self._cursor.grid is self.timesteps else self._cursor.grid)
         self.timesteps = timesteps
         self._cursor.watch(self.timesteps, self.sigmas)
+
+    def to_json_file(self, json_file_path: str | PathLike[str]) -> None:
+        """Write the config, without default spacings, which other classes would take for choices."""
+        text = json.dumps(in_file(json.loads(self.to_json_string()), self.config, type(self)), indent=2, sort_keys=True)
+        write_together({Path(json_file_path): f"{text}\n".encode()})
 
     @property
     def _plan(self) -> Plan | None:
@@ -251,21 +261,18 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         Args:
             original_samples: x_0; (B, *event).
             noise: eps, of the same shape.
-            timesteps: t, fractional or whole, one or B of them; or N of them for one sample. In a run of an
-                image-to-image pipeline the level of its first (or, within the loop, its next) step is used for all, as
-                in Diffusers.
+            timesteps: t, fractional or whole, one or B of them; or N of them for one sample. Times of the run may come
+                rounded.
 
         Returns:
             Noised samples with the dtype of `original_samples`; of one sample at N times N of them.
         """
         check_samples(original_samples=original_samples, noise=noise)
         cursor, plan = self._cursor, self._cursor.plan
-        if plan is not None and cursor.begin is not None:
-            n = cursor.begin if cursor.step is None else cursor.step
-            noised = original_samples * plan.alpha[n] + noise.to(original_samples.dtype) * plan.sigma[n]
-            several = torch.as_tensor(timesteps).numel()
-            return noised.repeat_interleave(several, 0) if several > len(noised) == 1 else noised
-        a, s = factors(self.noise, plan, timesteps, original_samples)
+        call = cursor.begin if cursor.step is None else cursor.step
+        if plan is not None and call is not None and not 0 <= call < len(plan):
+            call = None
+        a, s = factors(self.noise, plan, timesteps, original_samples, call)
         return original_samples * a + noise.to(original_samples.dtype) * s
 
     def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:

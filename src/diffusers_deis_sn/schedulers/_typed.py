@@ -63,6 +63,10 @@ class FromConfig(TypedDict, total=False):
     flow_shift: float
     invert_sigmas: bool
     shift: float
+    base_image_seq_len: int
+    max_image_seq_len: int
+    base_shift: float
+    max_shift: float
     use_dynamic_shifting: bool
     time_shift_type: str
     shift_terminal: float | None

@@ -384,7 +384,10 @@ def test_import_refuses_bad_input_in_one_line(run, tmp_path):
 def test_a_refused_import_leaves_the_old_file(run, tmp_path):
     old = tiny_record().save(tmp_path / "out").read_bytes()
     file = write_published(tmp_path / "mine.pt", Ls=torch.full((1000,), torch.nan))
-    assert run("import", file, "-o", tmp_path / "out")[0] == 2
+    code, _, error = run("import", file, "-o", tmp_path / "out")
+    assert code == 2
+    assert_one_line(error, "holds a measurement already", "--force")
+    assert run("import", file, "-o", tmp_path / "out", "--force")[0] == 2
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == [FILE]
     assert (tmp_path / "out" / FILE).read_bytes() == old
 

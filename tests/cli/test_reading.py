@@ -75,6 +75,7 @@ def test_schedule_refuses_bad_input_in_one_line(run, tmp_path):
         ((tmp_path / "costed", "--steps", "0"), "at least 1, and at most 100000, got 0"),
         ((tmp_path / "costed", "--steps", "997"), "996 whole training times"),
         ((tmp_path / "costed", "--format", "a1111", "--end", "sigma_min"), "AUTOMATIC1111"),
+        ((tmp_path / "costed", "-o", tmp_path / "costed" / "score_statistics.safetensors"), "not the name of a list"),
     )
     for arguments, fragment in cases:
         code, text, error = run("schedule", *arguments)

@@ -160,3 +160,27 @@ def test_whether_a_file_can_be_written_is_known_before(tmp_path):
     for place in (tmp_path / "file" / "c.txt", Path("/proc/nowhere/c.txt")):
         words = ["Nothing can be written", "Choose another folder"]
         refused(PublishError, words, check_writable, place, PublishError)
+
+
+def test_links_are_followed_and_stay(tmp_path):
+    file, link, dangling = tmp_path / "there" / "a", tmp_path / "link", tmp_path / "dangling"
+    file.parent.mkdir()
+    file.write_bytes(b"old")
+    link.symlink_to(file)
+    dangling.symlink_to(tmp_path / "there" / "b")
+    check_writable(link, PublishError)
+    assert write_together({link: b"new", dangling: b"more"}) == [link, dangling]
+    assert link.is_symlink() and dangling.is_symlink()
+    assert {path.name: path.read_bytes() for path in file.parent.iterdir()} == {"a": b"new", "b": b"more"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names")
+def test_what_is_no_file_is_written_into_and_not_replaced(tmp_path):
+    """As /dev/null and /dev/stdout are, which a rename by root would take from the whole machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    check_writable(pipe, PublishError)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert write_together({pipe: b"list", tmp_path / "a": b"file"}) == [pipe, tmp_path / "a"]
+    assert os.read(reader, 9) == b"list" and pipe.is_fifo() and (tmp_path / "a").read_bytes() == b"file"
+    os.close(reader)

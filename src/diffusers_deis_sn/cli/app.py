@@ -21,7 +21,7 @@ from diffusers_deis_sn.cli.launching import check_number, launch, leads, world
 from diffusers_deis_sn.cli.passing import guidance_numbers, naming_flags, opened
 from diffusers_deis_sn.cli.serving import serve
 from diffusers_deis_sn.cli.speaking import Speech, echo
-from diffusers_deis_sn.errors import CalibrationInterruptedError, DeisSnError, StatisticsError
+from diffusers_deis_sn.errors import CalibrationInterruptedError, DeisSnError
 
 app = typer.Typer(
     name="deis-sn",
@@ -283,13 +283,13 @@ def import_published(
     model: Annotated[
         str | None, typer.Option(help="Name of the model that was measured; not needed for the published files.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace statistics that are there.")] = False,
 ) -> None:
     """Convert the statistics that the authors of DEIS-SN published (.pt) to score_statistics.safetensors."""
-    from diffusers_deis_sn.hub.atomic_write import check_writable
-    from diffusers_deis_sn.hub.source import destination
+    from diffusers_deis_sn.collect.places import choose_places
     from diffusers_deis_sn.statistics.published import read_published
 
-    check_writable(destination(output), StatisticsError)
+    choose_places(output, resume=False, force=force)
     statistics = read_published(file, model)
     path = statistics.save(output)
     t, r = statistics.timesteps, statistics.mean_abs

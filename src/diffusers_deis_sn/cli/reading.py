@@ -95,6 +95,8 @@ def schedule(
 
     path = None if output is None else path_of(output, "`output`")
     if path is not None:
+        if path.suffix.lower() == ".safetensors":  # of statistics, perhaps these, or of weights
+            raise DeisSnError(f"{str(path)!r} is not the name of a list. Use one that ends in .txt, .json or .csv.")
         check_writable(path, DeisSnError)
     with naming_flags(
         ("steps", "denoise", "start", "end", "shift", "guidance_scale"),

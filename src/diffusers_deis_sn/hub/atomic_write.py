@@ -26,6 +26,8 @@ def write_together(files: Mapping[Path, bytes]) -> list[Path]:
     renamed, in the order given. If even that fails in between, the old ones are renamed back, which takes no room. Who
     reads finds a whole file at any time. What killed processes left beside these files is deleted.
 
+    A link is followed. What is no file, such as a pipe or /dev/stdout, is written into: a rename would replace it.
+
     Args:
         files: Content by path; folders are made if need be.
 
@@ -35,7 +37,10 @@ def write_together(files: Mapping[Path, bytes]) -> list[Path]:
     Raises:
         OSError: They cannot be written.
     """
-    changed = {path: data for path, data in files.items() if not (path.is_file() and path.read_bytes() == data)}
+    wanted = {path: data for path, data in files.items() if not (path.is_file() and path.read_bytes() == data)}
+    for path in filter(_is_stream, wanted):
+        path.write_bytes(wanted[path])
+    changed = {Path(os.path.realpath(path)): data for path, data in wanted.items() if not _is_stream(path)}
     # Beside the targets, as a rename is atomic only within a file system.
     new, old = ({path: _temporary(path) for path in changed} for _ in range(2))
     try:
@@ -54,7 +59,7 @@ def write_together(files: Mapping[Path, bytes]) -> list[Path]:
         for temporary in (*new.values(), *old.values()):
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-    return list(changed)
+    return list(wanted)
 
 
 def check_writable(path: Path, error: type[DeisSnError]) -> None:
@@ -71,7 +76,9 @@ def check_writable(path: Path, error: type[DeisSnError]) -> None:
     """
     if path.is_dir():
         raise error(f"{str(path)!r} is a folder, and a file is to be written there. Choose another name.")
-    there = next((one for one in path.parents if one.exists()), path.parent)
+    if _is_stream(path):
+        return
+    there = next((one for one in Path(os.path.realpath(path)).parents if one.exists()), path.parent)
     try:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(PROBE)
@@ -90,6 +97,11 @@ def remove_left(path: Path) -> None:
         with suppress(OSError):  # another one deletes it too, or may and we may not
             if not _runs(int(found["process"])) or time.time() - rest.stat().st_mtime > DAY:
                 rest.unlink()
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether something is there that takes what is written and keeps no file: a pipe, a device, a socket."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _temporary(path: Path) -> Path:

@@ -81,7 +81,7 @@ def test_another_comparison_is_refused_in_one_line(run, written, places) -> None
         (("--stats", "nowhere/at-all/there"), "nowhere"),
         (("--json", "--quiet"), "--json and --quiet were both given"),
         (("--arg", "height"), "--arg must be NAME=VALUE"),
-        (("--budget", "5m"), "--tuning-prompts and --budget are for fitting plans. Say --tune too"),
+        (("--budget", "5m"), "--tuning-prompts and --budget need --tune, which was not given. Give it too"),
         (("--tune", "--budget", "soon"), "--budget must be a time such as 90s"),
     ],
 )

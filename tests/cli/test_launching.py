@@ -122,7 +122,7 @@ def test_a_killed_worker_ends_the_command_with_a_message_and_resume_goes_on(tmp_
         os.kill(workers_of(running.pid)[1], signal.SIGKILL)
         _, told = running.communicate(timeout=120)
     assert running.returncode == 2
-    assert "deis-sn: One of the 2 processes ended" in told and "deis-sn: The 2 processes did not all end well" in told
+    assert "deis-sn: One of the 2 processes ended" in told and "deis-sn: Not all of the 2 processes succeeded" in told
     assert not (tmp_path / "out" / "score_statistics.safetensors").exists()
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0 and "Measured 40 samples" in done.stdout, done.stderr

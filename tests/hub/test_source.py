@@ -71,7 +71,7 @@ def test_who_asks_to_work_offline_goes_on_with_a_warning(hub, caplog):
     with caplog.at_level(logging.WARNING, "diffusers_deis_sn"):
         assert side_file("user/repo", "scheduler", revision=repo.head, local_files_only=True) is None
     assert len(caplog.messages) == 1
-    for word in (f"user/repo/scheduler@{repo.head}", "offline", "plain DEIS", "stats="):
+    for word in (f"user/repo/scheduler@{repo.head}", "offline", "without statistics", "stats="):
         assert word in caplog.messages[0]
     assert hub.requests == []
 

@@ -323,7 +323,9 @@ def test_too_few_or_too_many_calls_from_an_image_follow_the_options_which_is_sai
             from_image(one, steps, begin)
     same = from_image(scheduler(stats=costed_record(VP)), steps, begin)
     assert one.timesteps.tolist() == same.timesteps.tolist() and one.spacing != "Inside"
-    assert sum("Plans are for whole runs" in message for message in caplog.messages) == (steps in (8, 10))
+    assert sum("No plan is used in this run from an image" in message for message in caplog.messages) == (
+        steps in (8, 10)
+    )
 
 
 def test_a_run_from_an_image_that_begins_elsewhere_is_planned_anew():
@@ -353,4 +355,4 @@ def test_a_run_from_an_image_is_that_of_the_options_which_is_said_once(name, cap
         for _ in range(2):
             assert torch.equal(studio.run(one, 5, strength=0.6), studio.run(fixed, 5, strength=0.6))
             assert one.plan is None
-    assert sum("Plans are for whole runs" in message for message in caplog.messages) == 1
+    assert sum("No plan is used in this run from an image" in message for message in caplog.messages) == 1

@@ -125,7 +125,7 @@ def nothing(warnings, model: str | None, *words: str, **options: object) -> None
     """Assert that nothing is found, with one warning that ends in the remedy."""
     assert look_up(model, **options) is None
     assert len(warnings()) == 1
-    for word in (*words, "plain DEIS", "`stats=`", "deis-sn calibrate"):
+    for word in (*words, "without statistics", "`stats=`", "deis-sn calibrate"):
         assert word in warnings()[0]
 
 

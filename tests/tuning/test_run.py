@@ -94,7 +94,14 @@ def test_bad_input_is_refused(stats):
     pipe = TextPipeline()
     prompts = list("abcdefgh")
     refused(
-        CalibrationError, ["prompts", "held out", "at least 4"], tune, pipe, list("abc"), 4, statistics=stats, **FEW
+        CalibrationError,
+        ["prompts", "not fitted on", "at least 4"],
+        tune,
+        pipe,
+        list("abc"),
+        4,
+        statistics=stats,
+        **FEW,
     )
     refused(CalibrationError, ["prompts", "at least 4"], tune, pipe, list("aaaaaaaa"), 4, statistics=stats, **FEW)
     refused(CalibrationError, ["num_held_out"], tune, pipe, prompts, 4, statistics=stats, num_held_out=1)

@@ -106,7 +106,9 @@ def compare(
         seconds = seconds_of(budget)
         check_budget(seconds)
         if not tune and (tuning_prompts or budget):
-            raise ComparisonError("`tuning_prompts` and `budget` are for fitting plans. Say `tune` too, or neither.")
+            raise ComparisonError(
+                "`tuning_prompts` and `budget` need `tune`, which was not given. Give it too, or leave them out."
+            )
         options = models.call_options(arg, {"guidance_scale": guidance_scale, "height": height, "width": width})
         texts, options = prompts_given(prompts, options)
         prompts_given(tuning_prompts, {})

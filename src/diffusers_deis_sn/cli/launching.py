@@ -32,7 +32,9 @@ def check_number(number: int) -> None:
     """Raise CalibrationError for a number of processes that cannot be, or where a launcher has decided it."""
     check_count("num_processes", number, 1, MOST_PROCESSES)
     if number > 1 and "RANK" in os.environ:
-        raise CalibrationError(f"`num_processes` is {number}, in a process of another launcher. Leave it to that one.")
+        raise CalibrationError(
+            f"`num_processes` is {number}, and accelerate or torchrun has started several already. Leave it out."
+        )
 
 
 def command_of(number: int, arguments: Sequence[str]) -> list[str]:
@@ -58,7 +60,7 @@ def launch(number: int, arguments: Sequence[str]) -> None:
         arguments: Of this one, as the shell gave them.
 
     Raises:
-        CalibrationError: They did not all end well; what was wrong is on stderr.
+        CalibrationError: Not all succeeded; the errors are on stderr.
     """
     # In a session of its own: the terminal would send Ctrl-C to each process, and the launcher once more.
     process = subprocess.Popen(command_of(number, arguments), start_new_session=True)
@@ -74,6 +76,6 @@ def launch(number: int, arguments: Sequence[str]) -> None:
             signal.signal(one, handler)
     if code:
         raise CalibrationError(
-            f"The {number} processes did not all end well; what was wrong stands above. The same command with --resume "
-            "goes on after the last whole round."
+            f"Not all of the {number} processes succeeded; the errors are above. Run the same command with --resume to "
+            "continue from what was saved last."
         )

@@ -112,7 +112,7 @@ def package(
     if not done.changed:
         echo("Nothing has changed")
     if remote_code:
-        echo(f"DiffusionPipeline.from_pretrained(..., trust_remote_code=True) has {done.scheduler}.")
+        echo(f"DiffusionPipeline.from_pretrained(..., trust_remote_code=True) loads it with {done.scheduler}.")
     else:
-        echo(f'Everybody can load it, as plain DEIS. {done.scheduler}.from_pretrained(..., subfolder="scheduler")')
-        echo("gives the pipeline its own scheduler back.")
+        echo("Everybody can load it, with DEIS of Diffusers.")
+        echo(f'{done.scheduler}.from_pretrained(..., subfolder="scheduler") then gives it its own scheduler back.')

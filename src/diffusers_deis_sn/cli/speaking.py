@@ -40,7 +40,7 @@ class Speech:
 
     def __post_init__(self) -> None:
         if self.json and self.quiet:
-            raise CalibrationError("`json` and `quiet` were both given, and one says what the other hides. Choose one.")
+            raise CalibrationError("`json` and `quiet` were both given, and exclude each other. Choose one.")
 
     @property
     def progress(self) -> bool | str:

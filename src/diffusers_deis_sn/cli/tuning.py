@@ -112,7 +112,9 @@ def tune(
         states = parts(state, options)
         kept = [one for path in states for one in (path, further(path))]
         if check and not path.exists():
-            raise CalibrationError(f"`check` looks at plans that are there, and {str(path)!r} is not. Leave it out.")
+            raise CalibrationError(
+                f"`check` tests plans of a file, and there is no {str(path)!r}. Leave it out to tune."
+            )
         for one in () if resume or force or check else kept:
             unfinished(one)
         if not check:
@@ -161,7 +163,7 @@ def tune(
     if not writes:
         return
     if not tuning.outcomes:
-        speech.say(f"{path} has plans of all these numbers of steps. Use --force to tune them anew.")
+        speech.say(f"{path} has plans for all these numbers of steps already. Use --force to tune them again.")
     else:
         _written(tuning, path, str(output), speech)
     for one in kept:
@@ -171,9 +173,9 @@ def tune(
 def _written(tuning: Tuning, path: Path, output: str, speech: Speech) -> None:
     """The table, the statistics with the plans, the line to paste and the picture."""
     speech.say(str(tuning))
-    speech.say("Geometric mean / RMS of the distances to the fine run, on samples that were held out.")
+    speech.say("Distance to the long run, geometric mean / RMS, on noise and prompts that nothing was fitted on.")
     if not tuning.plans:
-        speech.say(f"No plan is better, so nothing was added to {path}.")
+        speech.say(f"No plan passed the test, so nothing was added to {path}.")
         return
     tuning.statistics.save(path)
     by = f", by {world()} processes" if world() > 1 else ""
@@ -207,7 +209,8 @@ def _check(pipe: Any, texts: Any, path: Path, calls: Sequence[dict[str, Any]], s
     found = [check_plans(pipe, texts, statistics=path, **options) for options in calls]
     told = reduce(lambda one, later: one.and_then(later), found)
     if speech is not None:
-        speech.say(f"{told}\n{len(told.plans)} of {len(told.outcomes)} plans are better: keep them, refit others.")
+        kept = f"{len(told.plans)} of {len(told.outcomes)} plans are still better"
+        speech.say(f"{told}\n{kept}: keep these, tune the others again.")
 
 
 def _statistics(path: Path, pipe: Any, texts: Any, options: dict[str, Any], writes: bool) -> ScoreStatistics:

@@ -76,8 +76,8 @@ class Checkpoint:
         if changed:
             told = "; ".join(f"{name} was {_short(self.run.get(name))}, now {_short(wanted[name])}" for name in changed)
             raise CheckpointError(
-                f"{place!r} is the checkpoint of another measurement: {told}. Give the arguments of then to go on from "
-                f"it, or name another file. {_ANEW}"
+                f"{place!r} is the checkpoint of another measurement: {told}. Use the same arguments as then, or "
+                f"name another file. {_ANEW}"
             )
 
 

@@ -84,6 +84,6 @@ def _check_pipeline(pipe: Any, name: str) -> None:
 
     if name == "guidance_scale" and is_distilled(pipe):
         raise CalibrationError(
-            f"The network of {type(pipe).__name__} takes its guidance as an input (it is distilled), and schedulers "
-            "see no other guidance of it. Measure it at one, that of its users: guidance_scale=3.5."
+            f"The network of {type(pipe).__name__} takes the guidance scale as an input (it is distilled), so "
+            "schedulers cannot tell several apart. Measure at one, that of its users: guidance_scale=3.5."
         )

@@ -137,7 +137,9 @@ class Tuned:
         if self.of == "data":
             return self
         if self.low is not None:
-            raise StatisticsError("A plan of noise in two bands is no plan of data. Fit it to data.")
+            raise StatisticsError(
+                "A plan of noise in two bands cannot be rewritten for predicted data. Fit it to data."
+            )
         calls = len(self)
         alpha, sigma = process.alpha(self.rho), process.sigma(self.rho)
         start, outputs = np.zeros(calls + 1), np.zeros((calls + 1, calls))
@@ -165,7 +167,9 @@ class Tuned:
         """
         ends = (len(self), self.of, self.shift, float(self.rho[-1]))
         if ends != (len(other), other.of, other.shift, float(other.rho[-1])):
-            raise StatisticsError("Between plans of other numbers of calls, integrands, shifts or ends there is none.")
+            raise StatisticsError(
+                "Only plans with equal numbers of calls, integrands, shifts and ends are interpolated."
+            )
         one, two = (process.progress(each.rho[:-1]) for each in (self, other))
         gaps = np.exp(_linear(np.log(one - np.append(one[1:], 0.0)), np.log(two - np.append(two[1:], 0.0)), share))
         falling = np.cumsum(gaps[::-1])[::-1]
@@ -243,7 +247,9 @@ class Tuned:
             StatisticsError: Other levels than those that the weights were fitted for.
         """
         if not np.array_equal(levels, self.rho):
-            raise StatisticsError("The weights of a plan are those of its own levels. Use it as the grid as well.")
+            raise StatisticsError(
+                "The weights of a plan hold only at its own noise levels. Use it as the grid as well."
+            )
         calls = len(self)
         row_sum = np.array([row[: n + 1].sum() for n, row in enumerate(self.weights)])
         return CoefficientTable(

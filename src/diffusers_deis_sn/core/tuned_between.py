@@ -73,10 +73,10 @@ def levels_between(low: Tuned, high: Tuned, calls: int, process: NoiseSchedule, 
 
 def _check(low: Tuned, high: Tuned, calls: int) -> None:
     if not len(low) < calls < len(high) or len(high) > APART * len(low):
-        raise StatisticsError(f"Plans of {len(low)} and {len(high)} calls tell none of {calls}.")
+        raise StatisticsError(f"Plans of {len(low)} and {len(high)} calls give none of {calls} in between.")
     facts = [(one.of, one.shift, float(one.rho[-1])) for one in (low, high)]
     if facts[0] != facts[1] or low.of != "data" or any(not np.array_equal(o.told, o.times) for o in (low, high)):
-        raise StatisticsError("Between plans of other integrands, shifts, ends or told times there is none.")
+        raise StatisticsError("Only plans of predicted data with the same shift and end are interpolated.")
 
 
 def _log_gaps(tau: Array, calls: int) -> Array:

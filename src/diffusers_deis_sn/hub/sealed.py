@@ -89,7 +89,7 @@ def unseal(data: bytes, key: str, version: int) -> Sealed:
         tensors = dict(safetensors_numpy.load(data))
         sealed = facts.pop(SEAL, None)
         if sealed is None:
-            raise SealError(f"has no `{SEAL}` in its metadata, so nobody can tell whether it is whole")
+            raise SealError(f"has no `{SEAL}` in its metadata, so that it cannot be checked")
         if sealed != digest(facts, tensors):
             raise SealError("is damaged: its content is not that of its SHA-256")
     except (SafetensorError, ValueError, TypeError, RecursionError) as error:

@@ -146,7 +146,7 @@ def side_file(
                 "on without them, pass `stats=False`."
             ) from error
         logger.warning(
-            "Whether %r has score statistics is not known offline; going on without them, as plain DEIS. Load it once "
+            "Whether %r has score statistics cannot be known offline: sampling without statistics. Load it once "
             "with a connection, or pass `stats=` a file, or False for none.",
             str(name),
         )

@@ -81,8 +81,8 @@ class NoiseTable:
         changed = ~self._equal(given, 0)
         if not changed.any() and not self._equal(_host(betas, "betas"), 1).all():
             raise NoiseScheduleError(
-                "`scheduler.betas` were edited, and nothing is computed from them any more, nor is it in Diffusers. "
-                "Write the levels into `scheduler.alphas_cumprod` too, (1 - betas).cumprod(0), or give trained_betas=."
+                "`scheduler.betas` were changed, but runs are computed from `scheduler.alphas_cumprod`, as in "
+                "Diffusers. Set that too, to (1 - betas).cumprod(0), or make a scheduler with trained_betas=."
             )
         self._seen = Watched(alphas_cumprod), Watched(betas)
         self._edited = self._process(given.double().numpy(), changed.numpy()) if changed.any() else None

@@ -221,12 +221,12 @@ class Cursor:
             former, place = found
             again = place == (self.begin or 0) and former.times == plan.times and former.planner == turn.planner
             if self.step is not None or not again:
-                raise StepError(f"This timestep is one of a run that another `set_timesteps` has ended. {SHARED}")
+                raise StepError(f"This timestep belongs to a run that another `set_timesteps` has ended. {SHARED}")
             self.grid = former.grid
             self._turn = turn.seen(former.grid, plan.times)
             return place
         if self.step is not None and turn.takes_anothers(sample):
-            raise StepError(f"This sample is one of a run that another `set_timesteps` has ended. {SHARED}")
+            raise StepError(f"This sample belongs to a run that another `set_timesteps` has ended. {SHARED}")
         return None
 
     # ------------------------------------------------------------------------------------------------------ outputs

@@ -14,8 +14,8 @@ from diffusers_deis_sn.schedulers._planned_run import Run
 from diffusers_deis_sn.schedulers._planner import Planner
 
 FROM_AN_IMAGE = (
-    f"Plans are for whole runs, and their times for runs from an image of {FEWEST} calls or more: this one follows the "
-    "options."
+    "No plan is used in this run from an image (img2img): it follows the scheduler's options. Times of plans serve "
+    f"such runs from {FEWEST} network calls on."
 )
 
 

@@ -129,7 +129,7 @@ def _looked_up(
     try:
         check(found.statistics)
     except DeisSnError as error:
-        logger.warning("The index names statistics that do not fit here. %s Sampling as plain DEIS.", error)
+        logger.warning("The index names statistics that do not fit this model. %s Sampling without statistics.", error)
         return None, None
     return found.statistics, found.source
 

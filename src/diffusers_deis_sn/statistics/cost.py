@@ -119,7 +119,7 @@ class LocalCost:
         Raises StatisticsError for another order.
         """
         if other.order != self.order:
-            raise StatisticsError(f"Costs of the orders {self.order} and {other.order} have nothing in between.")
+            raise StatisticsError(f"Costs of the orders {self.order} and {other.order} cannot be interpolated.")
         lengths = [cost.values ** (1.0 / self.order) for cost in (self, other)]
         return LocalCost(
             values=((1.0 - share) * lengths[0] + share * lengths[1]) ** self.order,

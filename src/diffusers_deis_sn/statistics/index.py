@@ -103,7 +103,7 @@ def look_up(base_model: str | None, *, index: str | PathLike[str] | None = None,
         except (DeisSnError, OSError) as error:
             warnings.append(str(error))
     if found is None:
-        warnings.append(f"Sampling as plain DEIS. {_REMEDY}")
+        warnings.append(f"Sampling without statistics. {_REMEDY}")
     if warnings:
         logger.warning(" ".join(warnings))
     return found

@@ -47,8 +47,8 @@ def check_samples(num_samples: int, num_held_out: int, batch_size: int, prompts:
         check_count(name, value, least)
     if prompts is not None and prompts < FEWEST:
         raise CalibrationError(
-            f"Some prompts are held out, to see what a plan is worth on others. Give at least {FEWEST} `prompts`, "
-            f"better as many as there are samples, got {prompts}."
+            f"Plans are tested on prompts that they were not fitted on. Give at least {FEWEST} `prompts`, better as "
+            f"many as there are samples, got {prompts}."
         )
 
 

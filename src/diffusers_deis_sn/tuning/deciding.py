@@ -233,10 +233,10 @@ def check_fine(goal: Goal, errors: Mapping[int, float]) -> None:
         return
     coarse = ", ".join(f"{error:.3g} in {calls}" for calls, error in errors.items())
     raise CalibrationError(
-        f"The model's own runs do not converge: those of {goal.calls // 2} and of {goal.calls} steps end "
-        f"{ORDER * goal.far:.3g} apart, and runs without a plan are off by {coarse} steps. No plan could be told to be "
-        "nearer. Use a higher precision (`dtype`), less guidance or fewer `steps`, and a network that says the same "
-        "when asked the same."
+        f"The model's long runs do not converge: those of {goal.calls // 2} and of {goal.calls} steps differ by "
+        f"{ORDER * goal.far:.3g}, and runs without a plan are off by {coarse} steps. So nobody could tell whether a "
+        "plan is nearer. Use a higher precision (`dtype`), a smaller guidance scale or fewer `steps`, and check that "
+        "the network gives the same output for the same input."
     )
 
 

@@ -106,9 +106,9 @@ class Meter:
         each = self.seconds / self.done
         if self.least * each > self.budget:
             raise CalibrationError(
-                f"`budget` is {self.budget:g} s, and fine runs and one fit take about {self.least * each:.3g} s, "
-                f"{self.least} calls of {each:.3g} s for {self.samples} samples and {self.held_out} held out. Give "
-                "more, fewer `steps` or fewer samples."
+                f"`budget` is {self.budget:g} s, and tuning takes {self.least * each:.3g} s at least: {self.least} "
+                f"calls of {each:.3g} s, for {self.samples} samples to fit on and {self.held_out} to test on. Give a "
+                "larger budget, fewer `steps` or fewer samples."
             )
 
     def deadline(self, place: int) -> float:

@@ -152,14 +152,17 @@ def tune(
             continue
         share = None if budget is None else (budget - found.seconds) / (len(asked) - place)
         if share is not None and share <= 0.0 and found.outcomes:
-            logger.warning("The budget is spent: nothing was tuned from guidance %s on.", one.guidance)
+            logger.warning("The budget is spent: guidance %s and above were not tuned.", one.guidance)
             break
         course = _Course(pipe, one, None if checkpoint is None else path, resume, batch_size, seed, progress)
         once = course.tuned(found.statistics, left, (num_samples, num_held_out), share)
         found = found.and_then(once)
         rest = once.undecided(share)
         if rest:
-            logger.info("No plan of %s steps: once more on twice as many samples.", ", ".join(map(str, rest)))
+            logger.info(
+                "No plan for %s steps passed the test. Trying again with twice as many samples.",
+                ", ".join(map(str, rest)),
+            )
             more = (MORE * num_samples, MORE * num_held_out)
             share = None if share is None else share - once.seconds
             found = found.or_rather(course.again.tuned(found.statistics, rest, more, share))

@@ -47,7 +47,7 @@ def test_numbers_that_cannot_be_are_refused(monkeypatch):
     monkeypatch.setenv("RANK", "1")
     assert not leads()
     check_number(1)
-    refused(CalibrationError, ["2", "launcher"], check_number, 2)
+    refused(CalibrationError, ["2", "torchrun"], check_number, 2)
 
 
 def test_processes_that_fail_are_an_error_with_the_way_on(monkeypatch):

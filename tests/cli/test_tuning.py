@@ -68,9 +68,9 @@ def test_plans_are_added_to_statistics_that_are_measured_if_need_be(run, folder,
     assert scheduler.plan == plan
     before = (tmp_path / "out" / FILE).read_bytes()
     code, text, _ = run(*command, "-o", tmp_path / "out")
-    assert code == 0 and "has plans of all these" in text and (tmp_path / "out" / FILE).read_bytes() == before
+    assert code == 0 and "has plans for all these" in text and (tmp_path / "out" / FILE).read_bytes() == before
     code, text, _ = run(*command, "-o", tmp_path / "out", "--check")
-    assert code == 0 and "1 of 1 plans are better" in text
+    assert code == 0 and "1 of 1 plans are still better" in text
     code, text, _ = run(*command, "-o", tmp_path / "out", "--force", "--json")
     events = [json.loads(line) for line in text.splitlines()]
     assert {one["event"] for one in events} <= {"tuning", "written", "warning"} and events[-1]["event"] == "written"
@@ -94,7 +94,7 @@ def test_help(run):
         (("--steps", "5;8"), ["--steps", "5,8,10"]),
         (("--steps", "30"), ["--steps", "1 to 20"]),
         (("--budget", "soon"), ["--budget", "5m"]),
-        (("--check",), ["--check", "is not"]),
+        (("--check",), ["--check", "there is no"]),
         (("--num-held-out", "1"), ["--num-held-out", "at least 4"]),
         (("--guidance-scale", "-1"), ["--guidance-scale"]),
         (("--guidance-scale", "3,x"), ["--guidance-scale", "several"]),

@@ -89,7 +89,7 @@ def test_between_two_runs_all_is_between(name, share):
 def test_runs_that_have_nothing_between_them():
     one = Tuned.of_plan(RECIPES["v"].plan(4))
     for other in (Tuned.of_plan(RECIPES["v"].plan(5)), replace(one, of="noise"), replace(one, shift=2.0)):
-        with pytest.raises(StatisticsError, match="Between plans"):
+        with pytest.raises(StatisticsError, match="interpolated"):
             one.towards(other, 0.5, VP)
 
 
@@ -157,7 +157,7 @@ def test_plans_of_another_schedule_are_refused():
             tuned.plan(stranger, prediction)
     with pytest.raises(TimestepsError, match="4 steps"):
         Recipe(VP, tuned, tuned).plan(5)
-    with pytest.raises(StatisticsError, match="own levels"):
+    with pytest.raises(StatisticsError, match="own noise levels"):
         Recipe(VP, Trailing(), tuned).plan(4)
 
 

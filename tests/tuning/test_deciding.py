@@ -77,7 +77,7 @@ def test_a_fine_run_that_is_not_finite_is_none(stats):
 
 @pytest.mark.parametrize("errors", [{5: 0.1, 8: 0.05}, {8: float("nan")}])
 def test_runs_that_do_not_converge_are_no_goal_for_any_plan(errors):
-    words = ["40 and of 80 steps end 0.3 apart", *(f"{error:.3g} in {calls}" for calls, error in errors.items())]
+    words = ["40 and of 80 steps differ by 0.3", *(f"{error:.3g} in {calls}" for calls, error in errors.items())]
     refused(CalibrationError, [*words, "`steps`"], check_fine, Goal(80, 0.1), errors)
     check_fine(Goal(80, 0.1), errors | {4: 0.11})  # each plan has to be nearer by itself
 

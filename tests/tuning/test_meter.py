@@ -50,7 +50,7 @@ def test_a_budget_too_small_for_anything_says_what_it_takes(clock):
     meter.check()  # nothing is known yet
     clock[0] += 1.0
     meter(10)  # a tenth of a second each
-    refused(CalibrationError, ["`budget` is 60 s", f"about {0.1 * meter.least:.3g} s", "fewer `steps`"], meter.check)
+    refused(CalibrationError, ["`budget` is 60 s", f"{0.1 * meter.least:.3g} s at least", "fewer `steps`"], meter.check)
     Meter(False, 8, 4, (5,), 3).check()
 
 

@@ -106,7 +106,7 @@ def test_bad_input_is_refused(stats):
     refused(CalibrationError, ["prompts", "at least 4"], tune, pipe, list("aaaaaaaa"), 4, statistics=stats, **FEW)
     refused(CalibrationError, ["num_held_out"], tune, pipe, prompts, 4, statistics=stats, num_held_out=1)
     refused(CalibrationError, ["no guidance", "guidance_scale"], tune, pipe, prompts, 4, statistics=stats, guidance=2.0)
-    refused(CalibrationError, ["`budget`", "s for"], tune, pipe, prompts, 4, statistics=stats, budget=1e-9, **FEW)
+    refused(CalibrationError, ["`budget`", "s at least"], tune, pipe, prompts, 4, statistics=stats, budget=1e-9, **FEW)
     refused(CalibrationError, ["progress"], tune, pipe, prompts, 4, statistics=stats, progress="loud")
     assert pipe.scheduler.__class__.__name__ == "DDIMScheduler"
     with pytest.raises(StatisticsError):

@@ -165,9 +165,9 @@ class Recipe:
         first = self.process.as_sigma(levels[0])
         if self.prediction == "epsilon":
             raise TimestepsError(
-                "With prediction_type='epsilon' a run cannot start at sigma = 1, pure noise, where predicted noise says "
-                f"nothing of the data. It starts at {first:.6g}. Start below, or use prediction_type='flow_prediction' "
-                "if that is what the model predicts."
+                "With prediction_type='epsilon' a run cannot start at sigma = 1, pure noise: predicted noise says "
+                f"nothing of the data there. It starts at {first:.6g}. Start below, or use prediction_type="
+                "'flow_prediction' if that is what the model predicts."
             )
 
     @property

@@ -230,7 +230,7 @@ class Counts:
         """Of measuring, of tuning one number of steps, and of all, on a card."""
         if not self.fits(size):
             enough = HALF * self.own + SPARE < size
-            return [f"slow: `--offload {'model' if enough else 'sequential'}`"] * 3
+            return [f"slow, `--offload {'model' if enough else 'sequential'}`", "slow", "slow"]
         first, trials, tuned, single = self.evaluations
         return [duration(number * self.one / CARDS[size]) for number in (first + trials, single, tuned)]
 
@@ -264,11 +264,12 @@ def row(recipe: Recipe, counts: Counts) -> str:
 
 def times_table(counted: dict[str, Counts]) -> str:
     """What measuring and tuning take, by model and card."""
-    heads = [
-        f"{size} GB: {what}" for size in CARDS for what in ("`calibrate`", f"`tune --steps {ONE}`", "`tune`, default")
+    lines = [
+        [title if size == min(CARDS) else "", f"{size} GB", *counts.times(size)]
+        for title, counts in counted.items()
+        for size in CARDS
     ]
-    lines = [[title, *(time for size in CARDS for time in counts.times(size))] for title, counts in counted.items()]
-    return table(["model", *heads], lines)
+    return table(["model", "GPU", "`calibrate`", f"`tune --steps {ONE}`", "`tune`, default"], lines)
 
 
 def times_words() -> str:

@@ -190,10 +190,10 @@ HEADING = f"""# Without statistics
 The error of `DEISSNScheduler` without statistics, divided by that of the best of the samplers that pipelines come
 with, on the timesteps of the model's own config: Euler for flow matching and EDM; DDIM, DPM++ 2M and UniPC of order
 2, to sigma zero or to the cleanest training level (`python -m benchmarks.unmeasured`). Below 1 ours is nearer; more
-than {WORSE:g} is bold. Errors are geometric means over samples of the RMS distance to a converged run. The last column of
-the second table compares with the best of all samplers of Diffusers in the suite, each on its own best timesteps. The
-default was chosen on choosing networks, except that guided runs are damped: that was seen on the shipped models,
-which lost without it.
+than {WORSE:g} is bold. Errors are geometric means over samples of the RMS distance to a converged run. The last
+column of the second table compares with the best of all samplers of Diffusers in the suite, each on its own best
+timesteps. The default was chosen on choosing networks, except that guided runs are damped: that was seen on the
+shipped models, which lost without it.
 
 """
 

@@ -13,14 +13,14 @@ MODELS = {
     "flow": "Stable Diffusion 3, Flux, Wan, and other flow-matching models",
     "edm": "EDM models",
 }
-FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
 WORDS = (
     "`pipe.scheduler = CLASS.from_config(pipe.scheduler.config, OPTIONS)` sets a sampler of the tables. The suite also "
     "mends what keeps a class of Diffusers from its best: the last column says what. N steps of Heun are 2 N - 1 calls."
 )
 REMARKS = {
     "vp": " UniPC of order 3 takes part without guidance only, as its authors advise.",
-    "flow": " Each takes part with shift 1, as here, with shift 3 and with the model's own.",
+    "flow": " Each takes part with shift 1, as here, with shift 3 and with the model's own. Classes other than "
+    'FlowMatch... also need `use_flow_sigmas=True, prediction_type="flow_prediction"`.',
 }
 
 
@@ -29,7 +29,7 @@ def rivals_table() -> str:
     parts = [WORDS]
     for family, models in MODELS.items():
         lines = [
-            [name, f"`{_public(kind).__name__}`", _options(family, kind, options), _changed(kind)]
+            [name, f"`{_public(kind).__name__}`", _options(options), _changed(kind)]
             for name, kind, options in recipes_of({"shift": 1.0}, family)
             if not name.endswith("shift 3")
         ]
@@ -43,11 +43,9 @@ def _public(kind: type) -> type:
     return next(one for one in kind.__mro__ if one.__module__.startswith("diffusers."))
 
 
-def _options(family: str, kind: type, options: Mapping[str, Any]) -> str:
-    """As they are typed, with what tells a scheduler of betas that the model is one of flow matching."""
-    told = FLOW if family == "flow" and not _public(kind).__name__.startswith("FlowMatch") else {}
-    words = ", ".join(f"{name}={value!r}".replace("'", '"') for name, value in (options | told).items())
-    return f"`{words}`" if words else ""
+def _options(options: Mapping[str, Any]) -> str:
+    """As they are typed, each by itself, so that the column is narrow."""
+    return ", ".join(f"`{name}={value!r}`".replace("'", '"') for name, value in options.items())
 
 
 def _changed(kind: type) -> str:

@@ -211,8 +211,8 @@ def in_short(text: str) -> str:
     runs, mean, worse, worst, rms = re.findall(served, text)[-1]  # of the networks that report
     return (
         f"**With tuned plans** the error falls to {mean} of that without them (RMS {rms}; geometric mean over {runs} "
-        f"runs on the test models kept for judging). {worse} of these runs got worse by more than 2 %, and the model "
-        f"that gained least still came to {worst}.\n"
+        f"runs on the test models kept for judging). {worse[:-1]} % of these runs got worse by more than 2 %; on the "
+        f"model that gained least, the error falls to {worst} of that without.\n"
     )
 
 

@@ -32,6 +32,7 @@ from diffusers_deis_sn.errors import (
 )
 from diffusers_deis_sn.schedulers._arrays import NoiseTable, Watched, lasting
 from records import gaussian_record
+from refusals import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
 FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
@@ -158,7 +159,17 @@ def within_inference(scheduler: Any) -> None:
         scheduler.alphas_cumprod[500:] *= 0.9
 
 
-@pytest.mark.parametrize("edit", [last_without_signal, another_schedule, all_three, within_inference])
+def through_numpy(scheduler: Any) -> None:
+    scheduler.alphas_cumprod.numpy()[500:] *= 0.9
+
+
+def through_data(scheduler: Any) -> None:
+    scheduler.alphas_cumprod.data[500:] *= 0.9
+
+
+@pytest.mark.parametrize(
+    "edit", [last_without_signal, another_schedule, all_three, within_inference, through_numpy, through_data]
+)
 @pytest.mark.parametrize("first", [True, False])
 def test_what_is_written_into_a_noise_table_counts_as_in_diffusers(edit, first):
     options = {**SD_BETAS, "solver_order": 1, "timestep_spacing": "trailing"}
@@ -171,6 +182,24 @@ def test_what_is_written_into_a_noise_table_counts_as_in_diffusers(edit, first):
     assert torch.allclose(ours.sigmas, theirs.sigmas, rtol=1e-4)
     back = copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))
     assert all(torch.equal(run(one), run(ours)) for one in back)
+
+
+@pytest.mark.parametrize("at", [0, 2])
+def test_a_table_that_is_written_after_a_run_was_planned_is_refused_there(at):
+    """DDIM reads it in every step, and the other classes of Diffusers in `set_timesteps` alone."""
+    scheduler = DEISSNScheduler(**SD_BETAS)
+    scheduler.set_timesteps(4)
+    x = torch.ones(3)
+    for t in scheduler.timesteps[:at]:
+        x = scheduler.step(x, t, x).prev_sample
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod.to("cpu", torch.float32).clone()
+    x = scheduler.step(x, scheduler.timesteps[at], x).prev_sample
+    last_without_signal(scheduler)
+    assert scheduler.noise.name.endswith("edited")  # who looks at it does not hide it
+    refused(
+        StepError, ["`scheduler.alphas_cumprod`", "after", "again"], scheduler.step, x, scheduler.timesteps[at + 1], x
+    )
+    run(scheduler)
 
 
 def test_noise_is_added_by_what_was_written():
@@ -291,6 +320,10 @@ def less_noise(scheduler: Any) -> None:
     scheduler.sigmas = scheduler.sigmas * 0.9
 
 
+def less_noise_through_numpy(scheduler: Any) -> None:
+    scheduler.sigmas.numpy()[:-1] *= 0.9
+
+
 def one_level(scheduler: Any) -> None:
     scheduler.sigmas[3] *= 0.9
 
@@ -320,6 +353,7 @@ def nothing(scheduler: Any) -> None:
     [
         (less_noise, 0),
         (less_noise, 2),
+        (less_noise_through_numpy, 0),
         (one_level, 0),
         (one_level, 1),
         (to_the_cleanest, 0),
@@ -360,6 +394,8 @@ def test_a_list_of_times_alone_that_is_cut_is_walked_through():
     [
         ({}, lambda s: setattr(s, "sigmas", s.sigmas[1:]), 0, StepError),
         ({}, both_cut, 1, StepError),
+        ({}, lambda s: setattr(s, "timesteps", s.timesteps.tolist()), 0, StepError),
+        ({}, lambda s: setattr(s, "sigmas", None), 0, StepError),
         ({"solver": "heun"}, less_noise, 0, StepError),
         ({}, lambda s: s.sigmas[2:3].fill_(100.0), 0, TimestepsError),
         ({}, lambda s: s.timesteps[2:3].fill_(999), 0, TimestepsError),

@@ -184,6 +184,16 @@ def test_times_to_noise_to():
             assert times and all(math.isfinite(one) for one in times)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64, torch.int32])
+@pytest.mark.parametrize(
+    "kind", [lambda row: row, lambda row: list(row), lambda row: row.requires_grad_(row.is_floating_point())]
+)
+def test_lists_of_times_are_taken_in_every_dtype_and_form(kind, dtype):
+    scheduler = DEISSNScheduler()
+    scheduler.set_timesteps(timesteps=kind(torch.tensor([992, 512, 8], dtype=dtype)))
+    assert scheduler.timesteps.tolist() == [992, 512, 8]
+
+
 @given(st.tuples(*[ODDITIES] * 3))
 @settings(deadline=None, max_examples=200)
 def test_whatever_is_asked_for_is_taken_or_refused(values):

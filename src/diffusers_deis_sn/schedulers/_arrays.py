@@ -38,10 +38,18 @@ class Watched:
 
     def __init__(self, tensor: Any) -> None:
         self._tensor, self._version = tensor, _version(tensor)
+        self._copy = tensor.detach().clone() if isinstance(tensor, Tensor) and tensor.device.type == "cpu" else None
 
-    def touched(self, now: Any) -> bool:
-        """Whether it may hold other numbers now; without looking at any of them."""
-        return now is not self._tensor or _version(now) != self._version
+    def touched(self, now: Any, closely: bool = False) -> bool:
+        """Whether it may hold other numbers now; without looking at any of them.
+
+        Args:
+            now: What is in its place.
+            closely: Look at the numbers on the host, for who writes through `numpy()` or `data` leaves no trace.
+        """
+        if now is not self._tensor or _version(now) != self._version:
+            return True
+        return closely and self._copy is not None and not torch.equal(now, self._copy)
 
 
 def _version(tensor: Any) -> int:
@@ -75,7 +83,9 @@ class NoiseTable:
         Raises:
             NoiseScheduleError: Levels that are none, or do not grow; or betas that say another thing than these.
         """
-        if not any(seen.touched(now) for seen, now in zip(self._seen, (alphas_cumprod, betas), strict=True)):
+        if not any(
+            seen.touched(now, closely=True) for seen, now in zip(self._seen, (alphas_cumprod, betas), strict=True)
+        ):
             return self._edited
         given = _host(alphas_cumprod, "alphas_cumprod")
         changed = ~self._equal(given, 0)
@@ -87,6 +97,19 @@ class NoiseTable:
         self._seen = Watched(alphas_cumprod), Watched(betas)
         self._edited = self._process(given.double().numpy(), changed.numpy()) if changed.any() else None
         return self._edited
+
+    def check_run(self, process: NoiseSchedule, alphas_cumprod: Any, betas: Any) -> None:
+        """Raise StepError for a run of the process, where `alphas_cumprod` were edited after it was planned."""
+        if self._touched(alphas_cumprod, betas):
+            self.edited(alphas_cumprod, betas)
+        if self._edited is not None and self._edited is not process:
+            raise StepError(
+                "`scheduler.alphas_cumprod` were edited after `set_timesteps`, and this run has the levels of before. "
+                "Call `set_timesteps` again."
+            )
+
+    def _touched(self, *now: Any, closely: bool = False) -> bool:
+        return any(seen.touched(one, closely) for seen, one in zip(self._seen, now, strict=True))
 
     def _equal(self, now: Tensor, which: int) -> Tensor:
         """Where it is what was handed out, perhaps rounded to fewer digits."""

@@ -89,6 +89,9 @@ class Cursor:
         run, plan = self.run, self.plan
         if run is None or plan is None or not self._touched(timesteps, sigmas):
             return
+        if not isinstance(timesteps, Tensor) or not isinstance(sigmas, Tensor):
+            kinds = f"{type(timesteps).__name__} and {type(sigmas).__name__}"
+            raise StepError(f"`scheduler.timesteps` and `sigmas` are tensors, got {kinds}. Use torch.as_tensor.")
         edited = edited_plan(run.recipe, plan, sigmas, timesteps, self.step is not None)
         if edited is not plan:
             self.plan, self.run = edited.prepare(), replace(run, plan=edited, own_grid=False)
@@ -118,9 +121,10 @@ class Cursor:
 
     def _touched(self, grid: Tensor, sigmas: Tensor) -> bool:
         """Whether the lists of a scheduler may hold other numbers than the run has, and are no other run's."""
-        if not any(map(Watched.touched, self._watched, (grid, sigmas))):
+        closely = self.step is None
+        if not any(seen.touched(now, closely) for seen, now in zip(self._watched, (grid, sigmas), strict=True)):
             return False
-        return not self.is_anothers(grid) and not self.is_anothers(sigmas)
+        return not any(isinstance(shown, Tensor) and self.is_anothers(shown) for shown in (grid, sigmas))
 
     def begin_at(self, begin: int | None) -> None:
         """Start at a later step. Raises StepError where the run is another thread's."""

@@ -213,7 +213,7 @@ class ExponentialIntegrator(PlannedScheduler):
             ConfigurationError: `mu` given to a model that is no flow, or missing where it is needed; or a pipeline
                 whose loop asks for what no deterministic method has.
         """
-        check_asked(device, sigmas, timesteps)
+        sigmas, timesteps = check_asked(device, sigmas, timesteps)
         seen = PipelineGuidance.of_caller(self) or self._made_for
         if seen is not None:
             refuse_caller(seen.holder)
@@ -234,7 +234,7 @@ class ExponentialIntegrator(PlannedScheduler):
         Args:
             original_samples: x_0; (B, *event).
             noise: eps; of the same shape.
-            timesteps: t, one or B of them; see `PlannedScheduler.add_noise`.
+            timesteps: t, one or B of them.
 
         Returns:
             (B, *event), with the dtype of `original_samples`.
@@ -261,6 +261,8 @@ class ExponentialIntegrator(PlannedScheduler):
         plan, n = super()._begin_step(cursor, timestep, sample)
         if run is None:
             return plan, n
+        if self._table is not None:
+            self._table.check_run(run.recipe.process, self.alphas_cumprod, self.betas)
         if cursor.guidance is not None and self.order == 1:
             cursor.take_guidance(run)
         if first and run.begin is not None:

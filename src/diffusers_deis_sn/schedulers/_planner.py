@@ -364,7 +364,7 @@ class Planner:
         else:
             raise TimestepsError("Give `num_inference_steps`, `timesteps` or `sigmas`.")
         if steps is not None and steps != len(levels) - 1 and self._overridden(request) is None:  # one line is enough
-            logger.info("The %d given times override num_inference_steps=%d.", len(levels) - 1, steps)
+            logger.warning("The %d given times override num_inference_steps=%d.", len(levels) - 1, steps)
         return levels
 
     def plan(self, recipe: Recipe, levels: Array) -> Plan:

@@ -95,14 +95,15 @@ def check_kinds(values: Mapping[str, Any]) -> None:
             raise ConfigurationError(f"`{name}` must be {kind.told}, got {values[name]!r}. Give one, or leave it out.")
 
 
-def check_asked(device: Any, sigmas: object, timesteps: object) -> None:
-    """Refuse arguments of `set_timesteps` that are of no kind which could be right.
+def check_asked(device: Any, sigmas: Any, timesteps: Any) -> tuple[Any, Any]:
+    """`sigmas` and `timesteps` of `set_timesteps`, out of tensors of any device and dtype, if they may be right.
 
     Raises:
         TimestepsError: Of a list.
         ConfigurationError: Of the device.
     """
-    for name, values in (("sigmas", sigmas), ("timesteps", timesteps)):
+    given = [_on_host(values) for values in (sigmas, timesteps)]
+    for name, values in zip(("sigmas", "timesteps"), given, strict=True):
         if not LIST.holds(values):
             raise TimestepsError(f"`{name}` must be {LIST.told}, got {values!r}. Leave it out for the scheduler's own.")
     try:
@@ -110,6 +111,16 @@ def check_asked(device: Any, sigmas: object, timesteps: object) -> None:
     except (RuntimeError, TypeError, AssertionError, OverflowError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(". ")
         raise ConfigurationError(f"`device` cannot be {device!r}: {reason}. Give one such as 'cpu'.") from error
+    return given[0], given[1]
+
+
+def _on_host(values: Any) -> Any:
+    """Numbers instead of tensors, which NumPy cannot read from accelerators or in bfloat16."""
+    if isinstance(values, Tensor) and not values.is_complex():
+        return values.detach().cpu().double().numpy()
+    if isinstance(values, list | tuple):
+        return [value.item() if isinstance(value, Tensor) and value.numel() == 1 else value for value in values]
+    return values
 
 
 def check_samples(error: type[DeisSnError] = StepError, **given: object) -> None:

@@ -75,7 +75,7 @@ class Cursor:
         self.plan, self.run = plan, run
         self.forget()
 
-    def take_lists(self, timesteps: Tensor, sigmas: Tensor) -> None:
+    def take_lists(self, timesteps: Any, sigmas: Any) -> None:
         """Go through what somebody has written into a scheduler's lists, as in Diffusers; what is at hand stays.
 
         Args:
@@ -119,7 +119,7 @@ class Cursor:
         """From here on see what is written into the lists of the run."""
         self._watched = Watched(grid), Watched(sigmas)
 
-    def _touched(self, grid: Tensor, sigmas: Tensor) -> bool:
+    def _touched(self, grid: Any, sigmas: Any) -> bool:
         """Whether the lists of a scheduler may hold other numbers than the run has, and are no other run's."""
         closely = self.step is None
         if not any(seen.touched(now, closely) for seen, now in zip(self._watched, (grid, sigmas), strict=True)):

@@ -247,8 +247,7 @@ class ExponentialIntegrator(PlannedScheduler):
             if again is not None and len(again.plan) == len(self.timesteps):
                 if run.tuned is not None and not again.inside:
                     self._warn_once("tuned", FROM_AN_IMAGE)
-                self._adopt_in_place(cursor, again.plan, again)
-                run = again
+                self._adopt_in_place(cursor, again.plan, run := again)
             timesteps = time_of_begin(run, timesteps)
         return super().add_noise(original_samples, noise, timesteps)
 

@@ -16,23 +16,36 @@ import pytest
 import typer
 
 from comparisons import made
-from diffusers_deis_sn import calibrate
+from diffusers_deis_sn import DEISSNScheduler, calibrate
 from diffusers_deis_sn.cli.app import app, main
 from diffusers_deis_sn.comparison.run import compare
+from diffusers_deis_sn.core.value_types import kind_of
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import CalibrationError, DeisSnError, StatisticsError, StatisticsNotFoundError
 from diffusers_deis_sn.hub.download import HubOptions
 from diffusers_deis_sn.learn.export import learned_sigmas
+from diffusers_deis_sn.publish import folder
 from diffusers_deis_sn.statistics import ScoreStatistics, StatisticsOrigin
 from diffusers_deis_sn.statistics.cost import LocalCost
 from diffusers_deis_sn.statistics.trials import Method
 from diffusers_deis_sn.tuning.run import tune
 from exact_pipelines import ExactPipeline
 from oddities import ODD, is_typed
+from public_calls import CALLS
 from records import costed_record, guided_family
 from refusals import refused
 
 RECORD = costed_record(times=6)
+
+
+LENIENT = {
+    ("core.recipe.Recipe.plan", "steps"),  # whole floats, as in `set_timesteps`
+    ("core.recipe.Recipe.levels", "steps"),
+    ("core.vp.vp_schedule", "rescale_betas_zero_snr"),  # None, a flag of Diffusers that is not set
+    ("schedulers._integrator.ExponentialIntegrator.add_noise", "timesteps"),  # numbers, and lists of them
+    ("schedulers._stepping.PlannedScheduler.scale_model_input", "timestep"),  # of no use but to EDM models
+}
+STRANGE = ("pipe", "push_to_hub")  # which end in a stranger's code, as functions do
 
 
 class BegunError(Exception):
@@ -155,6 +168,49 @@ def test_a_token_of_another_type_is_not_told():
 @pytest.mark.parametrize("name", ["", "~nosuch-user/x", "m" * 5000, "a\0b"])
 def test_names_that_no_statistics_have(name):
     refused(StatisticsNotFoundError, ["place of statistics"], ScoreStatistics.load, name)
+
+
+# ------------------------------------------------------------------------------------------------- all that is public
+
+
+@pytest.fixture
+def _prepared(monkeypatch):
+    """What the calls need, in the folder that they are made in; figures of folders are not drawn."""
+    RECORD.save("record")
+    DEISSNScheduler().save_pretrained("scheduler")
+    monkeypatch.setattr(folder, "png", lambda figure: b"")
+    for name in ("normaliser_figure", "schedule_figure"):
+        monkeypatch.setattr(folder, name, lambda statistics: None)
+
+
+@pytest.mark.usefixtures("_prepared")
+@pytest.mark.parametrize("path", CALLS)
+def test_every_argument_of_what_is_public(path):
+    """Of the type that its annotation says, or refused; what is taken in spite of it is in `LENIENT`."""
+    call = CALLS[path]
+    known = {
+        name: kind_of(_evaluated(call.target, one.annotation))
+        for name, one in inspect.signature(call.target).parameters.items()
+        if one.kind is not one.VAR_KEYWORD
+    }
+    assert known.keys() <= call.legal.keys(), f"{known.keys() - call.legal.keys()} of {path} is not in public_calls.py"
+    for name, kind in known.items():
+        for odd, value in ODD.items():
+            if kind.holds(value) and (callable(value) or name in STRANGE):
+                continue
+            try:
+                call.then(call.target(**{**call.legal, name: value}))
+            except DeisSnError as error:
+                assert is_typed(error), (name, odd, error)
+            except call.errors:
+                pass
+            else:
+                assert kind.holds(value) or (path, name) in LENIENT, (name, odd)
+
+
+def _evaluated(target: Any, annotation: str) -> Any:
+    function = target.__init__ if isinstance(target, type) else target
+    return eval(annotation, inspect.unwrap(function).__globals__)
 
 
 # ---------------------------------------------------------------------------------------------------- command line

@@ -58,7 +58,7 @@ def test_frozen_and_its_own_copy():
         ([0.0, 1.0], [0.5, -0.1], 0.0, ["positive and finite", "-0.1"]),
         ([0.0, 1.0], [0.5, np.nan], 0.0, ["positive and finite"]),
         ([0.0, 1.0], [0.5, np.inf], 0.0, ["positive and finite"]),
-        ([0.0, 1.0], [0.5, 0.6], np.nan, ["cut-off", "nan"]),
+        ([0.0, 1.0], [0.5, 0.6], np.nan, ["`cutoff`", "nan"]),
     ],
 )
 def test_curves_that_are_no_scale_are_refused(times, values, cutoff, words):

@@ -59,7 +59,14 @@ def test_a_share_of_what_is_beyond_order_one_lies_between_it_and_all(of):
     assert np.allclose(none[..., 0], one[0, :, 0]) and not none[..., 1:].any() and whole[..., 1:].any()
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.5, "half"])
-def test_a_share_beyond_none_and_all_is_refused(share):
-    with pytest.raises(ConfigurationError, match="`share` of Multistep is from 0, order one, to 1"):
+@pytest.mark.parametrize(
+    ("share", "rule"),
+    [
+        (-0.1, "of Multistep is from 0, order one, to 1"),
+        (1.5, "of Multistep is from 0, order one, to 1"),
+        ("half", "must be a number"),
+    ],
+)
+def test_a_share_beyond_none_and_all_is_refused(share, rule):
+    with pytest.raises(ConfigurationError, match=f"`share` {rule}"):
         Multistep(share=share)

@@ -300,7 +300,9 @@ def test_the_summary_says_how_long_the_path_is_and_where_it_came_from():
 @pytest.mark.parametrize("steps", [0, -1, 2.5, 10.0, True, "10", None])
 def test_what_is_no_number_of_steps_is_refused(steps):
     for form in FORMATS:
-        refused(TimestepsError, ["at least 1", repr(steps)], schedule_text, costed_record(), steps, form)
+        refused(
+            TimestepsError, ["`steps` must be a whole number", repr(steps)], schedule_text, costed_record(), steps, form
+        )
 
 
 @pytest.mark.parametrize(

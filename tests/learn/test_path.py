@@ -345,7 +345,7 @@ def test_runs_that_no_path_has_are_refused():
     refused(ScheduleError, ["zero or more", "-1"], path.run, 3, None, -1.0)
     refused(ScheduleError, ["at least two levels"], path.energy, 2.0)
     refused(ScheduleError, ["no 5 steps"], path.partition, 5, 10.01, 10.0)  # beyond the path by rounding, and no more
-    refused(ScheduleError, ["at least one step", "True"], path.partition, True)
+    refused(ScheduleError, ["`steps` must be a whole number", "True"], path.partition, True)
     assert np.array_equal(path.partition(np.int64(3)), path.partition(3))
 
 
@@ -381,7 +381,7 @@ def test_levels_beyond_the_path_are_refused(level):
     ("steps", "start", "end", "words"),
     [
         (0, None, None, ["at least one step", "0 steps"]),
-        (2.5, None, None, ["2.5 steps"]),
+        (2.5, None, None, ["`steps` must be a whole number", "2.5"]),
         (3, 0.5, 2.0, ["from the level 0.5 to 2"]),
         (3, 2.0, 2.0, ["from the level 2 to 2"]),
         (3, 12.0, None, ["between the noise levels 0.1 and 10", "12"]),

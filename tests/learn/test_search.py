@@ -200,7 +200,7 @@ def test_costs_that_rise_draw_levels_to_where_they_are_high():
 
 @pytest.mark.parametrize("damping", [0.0, -0.1, 1.1, np.nan])
 def test_damping_out_of_range_is_refused(damping):
-    words = ["`damping`", "above 0 and at most 1", str(damping)]
+    words = ["`damping`", "number" if np.isnan(damping) else "above 0 and at most 1", str(damping)]
     refused(ScheduleError, words, optimise_schedule, corrector, [2.0, 1.0, 0.5], damping=damping)
 
 
@@ -223,5 +223,5 @@ def test_levels_and_costs_that_are_no_path_are_refused(levels, costs, words):
 
 @pytest.mark.parametrize("steps", [0, 1.5])
 def test_other_numbers_of_steps_are_refused(steps):
-    words = ["at least one step", str(steps)]
+    words = ["at least one step" if steps == 0 else "`steps` must be a whole number", str(steps)]
     refused(ScheduleError, words, update_schedule, [2.0, 1.0, 0.5], [1.0, 1.0], steps=steps)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
-from diffusers_deis_sn.core.grids import is_whole
+from diffusers_deis_sn.core.step import check_samples
+from diffusers_deis_sn.core.value_types import is_real, is_whole
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import (
     ConfigurationError,
@@ -25,7 +26,7 @@ from diffusers_deis_sn.errors import (
     StepError,
     TimestepsError,
 )
-from diffusers_deis_sn.schedulers._value_types import KINDS, check_asked, check_kinds, check_samples, is_real, times_of
+from diffusers_deis_sn.schedulers._value_types import KINDS, check_asked, check_kinds, times_of
 from oddities import ODD, ODDITIES, is_typed
 from records import costed_record
 from refusals import refused

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from public_calls import CALLS, ELSEWHERE
 from site_pages import DOCS, PAGES, ROOT
 
 griffe = pytest.importorskip("griffe")
@@ -129,6 +130,13 @@ def test_what_is_not_said_is_seen(signature: str, said: str, sound: bool) -> Non
     code = f'def f({signature}) -> float:\n    """It is this.\n\n    {said}\n    """\n'
     with griffe.temporary_visited_module(code, docstring_parser="google") as module:
         assert (says_arguments(module["f"]) and says_result(module["f"])) == sound
+
+
+def test_every_argument_is_held_against_odd_values() -> None:
+    """What is new on a page has a legal call in tests/public_calls.py, or a reason why there is none."""
+    asked = {path for path, one in ALL.items() if arguments(one) and not path.startswith("errors.")}
+    assert asked - CALLS.keys() - ELSEWHERE.keys() == set()
+    assert ELSEWHERE.keys() <= asked and not ELSEWHERE.keys() & CALLS.keys()
 
 
 # ------------------------------------------------------------------------------------------------------------- errors

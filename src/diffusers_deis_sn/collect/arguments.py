@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from os import PathLike
 from typing import Any, NamedTuple
 
-from diffusers_deis_sn.core.grids import is_whole
+from diffusers_deis_sn.core.value_types import is_whole
 from diffusers_deis_sn.errors import CalibrationError, DeisSnError
 
 AUTO = "auto"  # as many samples as it takes, looked at after so many

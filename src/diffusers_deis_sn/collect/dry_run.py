@@ -20,6 +20,7 @@ from diffusers_deis_sn.collect.lending import silenced
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.run import TRIAL_CALLS, calibrate, recording
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import CalibrationError
 
 TIMED = 3  # calls, after one that warms up
@@ -72,6 +73,7 @@ class _Through(Exception):  # noqa: N818 - not an error: the way out of a run in
     """The calls were timed."""
 
 
+@checked(CalibrationError)
 def dry_run(
     pipe: Any,
     prompts: str | PathLike[str] | Sequence[str] | None = None,

@@ -20,6 +20,7 @@ from diffusers_deis_sn.collect.loadable import (
     check_words,
     said,
 )
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.hub.local import path_of
 
@@ -31,6 +32,7 @@ _NETWORKS = (*_MEASURED, "vae", "encoder")
 DTYPE_SINCE = (0, 40)  # Diffusers before takes `torch_dtype` alone, and drops `dtype` without a word
 
 
+@checked(CalibrationError)
 @dataclass(frozen=True)
 class Lora:
     """A LoRA and how much of it: a file, a folder or a Hub name.
@@ -67,6 +69,7 @@ class Lora:
             return cls(text)  # a colon of the path
 
 
+@checked(CalibrationError)
 @dataclass(frozen=True)
 class Loading:
     """Everything that says which pipeline is meant; `load()` loads it. Nothing is imported to check it.

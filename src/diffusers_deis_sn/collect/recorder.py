@@ -114,7 +114,7 @@ class RecordingScheduler(DEISSNScheduler):
         recorder: RecordingScheduler = cls.from_config(config, stats=False, **options)
         recorder.origin = origin
         recorder.costs = tuple(dict.fromkeys(costs))
-        recorder._fine = bool(costs)
+        recorder._fine = bool(recorder.costs)
         recorder.ledger = Ledger()
         recorder._progress = {}
         recorder.generators = [torch.Generator()]  # the global one belongs to the pipeline

@@ -29,6 +29,7 @@ from diffusers_deis_sn.collect.sharing import Shards, sharing
 from diffusers_deis_sn.collect.signals import Interruptions
 from diffusers_deis_sn.collect.stopping import Stopping, at_guidance, tell_poor
 from diffusers_deis_sn.collect.trying import CALLS, FINE_CALLS, MENU, Trier
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, CheckpointError, ProcessLostError
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin, hash_prompts
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -234,6 +235,7 @@ def _tried(statistics: ScoreStatistics, trier: Trier) -> ScoreStatistics:
         return statistics
 
 
+@checked(CalibrationError)
 @contextmanager
 def recording(
     pipe: Any,

@@ -39,11 +39,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from diffusers_deis_sn.collect.arguments import check_count
 from diffusers_deis_sn.comparison.advice import Advice
 from diffusers_deis_sn.comparison.contenders import WITH_PLANS, Contender, Skipped, to_paste
 from diffusers_deis_sn.comparison.preparing import Fitting
 from diffusers_deis_sn.comparison.reference import Reference
 from diffusers_deis_sn.comparison.rows import Ratio, Row, at, columns, nearest
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import ComparisonError
 from diffusers_deis_sn.escaping import plain, utf8
 from diffusers_deis_sn.hub.atomic_write import write_together
@@ -88,6 +90,7 @@ class Setting:
     versions: Mapping[str, str]
 
 
+@checked(ComparisonError)
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison:
     """Schedulers on one model and the same prompts and noise.
@@ -105,6 +108,9 @@ class Comparison:
         fitting: How their plans were fitted for this comparison; None if they were not.
         pictures: Of the first prompts, as files have them (PNG or WebP), by scheduler and calls; those of the converged
             run by "converged" and 0.
+
+    Raises:
+        ComparisonError: What is recommended is no contender, or has no row.
 
     Examples:
         >>> comparison = compare(pipe, steps=(4, 5), stats=statistics, num_prompts=2, progress=False)
@@ -126,6 +132,13 @@ class Comparison:
     fitting: Fitting | None = None
     pictures: Mapping[tuple[str, int], tuple[bytes, ...]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        run = (self.advice.scheduler, self.advice.calls)
+        if run[0] not in {one.name for one in self.contenders} or run not in {
+            (r.scheduler, r.calls) for r in self.rows
+        }:
+            raise ComparisonError(f"What is recommended, {run}, must be among `contenders` and `rows`. Give them all.")
+
     def __repr__(self) -> str:
         model, sentence = plain(self.setting.model), plain(self.advice.sentence, None)
         return f"Comparison({model}, {self.setting.num_prompts} prompts: {sentence})"
@@ -146,6 +159,7 @@ class Comparison:
         """The lines to paste for what is recommended."""
         return self._code(next(one for one in self.contenders if one.name == self.advice.scheduler).code)
 
+    @checked(ComparisonError)
     def row(self, scheduler: str, calls: int) -> Row:
         """The row of one scheduler.
 
@@ -276,6 +290,7 @@ class Comparison:
 
         return page(self.document(), self.pictures)
 
+    @checked(ComparisonError)
     def grid(self, calls: int | None = None, prompts: int = 6) -> bytes:
         """A picture of pictures, as PNG: prompts by schedulers in one number of calls; see `grids.grid`.
 
@@ -291,6 +306,7 @@ class Comparison:
         """
         from diffusers_deis_sn.comparison.grids import grid
 
+        check_count("prompts", prompts, 1, error=ComparisonError)
         return grid(self.document(), self.pictures, self.advice.calls if calls is None else calls, prompts)
 
     def save(self, folder: str | PathLike[str]) -> list[Path]:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from diffusers_deis_sn.core import grids, solvers
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import ConfigurationError
 
 PRIVATE = "_deis_sn"  # the one key of a config under which everything of ours lies
@@ -28,6 +29,7 @@ T = TypeVar("T")
 _CLASSES: dict[str, type] = {}
 
 
+@checked(ConfigurationError)
 def register(name: str) -> Callable[[type[T]], type[T]]:
     """Make a frozen dataclass known under a name, so that a saved config can hold it; a class decorator.
 

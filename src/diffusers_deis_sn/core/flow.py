@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from diffusers_deis_sn.core.process import SNAP, Array, NoiseSchedule
+from diffusers_deis_sn.core.process import SNAP, Array, NoiseSchedule, check_times
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import ConfigurationError, NoiseScheduleError
 
 SMALLEST_ALPHA = 2.0**-24
@@ -21,6 +22,7 @@ LEVELS = 1000  # that count as training times where the network is called with s
 TIME_SHIFTS = ("exponential", "linear")
 
 
+@checked(NoiseScheduleError)
 @dataclass(frozen=True, eq=False)
 class FlowSchedule(NoiseSchedule):
     """The straight path from data to noise; tau = sigma, a continuum.
@@ -31,7 +33,7 @@ class FlowSchedule(NoiseSchedule):
         inverted: The network is called with T (1 - sigma), and predicts data minus noise (OmniGen, Mochi).
 
     Raises:
-        NoiseScheduleError: T is below one.
+        NoiseScheduleError: T is no whole number above zero.
 
     Examples:
         >>> process = FlowSchedule()
@@ -48,11 +50,7 @@ class FlowSchedule(NoiseSchedule):
     name = "flow"
 
     def __post_init__(self) -> None:
-        if not self.num_train_timesteps >= 1:
-            raise NoiseScheduleError(
-                f"`num_train_timesteps` of a flow must be at least 1, got {self.num_train_timesteps!r}. Copy it from "
-                "the model's own scheduler config."
-            )
+        check_times(self.num_train_timesteps)
 
     def __len__(self) -> int:
         """Number of levels that count as training times: T, unless that is one."""

@@ -10,30 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
+from diffusers_deis_sn.core.value_types import checked, is_number
 from diffusers_deis_sn.core.vp import distinct_times
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 
 FINAL_SIGMAS = ("zero", "sigma_min")
 CONTINUUM = "'trailing', use_karras_sigmas=True or grid=Power('t', 2)"
-
-LARGEST_FLOAT = int(np.finfo(np.float64).max)
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value is a real number that a float can have, which a bool is not."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        return False
-    return not isinstance(value, int) or abs(value) <= LARGEST_FLOAT
-
-
-def is_whole(value: object, least: float = 0, most: float = np.inf) -> bool:
-    """Whether a value is a whole number, not a bool, from `least` to `most`."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and least <= int(value) <= most
 
 
 @dataclass(frozen=True)
@@ -55,7 +42,7 @@ class Ends:
 
     def __post_init__(self) -> None:
         final, start, end = self.final, self.start, self.end
-        if final not in FINAL_SIGMAS:
+        if not isinstance(final, str) or final not in FINAL_SIGMAS:
             raise ConfigurationError(f"`final_sigmas_type` must be one of {', '.join(FINAL_SIGMAS)}, got {final!r}.")
         if not (is_number(start) and 0.0 < start <= 1.0):
             raise ConfigurationError(f"`start_time` is a fraction of the process, above 0 and up to 1, got {start!r}.")
@@ -172,6 +159,7 @@ class Leading:
         return _at_whole_times(process, times, last, ends)
 
 
+@checked(ConfigurationError)
 @dataclass(frozen=True)
 class Power:
     """Uniform in tau^(1/k), or in rho^(1/k), or sigma^(1/k) of flows, whose rho has no upper end.
@@ -203,6 +191,7 @@ class Power:
         if not (is_number(self.exponent) and self.exponent > 0.0):
             raise ConfigurationError(f"The exponent of a power grid must be a positive number, got {self.exponent!r}.")
 
+    @checked(TimestepsError)
     def levels(self, process: NoiseSchedule, steps: int, ends: Ends) -> Array:
         """See `Grid`."""
         number, first, last = ends.bounds(process, steps)
@@ -220,6 +209,7 @@ class Power:
             tau = np.linspace(first, bottom ** (1.0 / k), steps) ** k
         return process.level(tau)
 
+    @checked(ConfigurationError)
     def ramp(self, top: float, bottom: float, share: Array) -> Array:
         """From one level to another, uniform in rho^(1/k), or in log rho for infinite k (arXiv 2206.00364, eq. 5).
 
@@ -230,7 +220,14 @@ class Power:
 
         Returns:
             Levels; the shape of `share`.
+
+        Raises:
+            ConfigurationError: Levels that are not positive, or a share beyond 0 to 1.
         """
+        if not (0.0 < top < np.inf and 0.0 < bottom < np.inf):
+            raise ConfigurationError(f"A ramp goes between two levels above zero, got {top!r} and {bottom!r}.")
+        if not np.all((share >= 0.0) & (share <= 1.0)):
+            raise ConfigurationError(f"`share` lies between 0 and 1, got {share.tolist()}.")
         k = self.exponent
         if k == np.inf:
             return np.exp(np.log(top) + share * (np.log(bottom) - np.log(top)))

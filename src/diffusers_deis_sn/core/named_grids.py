@@ -7,18 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from diffusers_deis_sn.core.grids import (
-    Beta,
-    Ends,
-    Grid,
-    Leading,
-    Linspace,
-    Power,
-    Trailing,
-    check_unmoved,
-    is_number,
-)
+from diffusers_deis_sn.core.grids import Beta, Ends, Grid, Leading, Linspace, Power, Trailing, check_unmoved
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
+from diffusers_deis_sn.core.value_types import is_number
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 
 INTEGER_SPACINGS = ("linspace", "leading", "trailing")

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.core.process import Array
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import StatisticsError
 
 
+@checked(StatisticsError)
 @dataclass(frozen=True, eq=False)
 class Normaliser:
     """A piecewise linear r(t) over the network's times, held flat outside its knots and below a cut-off.

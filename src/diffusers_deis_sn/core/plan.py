@@ -19,6 +19,7 @@ from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.rounding import is_rounding
 from diffusers_deis_sn.core.step import combine, threshold
 from diffusers_deis_sn.core.table import CoefficientTable
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import StepError, TimestepsError
 
 OFF_GRID = 1e-3  # a time this far from the plan's is another time, unless it was rounded (`core.rounding`)
@@ -210,6 +211,7 @@ class Plan:
                 "it out, or give the times to `set_timesteps(timesteps=...)`."
             )
 
+    @checked(TimestepsError)
     def called_at(self, times: ArrayLike) -> Plan:
         """The same run with other times for the network.
 

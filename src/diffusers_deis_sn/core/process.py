@@ -21,9 +21,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diffusers_deis_sn.core.prediction import PREDICTION_TYPES, output_map
+from diffusers_deis_sn.core.value_types import is_whole, shown
+from diffusers_deis_sn.errors import NoiseScheduleError, TimestepsError
 
 Array = NDArray[np.float64]
 
+MOST_TIMES = 1_000_000  # training times
+SURELY = 1.0 - 1e-9  # a level below this share of another one is less, however both were rounded
 SNAP = 1e-4  # a time this close to a whole number is that number: what is left of a round trip through rho
 
 ALPHA_OF_RHO: dict[str, Callable[[Array], Array]] = {
@@ -41,6 +45,33 @@ def log_snr(rho: ArrayLike) -> Array:
 def log_rho(log_snr: ArrayLike) -> Array:
     """log(sigma / alpha) of a log SNR; same shape."""
     return -0.5 * np.asarray(log_snr, dtype=np.float64)
+
+
+def check_times(number: object) -> None:
+    """Raise NoiseScheduleError for what is no number of training times."""
+    if not is_whole(number, 1, MOST_TIMES):
+        raise NoiseScheduleError(
+            f"`num_train_timesteps` must be a whole number from 1 to {MOST_TIMES}, got {shown(number)}. Copy it from "
+            "the model's own scheduler config."
+        )
+
+
+def check_levels(levels: Array, which: str = "Levels that") -> None:
+    """Refuse what no run can go along.
+
+    Args:
+        levels: rho_0 > ... > rho_N >= 0; (N + 1,), N >= 1.
+        which: How a message begins.
+
+    Raises:
+        TimestepsError: Not one row of at least two, not finite, a rise, or an end below zero.
+    """
+    row = levels.ndim == 1 and len(levels) >= 2
+    if not row or not np.all(np.isfinite(levels)) or levels[-1] < 0.0 or np.any(levels[1:] >= levels[:-1] * SURELY):
+        raise TimestepsError(
+            f"{which} are not finite, do not fall strictly or end below zero: {levels.tolist()}. They are rho = "
+            "sigma / alpha, noisiest first, at least two."
+        )
 
 
 class NoiseSchedule(ABC):

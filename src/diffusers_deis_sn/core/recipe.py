@@ -18,12 +18,15 @@ from diffusers_deis_sn.core.grids import Ends, Grid, Shifted, Trailing, Whole, c
 from diffusers_deis_sn.core.markup import Curve, chart, table
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.plan import Plan, make_plan
-from diffusers_deis_sn.core.process import Array, NoiseSchedule
+from diffusers_deis_sn.core.process import Array, NoiseSchedule, check_levels
 from diffusers_deis_sn.core.solvers import Multistep, Solver
+from diffusers_deis_sn.core.step import check_samples
 from diffusers_deis_sn.core.table import CoefficientTable
-from diffusers_deis_sn.errors import CoefficientError, DeisSnError, TimestepsError
+from diffusers_deis_sn.core.value_types import checked
+from diffusers_deis_sn.errors import CoefficientError, ConfigurationError, DeisSnError, StepError, TimestepsError
 
 
+@checked(ConfigurationError)
 @dataclass(frozen=True)
 class Recipe:
     """How runs go, whatever their number of steps: a noise schedule, a time grid, a solver and a scale.
@@ -100,20 +103,20 @@ class Recipe:
 
     def _check_walkable(self, levels: Array, which: str) -> None:
         """Raise TimestepsError unless levels are finite, fall by more than rounding, and end at zero or above."""
-        if np.all(np.isfinite(levels)) and levels[-1] >= 0.0 and np.all(levels[1:] < levels[:-1] * (1.0 - 1e-9)):
-            return
-        shifted = isinstance(self.grid, Shifted) and (self.grid.shift != 1.0 or self.grid.terminal is not None)
-        if not shifted or not np.all(np.isfinite(levels)):
+        try:
+            check_levels(levels, which)
+        except TimestepsError as error:
+            shifted = isinstance(self.grid, Shifted) and (self.grid.shift != 1.0 or self.grid.terminal is not None)
+            if not shifted or not np.all(np.isfinite(levels)):
+                raise
+            sigmas = ", ".join(f"{one:.4g}" for one in self.process.as_sigma(levels))
             raise TimestepsError(
-                f"{which} are not finite, do not fall strictly or end below zero: {levels.tolist()}. They are rho = "
-                "sigma / alpha, noisiest first."
-            )
-        sigmas = ", ".join(f"{one:.4g}" for one in self.process.as_sigma(levels))
-        raise TimestepsError(
-            f"{which} do not fall to where the run ends, once they are shifted: sigma {sigmas}. The end is not "
-            "shifted. Use a smaller `end_time`, final_sigmas_type='zero', or another `flow_shift` or `shift_terminal`."
-        )
+                f"{which} do not fall to where the run ends, once they are shifted: sigma {sigmas}. The end is not "
+                "shifted. Use a smaller `end_time`, final_sigmas_type='zero', or another `flow_shift` or "
+                "`shift_terminal`."
+            ) from error
 
+    @checked(TimestepsError)
     def over(self, levels: Array) -> Plan:
         """A run over given levels, whatever made them.
 
@@ -131,6 +134,7 @@ class Recipe:
         self._check_walkable(levels, "Levels that")
         return make_plan(self.process, self.table(levels), self.prediction, self.solver.of)
 
+    @checked(TimestepsError)
     def table(self, levels: Array) -> CoefficientTable:
         """The solver's coefficients over given levels, checked, whoever wrote the solver.
 
@@ -141,10 +145,12 @@ class Recipe:
             One row for each network call.
 
         Raises:
-            TimestepsError: Noise predictions in a run of a flow that starts from noise alone.
+            TimestepsError: Levels that cannot be walked, or noise predictions in a run of a flow that starts from noise
+                alone.
             ConfigurationError: Factors that do not go together.
             CoefficientError: No table, or one of other levels or with another number of calls a step.
         """
+        check_levels(levels)
         self._check_start(levels)
         name, steps = type(self.solver).__name__, len(levels) - 1
         table = self.solver.table(self.process, self.scale, levels.copy())
@@ -238,6 +244,7 @@ def _equal(value: object, other: object) -> bool:
     return bool(value == other)
 
 
+@checked(StepError)
 def sample(plan: Plan, network: Callable[[Tensor, float], Tensor], x: Tensor) -> Tensor:
     """Draw samples: call the network at each time of a plan and take its steps.
 
@@ -250,8 +257,10 @@ def sample(plan: Plan, network: Callable[[Tensor, float], Tensor], x: Tensor) ->
         The result, where the plan's levels end; (B, *event).
 
     Raises:
-        StepError: The plan was fitted for two bands of space, and these samples have none.
+        StepError: No sample of floating-point numbers; or the plan was fitted for two bands of space, and these samples
+            have none.
     """
+    check_samples(x=x)
     history: list[Tensor] = []
     for n, time in enumerate(plan.times):
         output, raw = plan.convert(n, network(x * plan.input_scale[n], time), x)

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.core.prediction import EDM_PREDICTION_TYPES, output_map
-from diffusers_deis_sn.core.process import Array, NoiseSchedule
+from diffusers_deis_sn.core.process import Array, NoiseSchedule, check_times
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import NoiseScheduleError
 
 LABELS = ("log", "sigma")
 
 
+@checked(NoiseScheduleError)
 @dataclass(frozen=True, eq=False)
 class SigmaSchedule(NoiseSchedule):
     """Noise levels rho = sigma from `sigma_min` to `sigma_max`, a continuum.
@@ -35,7 +37,7 @@ class SigmaSchedule(NoiseSchedule):
         label: What the network is called with: "log", log(sigma) / 4 as EDM has it, or "sigma" itself.
 
     Raises:
-        NoiseScheduleError: Not 0 < sigma_min < sigma_max < infinity, or an unknown label.
+        NoiseScheduleError: Not 0 < sigma_min < sigma_max < infinity, no number of levels, or an unknown label.
 
     Examples:
         >>> process = SigmaSchedule(sigma_min=0.002, sigma_max=80.0)
@@ -55,6 +57,7 @@ class SigmaSchedule(NoiseSchedule):
                 f"`sigma_min` and `sigma_max` must be positive and rise, got {self.sigma_min!r} and "
                 f"{self.sigma_max!r}. Copy them from the model's own scheduler config."
             )
+        check_times(self.num_train_timesteps)
         if self.label not in LABELS:
             raise NoiseScheduleError(f"`label` must be one of {', '.join(LABELS)}, got {self.label!r}.")
 
@@ -121,6 +124,7 @@ class SigmaSchedule(NoiseSchedule):
         return self.time(np.clip(levels, self.bottom, self.top)).astype(np.float32).astype(np.float64)
 
 
+@checked(NoiseScheduleError)
 @dataclass(frozen=True, eq=False)
 class EDMSchedule(SigmaSchedule):
     """Levels of a network that is preconditioned as in EDM (arXiv 2206.00364, table 1) and called with log(sigma) / 4.

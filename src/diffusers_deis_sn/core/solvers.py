@@ -13,9 +13,10 @@ import numpy as np
 
 from diffusers_deis_sn.core.coefficients import INTEGRANDS, INTERPOLATIONS, MAX_ORDER, coefficient_table
 from diffusers_deis_sn.core.normaliser import Normaliser
-from diffusers_deis_sn.core.process import Array, NoiseSchedule
+from diffusers_deis_sn.core.process import Array, NoiseSchedule, check_levels
 from diffusers_deis_sn.core.runge_kutta import ABOVE_MODELS, TABLEAUX, runge_kutta_table
 from diffusers_deis_sn.core.table import CoefficientTable
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import ConfigurationError
 
 SOLVERS = ("multistep", "ipndm", *TABLEAUX)
@@ -69,6 +70,7 @@ class Solver(Protocol):
         ...
 
 
+@checked(ConfigurationError)
 @dataclass(frozen=True)
 class Corrector:
     """Each step redone with the output at its end, at no further network call (docs/explanation/corrector.md).
@@ -100,6 +102,7 @@ class Corrector:
             object.__setattr__(self, "gain", np.inf)
 
 
+@checked(ConfigurationError)
 @dataclass(frozen=True)
 class Multistep:
     """Multistep DEIS: a polynomial through the last outputs, integrated exactly (docs/explanation/deis.md).
@@ -151,8 +154,10 @@ class Multistep:
         if not (isinstance(self.share, int | float) and 0.0 <= self.share <= 1.0):
             raise ConfigurationError(f"`share` of Multistep is from 0, order one, to 1, got {self.share!r}.")
 
+    @checked(ConfigurationError)
     def table(self, process: NoiseSchedule, scale: Normaliser, levels: Array) -> CoefficientTable:
-        """See `Solver`."""
+        """See `Solver`. Raises TimestepsError for levels that cannot be walked."""
+        check_levels(levels)
         return coefficient_table(
             process,
             scale,
@@ -168,6 +173,7 @@ class Multistep:
         )
 
 
+@checked(ConfigurationError)
 @dataclass(frozen=True)
 class RungeKutta:
     """A Runge-Kutta method in rho, several network calls a step (`core.runge_kutta`).
@@ -205,8 +211,10 @@ class RungeKutta:
         """The number of stages."""
         return len(TABLEAUX[self.name])
 
+    @checked(ConfigurationError)
     def table(self, process: NoiseSchedule, scale: Normaliser, levels: Array) -> CoefficientTable:
-        """See `Solver`."""
+        """See `Solver`. Raises TimestepsError for levels that cannot be walked."""
+        check_levels(levels)
         return runge_kutta_table(process, scale, levels, self.name, self.above)
 
 

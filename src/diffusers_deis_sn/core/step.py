@@ -8,7 +8,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from diffusers_deis_sn.core.value_types import shown
+from diffusers_deis_sn.errors import DeisSnError, StepError
+
 HALF = (torch.float16, torch.bfloat16)
+
+
+def check_samples(error: type[DeisSnError] = StepError, **given: object) -> None:
+    """Refuse what is no tensor of real floating-point numbers.
+
+    Args:
+        error: What is raised.
+        **given: By name.
+
+    Raises:
+        DeisSnError: Of the kind `error`.
+    """
+    for name, value in given.items():
+        if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim == 0:
+            raise error(
+                f"`{name}` must be a tensor (B, ...) of floating-point numbers, got {shown(value)}. Convert it first."
+            )
 
 
 def combine(

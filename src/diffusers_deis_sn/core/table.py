@@ -129,7 +129,7 @@ def _frozen(name: str, values: ArrayLike, dtype: type) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.asarray(values, dtype=dtype)
         same = np.array_equal(array, np.asarray(values), equal_nan=dtype is np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CoefficientError(f"`{name}` of a table must be an array of numbers ({error}).") from error
     if not same:
         raise CoefficientError(f"`{name}` of a table must hold {dtype.__name__}, got {np.asarray(values).dtype}.")

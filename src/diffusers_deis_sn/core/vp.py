@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from diffusers_deis_sn.core.process import ALPHA_OF_RHO, SNAP, Array, NoiseSchedule
+from diffusers_deis_sn.core.process import ALPHA_OF_RHO, SNAP, Array, NoiseSchedule, check_times
+from diffusers_deis_sn.core.value_types import FLAG, NUMBERS, checked, demand, is_flag, is_real
 from diffusers_deis_sn.errors import NoiseScheduleError, TimestepsError
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exp", "laplace")
@@ -202,7 +203,7 @@ def vp_schedule(
     beta_start: float = 1e-4,
     beta_end: float = 0.02,
     beta_schedule: str = "linear",
-    trained_betas: Sequence[float] | Array | None = None,
+    trained_betas: ArrayLike | None = None,
     rescale_betas_zero_snr: bool = False,
     snr_shift_scale: float = 1.0,
 ) -> TableSchedule:
@@ -226,7 +227,8 @@ def vp_schedule(
         log(sigma / alpha) at each training time, and the maps between times and levels.
 
     Raises:
-        NoiseScheduleError: Unknown `beta_schedule`, betas outside (0, 1), or a shift that is no positive number.
+        NoiseScheduleError: Unknown `beta_schedule`, no number of times, betas outside (0, 1), or a shift that is no
+            positive number.
 
     Examples:
         >>> process = vp_schedule(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)  # Stable Diffusion
@@ -234,8 +236,9 @@ def vp_schedule(
         (14.61, 0.0292)
     """
     if trained_betas is not None:
+        demand(NoiseScheduleError, "trained_betas", NUMBERS, trained_betas)
         betas, name = np.asarray(trained_betas, dtype=np.float64), "trained betas"
-    else:
+    else:  # which Diffusers' configs may have anything for beside betas of their own
         betas = _betas(num_train_timesteps, beta_start, beta_end, beta_schedule)
         name = beta_schedule
         if beta_schedule not in _ALPHA_SQUARED:
@@ -246,9 +249,10 @@ def vp_schedule(
             f"{np.min(betas, initial=np.inf):.6g} to {np.max(betas, initial=-np.inf):.6g} ({name}). Copy "
             "`beta_start`, `beta_end`, `beta_schedule` and `trained_betas` from the model's own scheduler config."
         )
+    demand(NoiseScheduleError, "rescale_betas_zero_snr", FLAG, rescale_betas_zero_snr)
     alpha_squared = np.cumprod(1.0 - betas)
-    if snr_shift_scale != 1.0:
-        if not (isinstance(snr_shift_scale, int | float | np.number) and 0.0 < snr_shift_scale <= LARGEST):
+    if is_flag(snr_shift_scale) or snr_shift_scale != 1.0:
+        if not (is_real(snr_shift_scale) and 0.0 < snr_shift_scale <= LARGEST):
             raise NoiseScheduleError(
                 f"`snr_shift_scale` must be a positive number, got {snr_shift_scale!r}. Copy it from the model's own "
                 "scheduler config."
@@ -280,18 +284,26 @@ _ALPHA_SQUARED: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def _betas(number: int, start: float, end: float, schedule: str) -> Array:
+@checked(NoiseScheduleError)
+def _betas(num_train_timesteps: int, beta_start: float, beta_end: float, beta_schedule: str) -> Array:
     """Betas of a named schedule; (T,)."""
-    if schedule == "linear":
+    check_times(num_train_timesteps)
+    number, start, end = num_train_timesteps, beta_start, beta_end
+    if not (0.0 < start < 1.0 and 0.0 < end < 1.0) and beta_schedule not in _ALPHA_SQUARED:
+        raise NoiseScheduleError(
+            f"`beta_start` and `beta_end` must lie strictly between 0 and 1, got {start:g} and {end:g}. Copy them from "
+            "the model's own scheduler config."
+        )
+    if beta_schedule == "linear":
         return np.linspace(start, end, number)
-    if schedule == "scaled_linear":
+    if beta_schedule == "scaled_linear":
         return np.linspace(start**0.5, end**0.5, number) ** 2
-    if schedule == "sigmoid":
+    if beta_schedule == "sigmoid":
         return start + (end - start) / (1.0 + np.exp(-np.linspace(-6.0, 6.0, number)))
-    if schedule in _ALPHA_SQUARED:
-        alpha_squared = _ALPHA_SQUARED[schedule](np.arange(number + 1) / number)
+    if beta_schedule in _ALPHA_SQUARED:
+        alpha_squared = _ALPHA_SQUARED[beta_schedule](np.arange(number + 1) / number)
         return np.minimum(1.0 - alpha_squared[1:] / alpha_squared[:-1], 0.999)
     raise NoiseScheduleError(
-        f"`beta_schedule` must be one of {', '.join(BETA_SCHEDULES)}, got {schedule!r}. Other schedules can be given "
-        "as `trained_betas`."
+        f"`beta_schedule` must be one of {', '.join(BETA_SCHEDULES)}, got {beta_schedule!r}. Other schedules can be "
+        "given as `trained_betas`."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from diffusers_deis_sn.core.value_types import shown
 from diffusers_deis_sn.errors import DeisSnError
 
 # Never directly in a pipeline's `scheduler/`: there Diffusers would take the file for weights (stats/README.md).
@@ -19,5 +20,6 @@ def check_revision(revision: object, error: type[DeisSnError]) -> None:
     """Raise an error, of a kind, for what git lets no commit, branch or tag be called; None is none."""
     if revision is not None and not (isinstance(revision, str) and _REVISION.fullmatch(revision)):
         raise error(
-            f"`revision` must be a commit, branch or tag, such as main, got {revision!r}. Leave it out for the default."
+            f"`revision` must be a commit, branch or tag, such as main, got {shown(revision)}. Leave it out for the "
+            "default."
         )

@@ -8,11 +8,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from diffusers_deis_sn.core.value_types import shown
 from diffusers_deis_sn.errors import StatisticsError, StatisticsNotFoundError, StatisticsUnreachableError
 from diffusers_deis_sn.hub.download import HubName, HubOptions, commit_of, first_file
 from diffusers_deis_sn.hub.errors import MissingFileError
 from diffusers_deis_sn.hub.local import path_of
-from diffusers_deis_sn.hub.names import FILE_NAME, PLACES, SIDE_FILE, SIDE_FOLDER
+from diffusers_deis_sn.hub.names import FILE_NAME, PLACES, SIDE_FILE, SIDE_FOLDER, check_revision
 
 logger = logging.getLogger("diffusers_deis_sn")
 
@@ -67,9 +68,9 @@ def find(
         StatisticsUnreachableError: Not cached, and the Hub was not asked, did not answer or failed.
     """
     options = HubOptions.of(hub_options)
-    for option, value in (("subfolder", subfolder), ("revision", revision)):
-        if value is not None and not isinstance(value, str):
-            raise StatisticsError(f"`{option}` must be a text or None, got {value!r}. Leave it out for none.")
+    if subfolder is not None and not isinstance(subfolder, str):
+        raise StatisticsError(f"`subfolder` must be a text or None, got {shown(subfolder)}. Leave it out for none.")
+    check_revision(revision, StatisticsError)
     path = path_of(source, "The place of statistics", StatisticsNotFoundError)
     if path.is_file():
         return Located(path, str(path.resolve()))

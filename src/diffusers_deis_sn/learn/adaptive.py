@@ -22,12 +22,15 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from diffusers_deis_sn.core.process import Array
+from diffusers_deis_sn.core.value_types import checked, shown
 from diffusers_deis_sn.errors import ScheduleError
+from diffusers_deis_sn.learn.path import check_order
 from diffusers_deis_sn.learn.search import update_schedule
 
 Reduce = Callable[[Tensor], Tensor]
 """A tensor of this process to the sum of those of all processes."""
 
+MOST_BATCH = 10**7
 NEGATIVE = 6.0  # standard errors by which the mean of all costs may be below zero: those of the predictor scatter
 
 
@@ -76,11 +79,12 @@ class AdaptiveSchedule:
         Williams et al., Score-Optimal Diffusion Schedules, https://arxiv.org/abs/2412.07877, Algorithm 2.
     """
 
+    @checked(ScheduleError)
     def __init__(self, levels: ArrayLike, order: int = 2, gamma: float = 0.05, min_visits: int = 24) -> None:
         """Nothing visited yet."""
-        for name, number in (("order", order), ("min_visits", min_visits)):
-            if type(number) is not int or number < 1:
-                raise ScheduleError(f"`{name}` must be a whole number above zero, got {number!r}. Leave it out.")
+        check_order(order)
+        if min_visits < 1:
+            raise ScheduleError(f"`min_visits` must be a whole number above zero, got {min_visits!r}. Leave it out.")
         if not 0.0 < gamma <= 1.0:
             raise ScheduleError(f"`gamma` must be above 0 and at most 1, got {gamma!r}. Try 0.05.")
         self.order, self.gamma, self.min_visits, self.moves = order, gamma, min_visits, 0
@@ -95,6 +99,7 @@ class AdaptiveSchedule:
 
     # --------------------------------------------------------------------------------------------- in every batch
 
+    @checked(ScheduleError)
     def draw(self, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Intervals for the samples of a batch: each as likely as any other, and visited as evenly as a batch allows.
 
@@ -105,14 +110,20 @@ class AdaptiveSchedule:
         Returns:
             Interval, 0 (noisiest) to T - 1; the level sigma that its step comes from; the level that it enters. Each
             (B,) on the CPU, int64 and float64. The last level is only ever entered: train there too, 1 time in T + 1.
+
+        Raises:
+            ScheduleError: No number of samples.
         """
+        if not 0 <= batch <= MOST_BATCH:
+            raise ScheduleError(f"`batch` must be a number of samples from 0 to {MOST_BATCH}, got {shown(batch)}.")
         start = torch.rand((), generator=generator, dtype=torch.float64, device="cpu")
         spread = (torch.arange(batch, dtype=torch.float64) + start) * (len(self) / max(batch, 1))
         intervals = spread.long().clamp(max=len(self) - 1)[torch.randperm(batch, generator=generator, device="cpu")]
         levels = torch.from_numpy(self.levels)
         return intervals, levels[intervals], levels[intervals + 1]
 
-    def update(self, intervals: Tensor, costs: Tensor) -> None:
+    @checked(ScheduleError)
+    def update(self, intervals: Tensor | ArrayLike, costs: Tensor | ArrayLike) -> None:
         """Take in the costs of samples.
 
         Args:
@@ -122,7 +133,10 @@ class AdaptiveSchedule:
         Raises:
             ScheduleError: Shapes that differ, an interval that is none, a cost that is not finite; nothing was taken.
         """
-        where, values = torch.as_tensor(intervals).detach().cpu(), torch.as_tensor(costs).detach().cpu().double()
+        where, values = (torch.as_tensor(row).detach().cpu() for row in (intervals, costs))
+        if values.is_complex():
+            raise ScheduleError("`costs` must be real numbers, got complex ones. Give what `corrector_cost` returns.")
+        values = values.double()
         if where.ndim != 1 or where.shape != values.shape:
             raise ScheduleError(
                 f"`update` takes one interval and one cost for each sample, both (B,), got shapes {tuple(where.shape)} "
@@ -145,6 +159,7 @@ class AdaptiveSchedule:
         sums = [torch.bincount(where.long(), weights=row, minlength=len(self)).numpy() for row in rows]
         self._own = self._own + np.stack(sums)
 
+    @checked(ScheduleError)
     def resample(self, reduce: Reduce | None = None) -> bool:
         """Move the levels, if every interval was visited `min_visits` times since the last estimate.
 
@@ -285,9 +300,9 @@ def _checked_levels(levels: ArrayLike) -> Array:
     row = np.array(levels, dtype=np.float64)
     if row.ndim != 1 or len(row) < 2 or not np.all(np.isfinite(row)) or row[-1] <= 0.0 or np.any(np.diff(row) >= 0.0):
         values = row.ravel().tolist()
-        shown = ", ".join(f"{level:.6g}" for level in (values if len(values) < 8 else values[:3] + values[-3:]))
+        told = ", ".join(f"{level:.6g}" for level in (values if len(values) < 8 else values[:3] + values[-3:]))
         raise ScheduleError(
             "`levels` must be one row of noise levels that fall, noisiest first, and stay above zero, got shape "
-            f"{row.shape}: {shown}. Turn them round, or leave out the zero at the end: no score is known there."
+            f"{row.shape}: {told}. Turn them round, or leave out the zero at the end: no score is known there."
         )
     return row

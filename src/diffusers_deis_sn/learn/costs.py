@@ -27,6 +27,8 @@ import torch
 from torch import Tensor
 
 from diffusers_deis_sn.core.process import Array
+from diffusers_deis_sn.core.step import check_samples
+from diffusers_deis_sn.core.value_types import checked, shown
 from diffusers_deis_sn.errors import ScheduleError
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, PROBED, LocalCost
 
@@ -143,16 +145,38 @@ def _unit(direction: Tensor) -> tuple[Tensor, Tensor]:
 
 def _signs(y: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
     """Independent signs, equally likely; drawn on the CPU, where a seed means the same on every machine."""
-    if len(generators) == len(y):
+    if 0 < len(generators) == len(y):
         bits = torch.stack([torch.randint(0, 2, y.shape[1:], generator=one) for one in generators])
     else:
-        bits = torch.randint(0, 2, y.shape, generator=generators[0] if generators else None)
+        bits = torch.randint(0, 2, y.shape, generator=generators[0] if len(generators) else None)
     return (bits * 2 - 1).to(y)
 
 
 # ---------------------------------------------------------------------------------------------------------- callables
 
 
+def _check(y: Tensor, sigma: Level, entered: Level) -> None:
+    """Raise ScheduleError for what no cost is of; values of tensors are not read, for that waits for an accelerator."""
+    check_samples(ScheduleError, y=y)
+    if y.ndim < 2:
+        raise ScheduleError(f"Samples `y` are (B, *event), got the shape {tuple(y.shape)}. Add an axis.")
+    for one in (sigma, entered):
+        if isinstance(one, Tensor) and not (
+            one.is_floating_point() and (one.numel() == 1 or one.shape == (len(y), *[1] * (y.ndim - 1)))
+        ):
+            raise ScheduleError(
+                f"Levels of each sample are (B, 1, ...) floating-point numbers for samples {tuple(y.shape)}, got "
+                f"{shown(one)}. Reshape them."
+            )
+    known = [one for one in (sigma, entered) if not isinstance(one, Tensor)]
+    if not all(0.0 < one < np.inf for one in known) or (len(known) == 2 and known[0] == known[1]):
+        raise ScheduleError(
+            f"A step goes from a level `sigma` to another one, `entered`, both positive numbers, got {sigma!r} "
+            f"and {entered!r}. Give those of `draw` or of a schedule."
+        )
+
+
+@checked(ScheduleError)
 def corrector_cost(epsilon: Epsilon, y: Tensor, sigma: Level, entered: Level) -> Tensor:
     """L_c of each sample, exactly (arXiv 2412.07877, eq. 13 with v = sigma).
 
@@ -164,10 +188,15 @@ def corrector_cost(epsilon: Epsilon, y: Tensor, sigma: Level, entered: Level) ->
 
     Returns:
         (B,), float64, per component.
+
+    Raises:
+        ScheduleError: Samples that are no floating-point numbers, or levels that are not positive or the same.
     """
+    _check(y, sigma, entered)
     return _run(corrector_probe(y, epsilon(y, sigma), sigma, entered), epsilon, sigma, entered)
 
 
+@checked(ScheduleError)
 def predictor_cost(
     epsilon: Epsilon,
     y: Tensor,
@@ -193,8 +222,9 @@ def predictor_cost(
         (B,), float64, per component.
 
     Raises:
-        ScheduleError: Unknown `derivatives`.
+        ScheduleError: As `corrector_cost`, or unknown `derivatives`.
     """
+    _check(y, sigma, entered)
     if derivatives not in DERIVATIVES:
         raise ScheduleError(f"`derivatives` must be one of {', '.join(DERIVATIVES)}, got {derivatives!r}.")
     if derivatives == "finite":
@@ -223,6 +253,7 @@ def _run(probe: Probe, epsilon: Epsilon, sigma: Level, entered: Level) -> Tensor
     return answered(probe, lambda y, is_entered: epsilon(y, entered if is_entered else sigma))
 
 
+@checked(ScheduleError)
 def schedule_costs(
     epsilon: Epsilon,
     samples: Callable[[float], Tensor],
@@ -244,7 +275,7 @@ def schedule_costs(
         (T,). Means below zero are set to zero.
 
     Raises:
-        ScheduleError: Unknown `cost`, or levels that are not positive or do not fall.
+        ScheduleError: Unknown `cost`, or levels that are not positive or the same.
     """
     levels = np.asarray(levels, dtype=np.float64)
     if levels.ndim != 1 or len(levels) < 2 or np.any(np.diff(levels) >= 0.0) or not 0.0 < levels[-1] < np.inf:

@@ -18,16 +18,21 @@ import numpy as np
 from torch import Tensor
 from tqdm.auto import trange
 
+from diffusers_deis_sn.core.flow import check_shift
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
-from diffusers_deis_sn.errors import TimestepsError
+from diffusers_deis_sn.core.step import check_samples
+from diffusers_deis_sn.core.value_types import checked
+from diffusers_deis_sn.errors import StepError, TimestepsError
 from diffusers_deis_sn.learn.following import fitted_run, recipe_over
+from diffusers_deis_sn.statistics.guidances import check_guidance
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """x_0 of samples x, (B, *event), at noise levels sigma, (B,)."""
 
 
+@checked(TimestepsError)
 def plan_over(
     process: NoiseSchedule,
     sigmas: Array,
@@ -55,7 +60,11 @@ def plan_over(
 
     Raises:
         TimestepsError: Sigmas that are no run.
+        StatisticsError: A guidance that is none.
+        ConfigurationError: Likewise a shift.
     """
+    check_guidance(guidance)
+    check_shift(shift, "exponential", None)
     row = np.asarray(sigmas, dtype=np.float64)
     falls = row.ndim == 1 and len(row) >= 2 and bool(np.all(np.isfinite(row)) and np.all(np.diff(row) < 0.0))
     if not falls or row[-1] < 0.0:
@@ -74,6 +83,7 @@ def plan_over(
     return recipe.over(levels)
 
 
+@checked(StepError)
 def sample_denoised(
     model: Denoiser,
     x: Tensor,
@@ -102,8 +112,14 @@ def sample_denoised(
         The result in the coordinate of `x`; (B, *event).
 
     Raises:
-        StepError: The plan was fitted for two bands of space, and these samples have none.
+        StepError: No sample or sigmas of floating-point numbers, or others than the plan has; or it was fitted for two
+            bands of space, and these samples have none.
     """
+    check_samples(x=x, sigmas=sigmas)
+    if sigmas.shape != (len(plan) + 1,):
+        raise StepError(
+            f"`sigmas` must be those of the plan, {len(plan) + 1} of them, got the shape {tuple(sigmas.shape)}."
+        )
     own = plan.alpha if exploding else (1.0,) * len(plan.alpha)  # of their coordinate in ours
     one = x.new_ones([x.shape[0]])
     history: list[Tensor] = []

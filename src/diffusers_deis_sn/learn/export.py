@@ -31,9 +31,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.core.flow import check_shift
-from diffusers_deis_sn.core.grids import FINAL_SIGMAS, is_number
+from diffusers_deis_sn.core.grids import FINAL_SIGMAS
 from diffusers_deis_sn.core.process import Array
-from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.core.value_types import checked, is_whole
+from diffusers_deis_sn.errors import ConfigurationError, StatisticsError, TimestepsError
 from diffusers_deis_sn.learn import measured
 from diffusers_deis_sn.learn.grid import PATH_TOP, default_spread, learned_path
 from diffusers_deis_sn.learn.part import Part, check_steps
@@ -46,6 +47,7 @@ DIGITS = 7  # what float32, in which all of these programs hold their sigmas, ca
 WHOLE = Part()
 
 
+@checked(ConfigurationError, steps=TimestepsError, stats=StatisticsError)
 def learned_sigmas(
     stats: ScoreStatistics | str | PathLike[str],
     steps: int,
@@ -100,22 +102,9 @@ def learned_sigmas(
     References:
         https://arxiv.org/abs/2412.07877, theorem 3.1: steps of equal length along the path.
     """
-    _check_kinds(cost=cost, velocity=velocity, final=final, spread=spread, shift=shift)
     statistics = ScoreStatistics.load(stats, **hub_options).at(guidance_scale)
     levels = learned_levels(statistics, steps, cost, velocity, final, spread, Part(start, end, denoise))
     return measured.as_sigma(statistics, _before_shift(statistics, levels, shift))
-
-
-def _check_kinds(*, cost: object, velocity: object, final: object, spread: object, shift: object) -> None:
-    """Raise ConfigurationError for what is no name, or no number; whether it is a right one is looked at later."""
-    names = {"cost": cost, "velocity": velocity, "final": final}
-    for name, value in names.items():
-        if not isinstance(value, str) and (value is not None or name != "cost"):
-            raise ConfigurationError(f"`{name}` must be a name, got {value!r}. Leave it out for the default.")
-    if spread is not None and not is_number(spread):
-        raise ConfigurationError(f"`spread` must be a share from 0 to 1 or None, got {spread!r}. Leave it out.")
-    if not is_number(shift):
-        raise ConfigurationError(f"`shift` must be a positive number, got {shift!r}. Leave it out for none.")
 
 
 def _before_shift(statistics: ScoreStatistics, levels: Array, shift: float) -> Array:
@@ -144,12 +133,13 @@ def own_spread(
     That of the method which it follows, where methods were tried on the model; None for that of the cost.
     """
     preferred = cost in (None, preferred_cost(statistics.costs, velocity)) and velocity == "sigma"
-    if spread is not None or not preferred or part.denoise != 1.0 or type(steps) is not int or steps < 1:
+    if spread is not None or not preferred or part.denoise != 1.0 or not is_whole(steps, 1):
         return spread
     method = None if statistics.trials is None else statistics.trials.best(steps, True)
     return None if method is None else method.spread
 
 
+@checked(ConfigurationError, steps=TimestepsError, statistics=StatisticsError)
 def learned_levels(
     statistics: ScoreStatistics,
     steps: int,
@@ -195,6 +185,7 @@ def learned_levels(
     return levels[-(steps + 1) :]
 
 
+@checked(ConfigurationError, steps=TimestepsError, statistics=StatisticsError)
 def schedule_text(
     statistics: ScoreStatistics,
     steps: int,
@@ -257,6 +248,7 @@ def schedule_text(
     return f"timesteps = [{', '.join(times)}]\nsigmas = [{sigma_list(sigmas)}]"
 
 
+@checked(ConfigurationError, steps=TimestepsError, statistics=StatisticsError)
 def schedule_facts(
     statistics: ScoreStatistics,
     steps: int,
@@ -289,7 +281,7 @@ def schedule_facts(
         MissingCostError: The cost is not in the record.
         ScheduleError: Costs that are no path.
     """
-    cost = cost or preferred_cost(statistics.costs, velocity)
+    cost = preferred_cost(statistics.costs, velocity) if cost is None else cost
     spread = own_spread(statistics, steps, cost, velocity, spread, part)
     levels = learned_levels(statistics, steps, cost, velocity, final, spread, part)
     local = cost_with_velocity(statistics, cost, velocity)
@@ -318,6 +310,7 @@ def schedule_facts(
     }
 
 
+@checked(ConfigurationError, steps=TimestepsError, statistics=StatisticsError)
 def schedule_summary(
     statistics: ScoreStatistics,
     steps: int,
@@ -343,7 +336,7 @@ def schedule_summary(
         ConfigurationError: As `learned_levels`.
         ScheduleError: Likewise.
     """
-    cost = cost or preferred_cost(statistics.costs, velocity)
+    cost = preferred_cost(statistics.costs, velocity) if cost is None else cost
     path, local = SchedulePath.of(statistics, cost, velocity), cost_with_velocity(statistics, cost, velocity)
     energy = _energy(
         statistics, cost, velocity, learned_levels(statistics, steps, cost, velocity, "sigma_min", spread, part)

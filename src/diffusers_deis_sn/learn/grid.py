@@ -8,9 +8,10 @@ import numpy as np
 
 from diffusers_deis_sn.core.codec import register
 from diffusers_deis_sn.core.coefficients import starts_from_noise
-from diffusers_deis_sn.core.grids import Ends, check_steps, is_number
+from diffusers_deis_sn.core.grids import Ends, check_steps
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
-from diffusers_deis_sn.errors import ConfigurationError, ScheduleError
+from diffusers_deis_sn.core.value_types import checked, is_number
+from diffusers_deis_sn.errors import ConfigurationError, ScheduleError, StatisticsError
 from diffusers_deis_sn.learn.path import ENDS, SchedulePath, check_velocity
 from diffusers_deis_sn.statistics.cost import COST_ORDERS, preferred_cost
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -21,6 +22,7 @@ SPREAD = 0.3  # of the solver's cost, where nobody says: chosen on the suite's c
 EVEN = 2.0  # k of the times tau^(1/k) that this share is even in
 
 
+@checked(ConfigurationError, velocity=ScheduleError)
 @register("equal_cost")
 @dataclass(frozen=True)
 class EqualCost:
@@ -67,6 +69,7 @@ class EqualCost:
         """See `Grid`; but without a model there are no levels: raises ConfigurationError. `of` has them."""
         raise ConfigurationError("EqualCost is learned from statistics with costs, and there are none here.")
 
+    @checked(StatisticsError)
     def of(self, statistics: ScoreStatistics, process: NoiseSchedule) -> Learned:
         """The grid of a model.
 
@@ -160,7 +163,7 @@ def learned_path(
         MissingCostError: The cost is not there.
         ScheduleError: Costs that are no path, or a share that is none.
     """
-    cost = cost or preferred_cost(statistics.costs, velocity)
+    cost = preferred_cost(statistics.costs, velocity) if cost is None else cost
     spread = default_spread(cost) if spread is None else spread
     path = SchedulePath.of(statistics, cost, velocity)
     return path.spread(float(spread), np.asarray(tau, dtype=np.float64) ** (1.0 / EVEN))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from diffusers_deis_sn.core.grids import is_number
+from diffusers_deis_sn.core.value_types import is_number, is_whole, shown
 from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 
 MOST = 100_000  # steps of a whole schedule of which a share is taken
@@ -12,8 +12,8 @@ MOST = 100_000  # steps of a whole schedule of which a share is taken
 
 def check_steps(steps: object) -> None:
     """Raise TimestepsError for what is no number of steps of a schedule."""
-    if type(steps) is not int or not 1 <= steps <= MOST:
-        raise TimestepsError(f"`steps` must be a whole number of at least 1, and at most {MOST}, got {steps!r}.")
+    if not is_whole(steps, 1, MOST):
+        raise TimestepsError(f"`steps` must be a whole number of at least 1, and at most {MOST}, got {shown(steps)}.")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.core.process import Array
+from diffusers_deis_sn.core.value_types import checked, is_whole, shown
 from diffusers_deis_sn.errors import ScheduleError
+from diffusers_deis_sn.learn.part import MOST
+from diffusers_deis_sn.statistics.cost import MOST_ORDER
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 ENDS = 2e-3  # relative: levels this close beyond the path are its ends; betas rounded on their way move them
@@ -40,6 +43,7 @@ VELOCITIES: dict[str, Callable[[Array], Array]] = {
 variance-preserving one, and one."""
 
 
+@checked(ScheduleError)
 @dataclass(frozen=True, eq=False)
 class SchedulePath:
     """Cumulative length over noise levels (arXiv 2412.07877, theorem 3.1); `from_costs` and `of` make one.
@@ -80,12 +84,13 @@ class SchedulePath:
             )
         if not np.any(lengths > 0.0):
             raise ScheduleError("All costs are zero, so no schedule is better than another. Use a named spacing.")
-        _check_order(self.order)
+        check_order(self.order)
         for name, row in (("levels", levels), ("lengths", lengths)):
             row.flags.writeable = False
             object.__setattr__(self, name, row)
 
     @classmethod
+    @checked(ScheduleError)
     def from_costs(cls, levels: ArrayLike, costs: ArrayLike, order: int = 2, velocity: str = "sigma") -> SchedulePath:
         """The path of measured costs.
 
@@ -102,9 +107,9 @@ class SchedulePath:
             ScheduleError: See the class; or a negative cost, or an unknown velocity.
         """
         check_velocity(velocity)
-        _check_order(order)
+        check_order(order)
         sigma, cost = (np.atleast_1d(np.asarray(row, dtype=np.float64)) for row in (levels, costs))
-        if sigma[0] > sigma[-1]:
+        if sigma.size and sigma.flat[0] > sigma.flat[-1]:
             sigma, cost = sigma[::-1], cost[::-1]
         if velocity != "sigma" and cost.shape == sigma[:-1].shape:
             cost = cost * velocity_factor(sigma[:-1], velocity)
@@ -116,6 +121,7 @@ class SchedulePath:
         return cls(sigma, cost ** (1.0 / order), order)
 
     @classmethod
+    @checked(ScheduleError)
     def of(cls, statistics: ScoreStatistics, cost: str = "corrector", velocity: str = "sigma") -> SchedulePath:
         """The path of a model, from a cost in its statistics.
 
@@ -137,6 +143,7 @@ class SchedulePath:
             velocity = "sigma"
         return cls.from_costs(np.exp(statistics.log_rho), local.values, local.order, velocity)
 
+    @checked(ScheduleError)
     def spread(self, share: float, position: ArrayLike) -> SchedulePath:
         """The same levels, with a share of the length spread evenly over another measure of position (this package's).
 
@@ -159,7 +166,7 @@ class SchedulePath:
             raise ScheduleError(f"The share of a path that is spread evenly is 0 to 1, got {share!r}.")
         if share == 0.0:
             return self
-        even = np.diff(np.asarray(position, dtype=np.float64))
+        even = np.diff(np.atleast_1d(np.asarray(position, dtype=np.float64)))
         if even.shape != self.lengths.shape or not np.all(even > 0.0):
             raise ScheduleError("The position that a path is spread over must rise with its levels.")
         own = np.diff(self.cumulative)
@@ -179,6 +186,7 @@ class SchedulePath:
         floor = FLOOR * np.sum(self.lengths) * widths / np.sum(widths)
         return np.append(0.0, np.cumsum(np.maximum(self.lengths, floor)))
 
+    @checked(ScheduleError)
     def energy(self, levels: ArrayLike) -> float:
         """T^(p-1) sum_i (Lambda(t_i) - Lambda(t_{i+1}))^p of a schedule.
 
@@ -192,8 +200,8 @@ class SchedulePath:
             ScheduleError: Levels beyond the path, or fewer than two.
         """
         steps = np.abs(np.diff(np.atleast_1d(self.position(levels))))
-        if len(steps) == 0:
-            raise ScheduleError(f"The energy of a schedule needs at least two levels, got {levels!r}.")
+        if steps.ndim > 1 or len(steps) == 0:
+            raise ScheduleError(f"The energy of a schedule needs at least two levels in one row, got {levels!r}.")
         return float(len(steps) ** (self.order - 1) * np.sum(steps**self.order))
 
     # ----------------------------------------------------------------------------------------------------- maps
@@ -205,6 +213,7 @@ class SchedulePath:
 
         return PchipInterpolator(self.cumulative, np.log(self.levels))
 
+    @checked(ScheduleError)
     def level(self, position: ArrayLike) -> Array:
         """sigma = Lambda^{-1}(position), by a monotone cubic in log sigma (arXiv 2412.07877, Algorithm 1).
 
@@ -213,10 +222,16 @@ class SchedulePath:
 
         Returns:
             Noise levels; the same shape.
+
+        Raises:
+            ScheduleError: NaN.
         """
         inside = np.clip(np.asarray(position, dtype=np.float64), 0.0, self.path_length)
+        if np.any(np.isnan(inside)):
+            raise ScheduleError(f"`position` must be numbers, got {position!r}.")
         return np.exp(self._inverse(inside))
 
+    @checked(ScheduleError)
     def position(self, level: ArrayLike) -> Array:
         """Lambda(sigma), the inverse of `level`.
 
@@ -251,6 +266,7 @@ class SchedulePath:
             return float(a if below >= -LAST_DIGITS else b)
         return float(brentq(lambda position: self._inverse(position) - u, a, b, xtol=1e-14 * self.path_length))
 
+    @checked(ScheduleError)
     def partition(self, steps: int, start: float | None = None, end: float | None = None) -> Array:
         """Levels of steps of equal length, t_i = Lambda^{-1}(i Lambda(1) / T) (arXiv 2412.07877, theorem 3.1).
 
@@ -266,10 +282,10 @@ class SchedulePath:
             ScheduleError: `start` or `end` beyond the path, or not in this order; or no step.
         """
         first, last = (float(self.levels[k] if level is None else level) for k, level in ((-1, start), (0, end)))
-        whole = isinstance(steps, int | np.integer) and not isinstance(steps, bool)
-        if not (whole and steps >= 1 and first > last):
+        if not (1 <= steps <= MOST and first > last):
             raise ScheduleError(
-                f"A schedule falls in at least one step, got {steps!r} steps from the level {first:.6g} to {last:.6g}."
+                f"A schedule falls in at least one step, {MOST} at most, got {steps!r} steps from the level {first:.6g}"
+                f" to {last:.6g}."
             )
         ends = self.position([first, last])
         levels = self.level(np.linspace(ends[0], ends[1], steps + 1))
@@ -278,6 +294,7 @@ class SchedulePath:
             raise ScheduleError(f"From {first:.6g} to {last:.6g} there are no {steps} steps along this path.")
         return levels
 
+    @checked(ScheduleError)
     def run(self, steps: int, start: float | None = None, end: float = 0.0) -> Array:
         """Levels of a sampling run of steps of equal length.
 
@@ -303,9 +320,10 @@ class SchedulePath:
         return levels
 
 
-def _check_order(order: int) -> None:
-    if type(order) is not int or order < 1:
-        raise ScheduleError(f"`order` of a cost must be a whole number above zero, got {order!r}.")
+def check_order(order: int) -> None:
+    """Raise ScheduleError for what is no local order of a cost."""
+    if not is_whole(order, 1, MOST_ORDER):
+        raise ScheduleError(f"`order` of a cost must be a whole number from 1 to {MOST_ORDER}, got {shown(order)}.")
 
 
 def velocity_factor(entered: Array, velocity: str) -> Array:

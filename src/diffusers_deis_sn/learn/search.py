@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.core.process import Array
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import ScheduleError
 from diffusers_deis_sn.learn.path import SchedulePath
 
@@ -39,6 +40,7 @@ class OptimisedSchedule:
     converged: bool
 
 
+@checked(ScheduleError)
 def update_schedule(levels: ArrayLike, costs: ArrayLike, order: int = 2, steps: int | None = None) -> Array:
     """One UpdateSchedule: the schedule whose steps would cost the same, if costs were as measured on `levels`.
 
@@ -64,6 +66,7 @@ def update_schedule(levels: ArrayLike, costs: ArrayLike, order: int = 2, steps: 
     return path.partition(len(path.lengths) if steps is None else steps)
 
 
+@checked(ScheduleError)
 def optimise_schedule(
     cost: Callable[[Array], ArrayLike],
     levels: ArrayLike,
@@ -96,13 +99,18 @@ def optimise_schedule(
         The schedule, its costs, and whether it converged.
 
     Raises:
-        ScheduleError: Levels or costs that are no path, or `damping` out of range.
+        ScheduleError: Levels or costs that are no path, or `tolerance`, `max_iterations` or `damping` out of range.
     """
+    if not tolerance >= 0.0 or max_iterations < 0:
+        raise ScheduleError(
+            f"`tolerance` and `max_iterations` must be zero or more, got {tolerance!r} and "
+            f"{max_iterations!r}. Leave them out."
+        )
     if not 0.0 < damping <= 1.0:
         raise ScheduleError(
             f"`damping` is the share of each update that is taken, above 0 and at most 1, got {damping}."
         )
-    now = np.sort(np.asarray(levels, dtype=np.float64))[::-1]
+    now = np.sort(np.atleast_1d(np.asarray(levels, dtype=np.float64)))[::-1]
     moves: list[float] = []
     while len(moves) < max_iterations and not (moves and moves[-1] < tolerance):
         wanted = update_schedule(now, cost(now), order)

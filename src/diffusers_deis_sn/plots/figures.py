@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffusers_deis_sn.core.value_types import checked
+from diffusers_deis_sn.errors import StatisticsError
 from diffusers_deis_sn.escaping import drawn
 from diffusers_deis_sn.plots.style import LIGHT, Palette, house_style, panels
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -26,6 +28,7 @@ HEALTHY = (
 )
 
 
+@checked(StatisticsError)
 def normaliser_figure(statistics: ScoreStatistics, palette: Palette = LIGHT) -> Figure:
     """r(t) = E|eps| over training time, and over log SNR, which spreads out the clean end where r falls.
 

@@ -9,6 +9,8 @@ import numpy as np
 from diffusers_deis_sn.core.flow import FlowSchedule
 from diffusers_deis_sn.core.grids import Power
 from diffusers_deis_sn.core.process import Array
+from diffusers_deis_sn.core.value_types import checked
+from diffusers_deis_sn.errors import ConfigurationError, ScheduleError, StatisticsError, TimestepsError
 from diffusers_deis_sn.learn import measured
 from diffusers_deis_sn.learn.export import cost_with_velocity, learned_levels, own_spread
 from diffusers_deis_sn.learn.grid import PATH_TOP, learned_path
@@ -26,6 +28,7 @@ KARRAS, LOG_LINEAR = Power("sigma", 7.0), Power("sigma", np.inf)
 STRETCHES = 60  # at most so many points a curve: single intervals of a fine measurement are noise
 
 
+@checked(ConfigurationError, steps=TimestepsError, statistics=StatisticsError, velocity=ScheduleError)
 def schedule_figure(
     statistics: ScoreStatistics,
     steps: int = 10,
@@ -57,7 +60,7 @@ def schedule_figure(
         ScheduleError: Costs that are no path, or an unknown velocity.
         TimestepsError: No step.
     """
-    cost = cost or preferred_cost(statistics.costs, velocity)
+    cost = preferred_cost(statistics.costs, velocity) if cost is None else cost
     names = [cost, *(name for name in COST_ORDERS if name in statistics.costs and name != cost)]
     tau = measured.progress(statistics)
     measured_paths = {name: SchedulePath.of(statistics, name, velocity) for name in names}

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from diffusers_deis_sn.core.value_types import checked
+from diffusers_deis_sn.errors import StatisticsError
 from diffusers_deis_sn.escaping import drawn
 from diffusers_deis_sn.plots.style import BLUE, GREEN, INK, MUTED, house_style, panels
+from diffusers_deis_sn.tuning.outcome import Outcome, Tuning
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from diffusers_deis_sn.tuning.outcome import Outcome, Tuning
-
 RIVAL, BEFORE, AFTER = "best of Diffusers", "without a plan", "with plans"
 
 
+@checked(StatisticsError)
 def tuning_figure(tuning: Tuning) -> Figure:
     """Error against calls before and after, beside the rivals; and where the plans call the network.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from diffusers_deis_sn.core.value_types import checked
+from diffusers_deis_sn.errors import PublishError
 from diffusers_deis_sn.escaping import code_span, fenced, literal, markdown, plain
 from diffusers_deis_sn.escaping import notes as quiet
 from diffusers_deis_sn.hub.download import HubName
@@ -29,6 +31,7 @@ pipe = DiffusionPipeline.from_pretrained({model})
 pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats={name})"""
 
 
+@checked(PublishError)
 def card(
     statistics: ScoreStatistics,
     name: str,

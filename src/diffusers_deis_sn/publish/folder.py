@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from diffusers_deis_sn.core.value_types import checked
+from diffusers_deis_sn.errors import PublishError
 from diffusers_deis_sn.hub.atomic_write import write_together
+from diffusers_deis_sn.hub.local import path_of
 from diffusers_deis_sn.hub.names import FILE_NAME
 from diffusers_deis_sn.plots.figures import normaliser_figure
 from diffusers_deis_sn.plots.schedule import schedule_figure
@@ -18,6 +21,7 @@ NO_NAME = "user/repo"  # in cards made before anybody has said where they will b
 NORMALISER, SCHEDULE = "normaliser.png", "schedule.png"
 
 
+@checked(PublishError)
 def content(
     statistics: ScoreStatistics,
     name: str,
@@ -49,6 +53,7 @@ def content(
     return {FILE_NAME: statistics.to_bytes(), **dict(sorted(files.items()))}
 
 
+@checked(PublishError)
 def write_folder(
     statistics: ScoreStatistics,
     folder: str | Path,
@@ -70,11 +75,13 @@ def write_folder(
         The files that changed.
 
     Raises:
+        PublishError: A name that no folder can have.
         MissingExtraError: matplotlib is not installed.
         OSError: They cannot be written.
     """
+    place = path_of(folder, "`folder`", PublishError)
     files = content(statistics, name, model=model, notes=notes)
-    return write_together({Path(folder) / file: data for file, data in files.items()})
+    return write_together({place / file: data for file, data in files.items()})
 
 
 def own_files(folder: Path) -> dict[str, bytes]:

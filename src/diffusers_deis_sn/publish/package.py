@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusers_deis_sn.core.codec import PRIVATE
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import PublishError
 from diffusers_deis_sn.hub.atomic_write import check_writable, write_together
 from diffusers_deis_sn.hub.download import HubName
@@ -59,6 +60,7 @@ class Packaged:
     changed: list[Path]
 
 
+@checked(PublishError)
 def package(folder: str | PathLike[str], *, remote_code: bool = False, stats: str | None = None) -> Packaged:
     """Bring the folder of a saved pipeline into a form that can be shared.
 

@@ -9,7 +9,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import PublishError
+from diffusers_deis_sn.escaping import plain
 from diffusers_deis_sn.hub.download import HubName
 from diffusers_deis_sn.hub.errors import client_errors, harmless, is_secret, page_of, root_of, status_of
 from diffusers_deis_sn.hub.local import path_of
@@ -46,6 +48,7 @@ class Published:
     changed: bool | None
 
 
+@checked(PublishError)
 def push(
     statistics: ScoreStatistics,
     repo_id: str,
@@ -106,7 +109,7 @@ def push(
                 repo_id=name.repo,
                 folder_path=folder,
                 path_in_repo=name.folder or None,
-                commit_message=commit_message or MESSAGE,
+                commit_message=plain(commit_message or MESSAGE, None),
                 revision=revision,
                 create_pr=create_pr,
             ),
@@ -115,6 +118,7 @@ def push(
     return Published(f"{repo_id}@{commit.oid}", sizes, commit.oid, str(url), commit.oid != before)
 
 
+@checked(PublishError)
 def push_folder(folder: str | PathLike[str], repo_id: str, *, new_card: bool = False, **options: Any) -> Published:
     """Publish the statistics in a folder, or a statistics file.
 

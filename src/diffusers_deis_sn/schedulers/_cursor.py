@@ -13,6 +13,7 @@ from torch.compiler import is_compiling
 
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.rounding import BITS
+from diffusers_deis_sn.core.value_types import is_flag
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.schedulers._arrays import Watched, edited_plan
 from diffusers_deis_sn.schedulers._turns import SHARED, Turn
@@ -255,7 +256,8 @@ def first_of(timestep: float | Tensor) -> float:
         StepError: It is none, or several that differ.
     """
     try:
-        if isinstance(timestep, str | bytes | bool):
+        given: object = timestep
+        if isinstance(given, str | bytes) or is_flag(given) or (isinstance(given, Tensor) and given.is_complex()):
             raise TypeError("a word is no time")
         time = float(timestep.flatten()[0]) if isinstance(timestep, Tensor) else float(timestep)
     except (TypeError, ValueError, OverflowError, IndexError, RuntimeError) as error:

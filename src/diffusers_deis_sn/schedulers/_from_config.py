@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from os import PathLike
 from typing import Any
 
+from diffusers_deis_sn.core.value_types import FLAG, demand
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.hub.source import side_file
 from diffusers_deis_sn.schedulers._callers import refuse_caller
@@ -45,6 +46,7 @@ def make(
         ConfigurationError: A process that is not supported, or an option that is at fault or that nobody used.
         StatisticsError: See `set_stats`.
     """
+    demand(ConfigurationError, "return_unused_kwargs", FLAG, return_unused)
     if isinstance(config, (str, PathLike)):  # as Diffusers had it once
         scheduler, unused = cls.from_pretrained(config, return_unused_kwargs=True, stats=stats, **kwargs)
     else:
@@ -101,15 +103,18 @@ def found_by_name(
         statistics: those that lie beside the config where nobody names others.
 
     Raises:
+        ConfigurationError: No name.
         OSError: No config there.
     """
+    if name is None:
+        raise ConfigurationError("`pretrained_model_name_or_path` must be a folder or a Hub name, got None. Give one.")
     where: dict[str, Any] = {key: kwargs[key] for key in HUB_OPTIONS if key in kwargs}
     config, unused, commit = cls.load_config(
         name, subfolder=subfolder, return_unused_kwargs=True, return_commit_hash=True, **kwargs
     )
     unused.pop("variant", None)  # Modular Diffusers passes it to every component
     revision = where.pop("revision", None)  # of the scheduler's repository; other statistics have their own
-    if stats is None and name is not None:
+    if stats is None:
         beside = side_file(name, subfolder, revision=commit or revision, **where)
         stats = None if beside is None else beside.name  # which is remembered, and in the cache by now
     if stats == AUTO:

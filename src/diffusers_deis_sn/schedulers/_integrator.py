@@ -18,6 +18,8 @@ from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.solvers import Solver
+from diffusers_deis_sn.core.value_types import checked
+from diffusers_deis_sn.errors import ConfigurationError, StatisticsError
 from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.schedulers._arrays import NoiseTable
 from diffusers_deis_sn.schedulers._callers import refuse_caller
@@ -274,11 +276,12 @@ class ExponentialIntegrator(PlannedScheduler):
 
     # ----------------------------------------------------------------------------------------------- statistics
 
+    @checked(StatisticsError)
     def set_stats(
         self,
         source: Source | None,
         *,
-        base_model: str | None = None,
+        base_model: str | PathLike[str] | None = None,
         index: str | PathLike[str] | None = None,
         **hub_options: Any,
     ) -> None:
@@ -341,13 +344,14 @@ class ExponentialIntegrator(PlannedScheduler):
             StatisticsError: Likewise.
         """
         config = scheduler_config(cls, pipe)
-        if stats == AUTO:
+        if isinstance(stats, str) and stats == AUTO:
             kwargs.setdefault("base_model", pipe.config.get("_name_or_path"))
         scheduler = cls.from_config(config, stats=stats, **kwargs)
         scheduler._made_for = PipelineGuidance(pipe)
         return scheduler
 
     @classmethod
+    @checked(ConfigurationError, stats=StatisticsError)
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | PathLike[str] | None = None,
@@ -374,6 +378,7 @@ class ExponentialIntegrator(PlannedScheduler):
         made = cls.from_config(config, return_unused_kwargs=True, stats=stats, **where, **unused)
         return made if return_unused_kwargs else made[0]
 
+    @checked(ConfigurationError)
     def save_pretrained(self, save_directory: str | PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
         """Write the config and, in a folder of their own, the statistics.
 

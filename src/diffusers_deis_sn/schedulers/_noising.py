@@ -11,7 +11,9 @@ from torch import Tensor
 from diffusers_deis_sn.core.plan import OFF_GRID, Plan
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.rounding import is_rounding
-from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
+from diffusers_deis_sn.core.step import check_samples
+from diffusers_deis_sn.core.value_types import shown
+from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
 from diffusers_deis_sn.schedulers._cursor import bits_of
 from diffusers_deis_sn.schedulers._value_types import times_of
 
@@ -65,11 +67,35 @@ def factors(
         timesteps: One, or one for each sample.
         like: The samples.
         call: See `scales_at`.
+
+    Raises:
+        TimestepsError: Another number of times.
     """
-    shape = (-1, *[1] * (like.ndim - 1))
-    scales = scales_at(noise, plan, times_of(timesteps, "timesteps"), bits_of(timesteps), call)
+    shape, times = (-1, *[1] * (like.ndim - 1)), times_of(timesteps, "timesteps")
+    if len(times) not in (1, len(like)) and len(like) != 1:
+        raise TimestepsError(
+            f"`timesteps` must be one time or one for each of {len(like)} samples, got {len(times)}. Noise one sample "
+            "to several times, or each to its own."
+        )
+    scales = scales_at(noise, plan, times, bits_of(timesteps), call)
     alpha, sigma = (torch.tensor(one, dtype=torch.float64).to(like).reshape(shape) for one in scales)
     return alpha, sigma
+
+
+def check_noising(noise: Tensor, **samples: object) -> None:
+    """Raise StepError for what is no noise of these samples.
+
+    Args:
+        noise: eps.
+        **samples: x_0, by its name; of the same shape, or one that it can be added to.
+    """
+    check_samples(StepError, noise=noise, **samples)
+    ((name, given),) = samples.items()
+    sizes = list(zip(reversed(noise.shape), reversed(given.shape), strict=False)) if isinstance(given, Tensor) else []
+    if any(one != other and 1 not in (one, other) for one, other in sizes):
+        raise StepError(
+            f"`noise` must be of the shape of `{name}`, got {shown(noise)} and {shown(given)}. Draw it as large."
+        )
 
 
 def velocity(process: NoiseSchedule, plan: Plan | None, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:

@@ -12,17 +12,17 @@ import numpy as np
 from diffusers_deis_sn.core.codec import decode
 from diffusers_deis_sn.core.coefficients import INTEGRANDS
 from diffusers_deis_sn.core.flow import FlowSchedule, check_shift
-from diffusers_deis_sn.core.grids import CONTINUUM, Ends, Grid, Power, is_number
+from diffusers_deis_sn.core.grids import CONTINUUM, Ends, Grid, Power
 from diffusers_deis_sn.core.named_grids import FLAGGED_SPACINGS, INTEGER_SPACINGS, check_spacing
 from diffusers_deis_sn.core.prediction import check_prediction_type
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.runge_kutta import TABLEAUX
 from diffusers_deis_sn.core.sigma import EDMSchedule, SigmaSchedule
 from diffusers_deis_sn.core.solvers import Solver, named_solver
+from diffusers_deis_sn.core.value_types import is_number, is_real
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.learn.grid import EqualCost
-from diffusers_deis_sn.schedulers._value_types import is_real
 
 SIGMA_OPTIONS = ("sigma_min", "sigma_max", "sigma_data")
 OTHERS = "Karras', exponential and beta grids are use_karras_sigmas=True and so on; others grid=Power('t', 2)."
@@ -117,7 +117,7 @@ class Options:
     def noise(self) -> NoiseSchedule:
         """The process."""
         if self.use_flow_sigmas:
-            return FlowSchedule(self.num_train_timesteps, self.invert_sigmas)
+            return FlowSchedule(self.num_train_timesteps, bool(self.invert_sigmas))
         if self.process == "vp":
             return vp_schedule(
                 self.num_train_timesteps,

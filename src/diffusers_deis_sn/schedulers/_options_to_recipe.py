@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from diffusers_deis_sn.core.coefficients import MAX_ORDER
-from diffusers_deis_sn.core.grids import Grid, Power, Trailing, Whole, is_number
+from diffusers_deis_sn.core.grids import Grid, Power, Trailing, Whole
 from diffusers_deis_sn.core.named_grids import FLAGGED_SPACINGS, INTEGER_SPACINGS, named_grid
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
 from diffusers_deis_sn.core.runge_kutta import ABOVE_DATA
 from diffusers_deis_sn.core.solvers import Corrector, RungeKutta, Solver, named_solver
+from diffusers_deis_sn.core.value_types import is_number
 from diffusers_deis_sn.learn.following import (
     GAIN,
     best_method,

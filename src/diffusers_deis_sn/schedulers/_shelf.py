@@ -17,6 +17,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from diffusers_deis_sn.errors import DeisSnError
+from diffusers_deis_sn.hub.local import path_of
 from diffusers_deis_sn.hub.names import SIDE_FILE
 from diffusers_deis_sn.hub.source import find
 from diffusers_deis_sn.schedulers._stepping import logger
@@ -69,7 +70,7 @@ SHELF = Shelf()
 def shelved(
     source: Source | None,
     check: Callable[[ScoreStatistics], None],
-    base_model: str | None,
+    base_model: str | PathLike[str] | None,
     index: str | PathLike[str] | None,
     hub_options: Mapping[str, Any],
 ) -> Found:
@@ -93,7 +94,7 @@ def shelved(
 def _resolved(
     source: Source | None,
     check: Callable[[ScoreStatistics], None],
-    base_model: str | None,
+    base_model: str | PathLike[str] | None,
     index: str | PathLike[str] | None,
     hub_options: Mapping[str, Any],
 ) -> Found:
@@ -117,7 +118,7 @@ def _resolved(
 
 
 def _looked_up(
-    base_model: str | None,
+    base_model: str | PathLike[str] | None,
     index: str | PathLike[str] | None,
     hub_options: Mapping[str, Any],
     check: Callable[[ScoreStatistics], None],
@@ -142,7 +143,7 @@ def save_beside(statistics: ScoreStatistics | None, folder: str | PathLike[str])
         folder: That its config is written to.
     """
     # A file of this kind directly beside the config would make Diffusers take the folder for one of weights.
-    beside = Path(folder, SIDE_FILE)
+    beside = path_of(folder, "`save_directory`") / SIDE_FILE
     if statistics is None:
         beside.unlink(missing_ok=True)  # what was saved here before would be loaded with this config
     else:

@@ -20,16 +20,17 @@ from torch import Tensor
 from diffusers_deis_sn.core.plan import Plan, Raw, Thresholding, nearest, off_grid
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.rounding import is_rounding
+from diffusers_deis_sn.core.step import check_samples
+from diffusers_deis_sn.core.value_types import is_flag, is_number, shown
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.schedulers._arrays import NoiseTable, lasting
 from diffusers_deis_sn.schedulers._cursor import Cursor, bits_of, first_of, known_time
 from diffusers_deis_sn.schedulers._indices import BeginIndex, StepIndex
 from diffusers_deis_sn.schedulers._neighbours import DERIVED, DerivedArrays, on_demand
-from diffusers_deis_sn.schedulers._noising import factors, velocity
+from diffusers_deis_sn.schedulers._noising import check_noising, factors, velocity
 from diffusers_deis_sn.schedulers._own_config import in_file
 from diffusers_deis_sn.schedulers._tokens import OwnTimes
-from diffusers_deis_sn.schedulers._value_types import check_samples
 
 logger = logging.getLogger("diffusers_deis_sn")
 
@@ -175,9 +176,11 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         """
         if begin_index is not None:
             try:
+                if is_flag(begin_index):
+                    raise TypeError("a bool counts nothing")
                 begin_index = index(begin_index)
             except TypeError as error:
-                said = f"`begin_index` must be the number of a step, got {begin_index!r}. Give a whole number."
+                said = f"`begin_index` must be the number of a step, got {shown(begin_index)}. Give a whole number."
                 raise StepError(said) from error
         self._cursor.begin_at(begin_index)
 
@@ -241,8 +244,9 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             (B, *event); the sample itself where it is not scaled.
 
         Raises:
-            StepError: `timestep` is missing, or all steps of the run are done.
+            StepError: No sample of floating-point numbers; or `timestep` is missing, or all steps of the run are done.
         """
+        check_samples(sample=sample)
         cursor, plan = self._cursor, self._cursor.plan
         if self.noise.kind != "edm" if plan is None else not plan.scales_input:
             return sample
@@ -266,8 +270,12 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
 
         Returns:
             Noised samples with the dtype of `original_samples`; of one sample at N times N of them.
+
+        Raises:
+            StepError: No samples, or noise of another shape.
+            TimestepsError: No times, or another number of them.
         """
-        check_samples(original_samples=original_samples, noise=noise)
+        check_noising(noise, original_samples=original_samples)
         cursor, plan = self._cursor, self._cursor.plan
         call = cursor.begin if cursor.step is None else cursor.step
         if plan is not None and call is not None and not 0 <= call < len(plan):
@@ -286,7 +294,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         Raises:
             ConfigurationError: A process that has no such target.
         """
-        check_samples(sample=sample, noise=noise)
+        check_noising(noise, sample=sample)
         return velocity(self.noise, self._cursor.plan, sample, noise, timesteps)
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -334,8 +342,8 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         Raises:
             StepError: Before `set_timesteps`, after the last step, out of order, or shapes that do not match.
         """
-        if eta:
-            raise StepError(f"DEIS draws no noise: `eta` must be 0, got {eta!r}. Use DDIMScheduler for eta > 0.")
+        if eta is not None and (not is_number(eta) or eta):
+            raise StepError(f"DEIS draws no noise: `eta` must be 0, got {shown(eta)}. Use DDIMScheduler for eta > 0.")
         check_samples(model_output=model_output, sample=sample)
         cursor = self._cursor  # to the end of this step, whatever another thread plans meanwhile
         plan, n = self._begin_step(cursor, timestep, sample)

@@ -71,7 +71,7 @@ class FromConfig(TypedDict, total=False):
     time_shift_type: str
     shift_terminal: float | None
     recipe: str | None
-    base_model: str | None
+    base_model: str | PathLike[str] | None
     index: str | PathLike[str] | None
     subfolder: str | None
     revision: str | None

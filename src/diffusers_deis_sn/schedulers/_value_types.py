@@ -7,49 +7,22 @@ that is not set, a quantile of zero, no upper limit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffusers_deis_sn.core.grids import is_number, is_whole
-from diffusers_deis_sn.errors import ConfigurationError, DeisSnError, StepError, TimestepsError
-
-MOST_TIMES = 1_000_000  # training times
-
-
-class Kind(NamedTuple):
-    """What a value may be.
-
-    Attributes:
-        told: In a message, after "must be".
-        holds: Whether a value is of it.
-    """
-
-    told: str
-    holds: Callable[[Any], bool]
-
-
-def is_real(value: object) -> bool:
-    """Whether a value is a number that a float can have, infinity included; neither a bool nor NaN."""
-    return is_number(value) and not math.isnan(value)
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool | np.bool_)
+from diffusers_deis_sn.core.process import MOST_TIMES
+from diffusers_deis_sn.core.value_types import FLAG, Kind, are_numbers, demand, is_real, is_whole, shown
+from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
 
 
 def _is_list(value: object) -> bool:
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError):  # ragged, or a tensor of another device
-        return False
-    return array.ndim == 1 and array.dtype.kind in "iuf"
+    return are_numbers(value) and np.asarray(value).ndim == 1
 
 
-FLAG = Kind("True or False", lambda value: value is None or _is_flag(value))
 TEXT = Kind("a name", lambda value: isinstance(value, str))
 CHOICE = Kind("a name", lambda value: value is None or isinstance(value, str))  # None takes one back
 NUMBER = Kind("a finite number", lambda value: is_real(value) and math.isfinite(value))
@@ -91,8 +64,7 @@ def check_kinds(values: Mapping[str, Any]) -> None:
     for name, kind in KINDS.items():
         if name not in values or (name in _UNUSED and values.get(_UNUSED[name]) is not None):
             continue  # configs of Diffusers have all sorts beside betas of their own
-        if not kind.holds(values[name]):
-            raise ConfigurationError(f"`{name}` must be {kind.told}, got {values[name]!r}. Give one, or leave it out.")
+        demand(ConfigurationError, name, kind, values[name])
 
 
 def check_asked(device: Any, sigmas: Any, timesteps: Any) -> tuple[Any, Any]:
@@ -105,7 +77,9 @@ def check_asked(device: Any, sigmas: Any, timesteps: Any) -> tuple[Any, Any]:
     given = [_on_host(values) for values in (sigmas, timesteps)]
     for name, values in zip(("sigmas", "timesteps"), given, strict=True):
         if not LIST.holds(values):
-            raise TimestepsError(f"`{name}` must be {LIST.told}, got {values!r}. Leave it out for the scheduler's own.")
+            raise TimestepsError(
+                f"`{name}` must be {LIST.told}, got {shown(values)}. Leave it out for the scheduler's own."
+            )
     try:
         torch.empty(0, device=device)
     except (RuntimeError, TypeError, AssertionError, OverflowError, ValueError) as error:
@@ -121,25 +95,6 @@ def _on_host(values: Any) -> Any:
     if isinstance(values, list | tuple):
         return [value.item() if isinstance(value, Tensor) and value.numel() == 1 else value for value in values]
     return values
-
-
-def check_samples(error: type[DeisSnError] = StepError, **given: object) -> None:
-    """Refuse what is no tensor of real floating-point numbers.
-
-    Args:
-        error: What is raised.
-        **given: By name.
-
-    Raises:
-        DeisSnError: Of the kind `error`.
-    """
-    for name, value in given.items():
-        if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim == 0:
-            if isinstance(value, Tensor):
-                got = f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
-            else:
-                got = f"{value!r}"
-            raise error(f"`{name}` must be a tensor (B, ...) of floating-point numbers, got {got}. Convert it first.")
 
 
 def times_of(timesteps: Tensor | float, name: str) -> list[float]:

@@ -29,11 +29,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from diffusers_deis_sn.core.value_types import shown
 from diffusers_deis_sn.errors import StatisticsError
 from diffusers_deis_sn.statistics.rules import demand, demand_even
 
 COST_ORDERS = {"corrector": 2, "predictor": 4, "solver": 6}
 """The costs that can be measured, and their local order p."""
+MOST_ORDER = 100  # beyond it lengths L^(1/p) are all alike
 PROBED = ("corrector", "predictor")
 """Those that take network calls of their own; the solver's is seen along any trajectory."""
 
@@ -84,7 +86,9 @@ class LocalCost:
         for name in ("order", "num_samples"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
-                raise StatisticsError(f"`{name}` of a cost must be a whole number above zero, got {value!r}.")
+                raise StatisticsError(f"`{name}` of a cost must be a whole number above zero, got {shown(value)}.")
+        if self.order > MOST_ORDER:
+            raise StatisticsError(f"`order` of a cost must be at most {MOST_ORDER}, got {shown(self.order)}.")
 
     def __len__(self) -> int:
         """Number of intervals, K - 1."""

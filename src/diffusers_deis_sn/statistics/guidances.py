@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusers_deis_sn.core.grids import is_number
+from diffusers_deis_sn.core.value_types import is_number
 from diffusers_deis_sn.errors import StatisticsError
 from diffusers_deis_sn.statistics.cost import LocalCost
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin
@@ -69,9 +69,11 @@ def guidance_of(record: Guided) -> float:
 
 
 def check_guidance(guidance: object) -> None:
-    """Raise StatisticsError for a guidance that is neither None nor a finite number."""
-    if guidance is not None and not (is_number(guidance) and np.isfinite(guidance)):
-        raise StatisticsError(f"`guidance` must be a finite number or None, got {guidance!r}. Give that of the runs.")
+    """Raise StatisticsError for a guidance that is neither None nor a finite number, zero or more."""
+    if guidance is not None and not (is_number(guidance) and 0.0 <= guidance < np.inf):
+        raise StatisticsError(
+            f"`guidance` must be a finite number of zero or more, or None, got {guidance!r}. Give that of the runs."
+        )
 
 
 def neighbours(members: Sequence[G], guidance: float) -> tuple[G, G, float, float]:

@@ -72,7 +72,9 @@ class Index:
     place: Path | HubName | None = None
 
 
-def look_up(base_model: str | None, *, index: str | PathLike[str] | None = None, **hub_options: Any) -> Found | None:
+def look_up(
+    base_model: str | PathLike[str] | None, *, index: str | PathLike[str] | None = None, **hub_options: Any
+) -> Found | None:
     """Statistics of a model, as an index names them; None, with one warning, where there are none to be trusted.
 
     Args:
@@ -109,7 +111,7 @@ def look_up(base_model: str | None, *, index: str | PathLike[str] | None = None,
     return found
 
 
-def model_name(base_model: str | None) -> str | None:
+def model_name(base_model: str | PathLike[str] | None) -> str | None:
     """What records call a model that was loaded from here: its Hub name, or the name of its folder.
 
     Args:
@@ -120,11 +122,11 @@ def model_name(base_model: str | None) -> str | None:
     try:
         path = path_of(base_model, "`base_model`")
     except StatisticsError:
-        return base_model
+        return str(base_model)
     for part in path.parts:
         if (cached := _CACHED_MODEL.fullmatch(part)) is not None:
             return f"{cached['user']}/{cached['repo']}"
-    return path.resolve().name if path.is_absolute() or path.is_dir() else base_model
+    return path.resolve().name if path.is_absolute() or path.is_dir() else str(base_model)
 
 
 def read_index(source: str | PathLike[str] | None = None, **hub_options: Any) -> Index:

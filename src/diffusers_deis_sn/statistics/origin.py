@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from diffusers_deis_sn.core.grids import is_number
+from diffusers_deis_sn.core.value_types import is_number
 from diffusers_deis_sn.errors import StatisticsError
 
 _TEXTS = frozenset("base_model revision noise_schedule fingerprint prediction_type dtype solver".split()) | frozenset(

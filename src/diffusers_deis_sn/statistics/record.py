@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusers_deis_sn.core.process import NoiseSchedule, log_rho
+from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import MissingCostError, StatisticsError, StatisticsFormatError
 from diffusers_deis_sn.escaping import plain
 from diffusers_deis_sn.hub.atomic_write import write_together
@@ -281,7 +282,7 @@ class ScoreStatistics:
             A record of one guidance; this one where it has no others.
 
         Raises:
-            StatisticsError: A guidance that is no finite number.
+            StatisticsError: A guidance that is no finite number, or negative.
         """
         check_guidance(guidance)
         if not self.others:
@@ -310,6 +311,7 @@ class ScoreStatistics:
         """For notebooks."""
         return html(self)
 
+    @checked(StatisticsError)
     def check(self, noise: NoiseSchedule, prediction_type: str) -> None:
         """Refuse to serve a model that these statistics were not measured on.
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from diffusers_deis_sn.core.tuned import Tuned
+from diffusers_deis_sn.core.value_types import checked
+from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.escaping import literal
 from diffusers_deis_sn.statistics.plans import TunedPlan
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -78,6 +80,7 @@ def _errors(judged: Judged) -> str:
 HEAD = f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}"
 
 
+@checked(CalibrationError)
 @dataclass(frozen=True)
 class Tuning:
     """What `tune` found: an outcome for each number of steps, and the statistics with the plans that were accepted.
@@ -136,6 +139,7 @@ class Tuning:
             groups.setdefault(one.guidance, []).append(one)
         return {guidance: tuple(group) for guidance, group in groups.items()}
 
+    @checked(CalibrationError)
     def code(self, place: str = FOLDER) -> str:
         """The line of code with which a pipeline uses the plans, once the statistics are saved at `place`."""
         return f"pipe.scheduler = DEISSNScheduler.from_config(pipe.scheduler.config, stats={literal(place)})"

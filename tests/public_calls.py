@@ -117,6 +117,7 @@ CALLS: dict[str, Call] = {
     "collect.loading.Loading": Call(Loading, _of(Loading("user/model"))),
     "comparison.result.Comparison": Call(Comparison, _of(made(size=8)), lambda value: value.to_json()),
     "comparison.result.Comparison.grid": Call(made(size=8).grid, {"calls": 8, "prompts": 1}),
+    "comparison.result.Comparison.save": Call(made(size=8).save, {"folder": "compared"}),
     "core.codec.register": Call(codec.register, {"name": "public"}),
     "core.flow.FlowSchedule": Call(
         FlowSchedule,

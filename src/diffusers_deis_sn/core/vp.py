@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from diffusers_deis_sn.core.process import ALPHA_OF_RHO, SNAP, Array, NoiseSchedule, check_times
-from diffusers_deis_sn.core.value_types import FLAG, NUMBERS, checked, demand, is_flag, is_real
+from diffusers_deis_sn.core.value_types import FLAG, NUMBERS, checked, demand, is_real, shown
 from diffusers_deis_sn.errors import NoiseScheduleError, TimestepsError
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exp", "laplace")
@@ -251,12 +251,12 @@ def vp_schedule(
         )
     demand(NoiseScheduleError, "rescale_betas_zero_snr", FLAG, rescale_betas_zero_snr)
     alpha_squared = np.cumprod(1.0 - betas)
-    if is_flag(snr_shift_scale) or snr_shift_scale != 1.0:
-        if not (is_real(snr_shift_scale) and 0.0 < snr_shift_scale <= LARGEST):
-            raise NoiseScheduleError(
-                f"`snr_shift_scale` must be a positive number, got {snr_shift_scale!r}. Copy it from the model's own "
-                "scheduler config."
-            )
+    if not (is_real(snr_shift_scale) and 0.0 < snr_shift_scale <= LARGEST):
+        raise NoiseScheduleError(
+            f"`snr_shift_scale` must be a positive number, got {shown(snr_shift_scale)}. Copy it from the model's own "
+            "scheduler config."
+        )
+    if snr_shift_scale != 1.0:
         alpha_squared = alpha_squared / (snr_shift_scale + (1.0 - snr_shift_scale) * alpha_squared)
         name += f", SNR divided by {snr_shift_scale:g}"
     alpha = np.sqrt(alpha_squared)
@@ -291,8 +291,8 @@ def _betas(num_train_timesteps: int, beta_start: float, beta_end: float, beta_sc
     number, start, end = num_train_timesteps, beta_start, beta_end
     if not (0.0 < start < 1.0 and 0.0 < end < 1.0) and beta_schedule not in _ALPHA_SQUARED:
         raise NoiseScheduleError(
-            f"`beta_start` and `beta_end` must lie strictly between 0 and 1, got {start:g} and {end:g}. Copy them from "
-            "the model's own scheduler config."
+            f"`beta_start` and `beta_end` of {beta_schedule!r} must lie strictly between 0 and 1, got {start:g} and "
+            f"{end:g}. Copy them from the model's own scheduler config."
         )
     if beta_schedule == "linear":
         return np.linspace(start, end, number)

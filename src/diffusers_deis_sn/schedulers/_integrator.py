@@ -299,8 +299,8 @@ class ExponentialIntegrator(PlannedScheduler):
             StatisticsNotFoundError: There is no such file; or the Hub refuses, or cannot be reached (its subclasses).
             ConfigurationError: The config asks for a solver that has no use for statistics.
         """
-        model = base_model or self.config.get("_name_or_path")
-        statistics, said = shelved(source, self._planner.check, model, index, hub_options)
+        base_model = base_model or self.config.get("_name_or_path")
+        statistics, said = shelved(source, self._planner.check, base_model, index, hub_options)
         take_edits(self)
         self.statistics = statistics
         take_config(self, with_entries(self.config, stats=said))
@@ -337,11 +337,7 @@ class ExponentialIntegrator(PlannedScheduler):
         Args:
             pipe: Any pipeline with a scheduler; it is not changed, and read where its calls cannot be seen.
             stats: As in `from_config`.
-            **kwargs: As for `from_config`.
-
-        Raises:
-            ConfigurationError: As `from_config`.
-            StatisticsError: Likewise.
+            **kwargs: As for `from_config`, and so are the errors.
         """
         config = scheduler_config(cls, pipe)
         if isinstance(stats, str) and stats == AUTO:

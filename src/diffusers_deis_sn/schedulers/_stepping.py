@@ -6,7 +6,6 @@ import json
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
-from operator import index
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,7 +20,7 @@ from diffusers_deis_sn.core.plan import Plan, Raw, Thresholding, nearest, off_gr
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.rounding import is_rounding
 from diffusers_deis_sn.core.step import check_samples
-from diffusers_deis_sn.core.value_types import is_flag, is_number, shown
+from diffusers_deis_sn.core.value_types import is_number, shown
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.schedulers._arrays import NoiseTable, lasting
@@ -31,6 +30,7 @@ from diffusers_deis_sn.schedulers._neighbours import DERIVED, DerivedArrays, on_
 from diffusers_deis_sn.schedulers._noising import check_noising, factors, velocity
 from diffusers_deis_sn.schedulers._own_config import in_file
 from diffusers_deis_sn.schedulers._tokens import OwnTimes
+from diffusers_deis_sn.schedulers._value_types import step_number
 
 logger = logging.getLogger("diffusers_deis_sn")
 
@@ -174,15 +174,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         Raises:
             StepError: No whole number.
         """
-        if begin_index is not None:
-            try:
-                if is_flag(begin_index):
-                    raise TypeError("a bool counts nothing")
-                begin_index = index(begin_index)
-            except TypeError as error:
-                said = f"`begin_index` must be the number of a step, got {shown(begin_index)}. Give a whole number."
-                raise StepError(said) from error
-        self._cursor.begin_at(begin_index)
+        self._cursor.begin_at(None if begin_index is None else step_number(begin_index))
 
     def previous_timestep(self, timestep: int | float | Tensor) -> int | float | Tensor:
         """The time that a step from `timestep` leads to: the next of a run, or t - 1 before any.

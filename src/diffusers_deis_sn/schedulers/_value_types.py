@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffusers_deis_sn.core.process import MOST_TIMES
-from diffusers_deis_sn.core.value_types import FLAG, Kind, are_numbers, demand, is_real, is_whole, shown
-from diffusers_deis_sn.errors import ConfigurationError, TimestepsError
+from diffusers_deis_sn.core.value_types import FLAG, Kind, are_numbers, demand, is_flag, is_real, is_whole, shown
+from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
 
 
 def _is_list(value: object) -> bool:
@@ -95,6 +96,16 @@ def _on_host(values: Any) -> Any:
     if isinstance(values, list | tuple):
         return [value.item() if isinstance(value, Tensor) and value.numel() == 1 else value for value in values]
     return values
+
+
+def step_number(begin_index: object) -> int:
+    """The number of a step, of a tensor's too. Raises StepError for what is no whole number."""
+    try:
+        if not is_flag(begin_index) and isinstance(begin_index, SupportsIndex):
+            return index(begin_index)
+    except TypeError:  # of tensors that have no one number
+        pass
+    raise StepError(f"`begin_index` must be the number of a step, got {shown(begin_index)}. Give a whole number.")
 
 
 def times_of(timesteps: Tensor | float, name: str) -> list[float]:

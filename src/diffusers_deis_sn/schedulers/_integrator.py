@@ -212,8 +212,7 @@ class ExponentialIntegrator(PlannedScheduler):
 
         Raises:
             TimestepsError: None or several of the three ways to choose times, or times that cannot be walked.
-            ConfigurationError: `mu` given to a model that is no flow, or missing where it is needed; or a pipeline
-                whose loop asks for what no deterministic method has.
+            ConfigurationError: `mu` missing, or of no flow; or a pipeline whose loop no deterministic method can walk.
         """
         sigmas, timesteps = check_asked(device, sigmas, timesteps)
         seen = PipelineGuidance.of_caller(self) or self._made_for

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
 import sys
@@ -112,6 +113,34 @@ def _turns(scheduler: Any, steps: tuple[int, int], first: int, second: int, hand
         except StepError:
             told, loops[n], ends[n] = True, None, None
     return told, [end if counts[n] == steps[n] else None for n, end in enumerate(ends)]
+
+
+@pytest.mark.parametrize("hand", HANDED)
+def test_tasks_of_one_thread_are_told_wherever_they_wait(hand):
+    """Also between `set_timesteps` and the first step, where the other's next time is one that a run may begin at."""
+
+    async def walk(scheduler: Any, seed: int, late: int) -> Tensor:
+        for _ in range(late):
+            await asyncio.sleep(0)
+        scheduler.set_timesteps(4)
+        times, x = scheduler.timesteps, torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(seed))
+        for t in times:
+            await asyncio.sleep(0)
+            output = torch.sin(3.0 * x + float(t) / 500.0)
+            x = scheduler.step(output, HANDED[hand](t), x, return_dict=False)[0]
+        return x
+
+    async def both(late: int) -> list[Any]:
+        scheduler = made()
+        walks = [walk(scheduler, 0, 0), walk(scheduler, 1, late)]
+        return await asyncio.gather(*walks, return_exceptions=True)
+
+    alone = [run(made(), 4, seed) for seed in (0, 1)]
+    for late in range(7):
+        ends = asyncio.run(both(late))
+        told = [isinstance(end, StepError) for end in ends]
+        assert all(no or torch.equal(end, right) for no, end, right in zip(told, ends, alone, strict=True)), late
+        assert sum(told) == (late < 4), late
 
 
 def test_a_run_may_be_planned_in_one_thread_and_walked_through_in_another():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from math import isfinite
-from threading import get_ident
 from typing import Any
 
 from torch import Tensor
@@ -16,7 +15,7 @@ from diffusers_deis_sn.core.rounding import BITS
 from diffusers_deis_sn.core.value_types import is_flag
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.schedulers._arrays import Watched, edited_plan
-from diffusers_deis_sn.schedulers._turns import SHARED, Turn
+from diffusers_deis_sn.schedulers._turns import SHARED, Turn, caller
 
 Nearest = Callable[[float | Tensor], int]
 
@@ -57,7 +56,7 @@ class Cursor:
         self.begin: int | None = None
         self.step: int | None = None
         self._known: list[Turn] = [] if before is None else before._known
-        self._turn = None if plan is None else Turn(grid, plan.times, self._known, get_ident(), sigmas)
+        self._turn = None if plan is None else Turn(grid, plan.times, self._known, caller(), sigmas)
         self.watch(grid, sigmas)
         self.forget()
 

@@ -1,11 +1,12 @@
 """Whose turn it is: runs that pipelines and threads make on one scheduler are told apart, without a lock.
 
 A run is known by three things, none of which is read from an accelerator: where its list of times lies in memory, which
-thread planned it and which one takes its steps, and the tensor that its last step returned.
+thread (or asyncio task) planned it and which one takes its steps, and the tensor that its last step returned.
 """
 
 from __future__ import annotations
 
+from asyncio import _get_running_loop, current_task
 from threading import get_ident
 from weakref import ref
 
@@ -94,7 +95,7 @@ class Turn:
         Raises:
             StepError: It is another's run.
         """
-        me = get_ident()
+        me = caller()
         if self._walker.get("thread") == me:
             return
         self._check_planned(me)
@@ -106,7 +107,7 @@ class Turn:
 
     def check_mine(self) -> None:
         """Raise StepError where the calling thread may not say where this run begins."""
-        me, walker = get_ident(), self._walker.get("thread")
+        me, walker = caller(), self._walker.get("thread")
         if walker == me:
             return
         self._check_planned(me)
@@ -132,6 +133,12 @@ class Turn:
 
     def _returned(self, sample: Tensor) -> bool:
         return self._last is not None and self._last() is sample
+
+
+def caller() -> int:
+    """Who calls: the task of asyncio, of which a thread has many that take turns, else the thread."""
+    task = None if _get_running_loop() is None else current_task()  # which raises where no loop runs
+    return get_ident() if task is None else id(task)
 
 
 def address(tensor: Tensor) -> int | None:

@@ -16,7 +16,7 @@ from benchmarks.exact.flows import SD_BETAS
 from benchmarks.exact.runs import start_noise
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.errors import ConfigurationError, StepError
-from diffusers_deis_sn.schedulers._callers import REFUSED
+from diffusers_deis_sn.schedulers._callers import ITS_BOUNDS, REFUSED, STOCHASTIC
 from refusals import refused
 
 METHODS = ("step", "set_timesteps", "add_noise", "scale_noise", "scale_model_input", "set_begin_index")
@@ -112,6 +112,49 @@ def test_a_pipeline_that_cannot_be_walked_is_told_before_its_run(name):
     refused(ConfigurationError, [name, REFUSED[name][0], "Keep the pipeline's own"], pipe)
     assert pipe.scheduler.num_inference_steps is None
     refused(ConfigurationError, [name], DEISSNScheduler.for_pipeline, pipe, stats=None)
+
+
+NOISY = {"eta": (0.0, 0.5), "s_churn": (0, 0.5), "variance_noise": (None, torch.zeros(1))}
+"""What asks for noise: a value that asks for none, and another one."""
+
+
+def keywords_of_step() -> dict[str, object]:
+    """Arguments of `step` of all schedulers of the installed Diffusers that ours does not have, with their defaults."""
+    found: dict[str, object] = {}
+    for cls in (getattr(diffusers, name) for name in dir(diffusers) if name.endswith("Scheduler")):
+        step = vars(cls).get("step") if isinstance(cls, type) else None
+        for name, one in inspect.signature(step).parameters.items() if step else ():
+            if name not in inspect.signature(DEISSNScheduler.step).parameters and name not in (
+                "sigma_prev",
+                "sigma_hat",
+            ):
+                found.setdefault(name, None if one.default is one.empty else one.default)
+    return found
+
+
+def stepped(**options: object) -> torch.Tensor:
+    scheduler, x = DEISSNScheduler(**SD_BETAS), start_noise(2)
+    scheduler.set_timesteps(5)
+    return scheduler.step(0.1 * x, scheduler.timesteps[0], x, **options).prev_sample
+
+
+@pytest.mark.parametrize(("name", "values"), NOISY.items())
+def test_noise_in_a_step_is_refused_and_none_is_what_there_is(name, values):
+    none, some = values
+    assert torch.equal(stepped(**{name: none}), stepped())
+    for value in (some, "x", float("nan"), [], True):
+        refused(StepError, [f"`{name}`", "DEIS draws no noise"], stepped, **{name: value})
+
+
+def test_keywords_of_other_steps_are_honoured_at_defaults_that_draw_no_noise_or_refused_by_name():
+    found = keywords_of_step()
+    assert {"s_churn", "s_tmin", "s_tmax", "s_noise", "variance_noise"} <= found.keys() and len(found) > 20
+    for name, default in found.items():
+        if name in (*STOCHASTIC, *ITS_BOUNDS):
+            assert torch.equal(stepped(**{name: default}), stepped()), name
+        else:
+            refused(StepError, [f"no argument `{name}`", "Leave it out"], stepped, **{name: default})
+    refused(StepError, ["no argument `etaa`"], stepped, etaa=0.0)
 
 
 @pytest.mark.parametrize("hand", [lambda t: t, float, lambda t: t.clone()])

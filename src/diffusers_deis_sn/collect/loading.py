@@ -20,7 +20,7 @@ from diffusers_deis_sn.collect.loadable import (
     check_words,
     said,
 )
-from diffusers_deis_sn.core.value_types import checked
+from diffusers_deis_sn.core.value_types import checked, demand, is_number, kind_of, shown
 from diffusers_deis_sn.errors import CalibrationError
 from diffusers_deis_sn.hub.local import path_of
 
@@ -32,7 +32,6 @@ _NETWORKS = (*_MEASURED, "vae", "encoder")
 DTYPE_SINCE = (0, 40)  # Diffusers before takes `torch_dtype` alone, and drops `dtype` without a word
 
 
-@checked(CalibrationError)
 @dataclass(frozen=True)
 class Lora:
     """A LoRA and how much of it: a file, a folder or a Hub name.
@@ -45,9 +44,10 @@ class Lora:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.weight, bool) or not math.isfinite(self.weight):
+        demand(CalibrationError, "place", kind_of(str), self.place, default=False)
+        if not is_number(self.weight) or not math.isfinite(self.weight):
             raise CalibrationError(
-                f"The weight of the LoRA {self.place!r} must be a finite number, got {self.weight!r}."
+                f"The weight of the LoRA {self.place!r} must be a finite number, got {shown(self.weight)}. Give one."
             )
         check_lora(self.place)
         if not _installed("peft"):

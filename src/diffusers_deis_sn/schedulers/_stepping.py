@@ -20,10 +20,10 @@ from diffusers_deis_sn.core.plan import Plan, Raw, Thresholding, nearest, off_gr
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.rounding import is_rounding
 from diffusers_deis_sn.core.step import check_samples
-from diffusers_deis_sn.core.value_types import is_number, shown
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.schedulers._arrays import NoiseTable, lasting
+from diffusers_deis_sn.schedulers._callers import refuse_noise
 from diffusers_deis_sn.schedulers._cursor import Cursor, bits_of, first_of, known_time
 from diffusers_deis_sn.schedulers._indices import BeginIndex, StepIndex
 from diffusers_deis_sn.schedulers._neighbours import DERIVED, DerivedArrays, on_demand
@@ -312,6 +312,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         use_clipped_model_output: bool | None = None,
         per_token_timesteps: Tensor | None = None,
         prev_timestep: float | Tensor | None = None,
+        **others: Any,
     ) -> SchedulerOutput | tuple[Tensor]:
         """Go from one planned time to the next: one linear combination of the sample and the last outputs.
 
@@ -327,15 +328,16 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             per_token_timesteps: Times of the tokens of (B, tokens, channels), where these have their own (LTX); they
                 come with minus the velocity as `model_output`, as in Diffusers. (B, tokens) or (B, 1).
             prev_timestep: The time to go to, which some pipelines pass always (Kandinsky's priors); that of the plan.
+            **others: What other schedulers take (`s_churn`, `variance_noise`), where it asks for no noise.
 
         Returns:
             x_{n+1}, shape and dtype of the sample.
 
         Raises:
-            StepError: Before `set_timesteps`, after the last step, out of order, or shapes that do not match.
+            StepError: Before `set_timesteps`, after the last step, out of order, shapes that do not match, or arguments
+                that ask for noise, or for nothing.
         """
-        if eta is not None and (not is_number(eta) or eta):
-            raise StepError(f"DEIS draws no noise: `eta` must be 0, got {shown(eta)}. Use DDIMScheduler for eta > 0.")
+        refuse_noise(eta, others)
         check_samples(model_output=model_output, sample=sample)
         cursor = self._cursor  # to the end of this step, whatever another thread plans meanwhile
         plan, n = self._begin_step(cursor, timestep, sample)

@@ -99,6 +99,7 @@ class AskedScheduler(DEISSNScheduler):
         use_clipped_model_output: bool | None = None,
         per_token_timesteps: Tensor | None = None,
         prev_timestep: float | Tensor | None = None,
+        **others: Any,
     ) -> SchedulerOutput | tuple[Tensor]:
         """Tell what the network said, and return what it is to be asked next.
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 import numpy as np
 import pytest
 import torch
+import typer
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from diffusers_deis_sn import __version__, calibrate
-from diffusers_deis_sn.cli.app import main
+from diffusers_deis_sn.cli.app import app, main
 from diffusers_deis_sn.learn.export import schedule_text
 from diffusers_deis_sn.statistics import ScoreStatistics
 from diffusers_deis_sn.statistics.origin import hash_prompts
@@ -50,6 +52,13 @@ def test_help_of_every_command(run, command):
     code, text, _ = run(command, "--help")
     assert code == 0
     assert "Usage: deis-sn" in text
+
+
+def test_no_help_has_words_in_brackets_which_the_terminal_would_swallow():
+    """They read as a style there: defaults that are said so are shown to nobody. `show_default` says them."""
+    for command in typer.main.get_command(app).commands.values():
+        told = [command.help, *(getattr(one, "help", None) for one in command.params)]
+        assert not [text for text in told if text and re.search(r"\[[a-z/]", text)], command.name
 
 
 def test_calibrate_writes_a_file_and_says_where(run, models, tmp_path):

@@ -93,11 +93,13 @@ def calibrate(
     prompts: models.Prompts = None,
     num_samples: Annotated[
         str | None,
-        typer.Option(help="Number of pictures to draw, or auto: 8 to 64, until the result is precise. [default: auto]"),
+        typer.Option(
+            help="Number of pictures to draw, or auto: 8 to 64, until the result is precise.", show_default="auto"
+        ),
     ] = None,
     num_inference_steps: Annotated[
         int | None,
-        typer.Option("--num-inference-steps", "--steps", help="Steps of each of them. [default: 50]"),
+        typer.Option("--num-inference-steps", "--steps", help="Steps of each of them.", show_default="50"),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Pictures drawn at once.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of the first picture; the next ones have the next seeds.")] = 0,
@@ -105,7 +107,8 @@ def calibrate(
         str | None,
         typer.Option(
             help="Guidance scale (CFG) that you use the model with; or several, such as 1,3,5,7.5: one file "
-            "then serves all in between. [default: the pipeline's]"
+            "then serves all in between.",
+            show_default="the pipeline's",
         ),
     ] = None,
     height: models.Height = None,
@@ -120,7 +123,7 @@ def calibrate(
     config: models.Config = None,
     revision: models.Revision = None,
     base_model: Annotated[
-        str | None, typer.Option(help="Name of the model to save in the statistics. [default: its own]")
+        str | None, typer.Option(help="Name of the model to save in the statistics.", show_default="its own")
     ] = None,
     licence: Annotated[
         str | None,
@@ -143,7 +146,7 @@ def calibrate(
     trials: Annotated[
         int | None,
         typer.Option(
-            help="Pictures on which recipes for 4 to 20 steps are tried at the end; 0 skips this. [default: 4]"
+            help="Pictures on which recipes for 4 to 20 steps are tried at the end; 0 skips this.", show_default="4"
         ),
     ] = None,
     thorough: Annotated[

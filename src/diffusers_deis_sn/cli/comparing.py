@@ -31,7 +31,9 @@ def compare(
     steps: Annotated[str, typer.Option(help="Numbers of steps (network calls) to compare, with commas.")] = "6,8,10",
     stats: Annotated[
         str | None,
-        typer.Option(help="Statistics of the model: a file, a folder or a Hub name. [default: measure them first]"),
+        typer.Option(
+            help="Statistics of the model: a file, a folder or a Hub name.", show_default="measure them first"
+        ),
     ] = None,
     tune: Annotated[
         bool,
@@ -42,18 +44,21 @@ def compare(
         typer.Option(
             parser=a_path,
             metavar="PATH",
-            help="File with prompts to tune on. [default: half of --prompts, which are then not compared]",
+            help="File with prompts to tune on.",
+            show_default="half of --prompts, which are then not compared",
         ),
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(help="Time that --tune may take, such as 90s, 5m or 1h. [default: no limit]"),
+        typer.Option(help="Time that --tune may take, such as 90s, 5m or 1h.", show_default="no limit"),
     ] = None,
     judged: Annotated[
         int | None,
-        typer.Option(help="Number of steps that the recommendation is for. [default: the middle one of --steps]"),
+        typer.Option(help="Number of steps that the recommendation is for.", show_default="the middle one of --steps"),
     ] = None,
-    num_prompts: Annotated[int | None, typer.Option(help="Use only the first so many prompts. [default: all]")] = None,
+    num_prompts: Annotated[
+        int | None, typer.Option(help="Use only the first so many prompts.", show_default="all")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn at once; halved if memory runs out.")] = 4,
     seed: Annotated[
         int,
@@ -62,7 +67,8 @@ def compare(
         ),
     ] = 1000,
     guidance_scale: Annotated[
-        float | None, typer.Option(help="Guidance scale (CFG) that you use the model with. [default: the pipeline's]")
+        float | None,
+        typer.Option(help="Guidance scale (CFG) that you use the model with.", show_default="the pipeline's"),
     ] = None,
     height: models.Height = None,
     width: models.Width = None,

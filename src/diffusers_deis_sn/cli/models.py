@@ -28,8 +28,12 @@ Prompts = Annotated[
         help="File with one prompt per line, or .csv, .tsv, .jsonl with columns prompt and negative_prompt.",
     ),
 ]
-Height = Annotated[int | None, typer.Option(min=1, max=MOST_PIXELS, help="Height in pixels. [default: the pipeline's]")]
-Width = Annotated[int | None, typer.Option(min=1, max=MOST_PIXELS, help="Width in pixels. [default: the pipeline's]")]
+Height = Annotated[
+    int | None, typer.Option(min=1, max=MOST_PIXELS, help="Height in pixels.", show_default="the pipeline's")
+]
+Width = Annotated[
+    int | None, typer.Option(min=1, max=MOST_PIXELS, help="Width in pixels.", show_default="the pipeline's")
+]
 Arguments = Annotated[
     list[str] | None,
     typer.Option(
@@ -37,7 +41,7 @@ Arguments = Annotated[
         "times to use a list, one value per sample in turn."
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="Such as cuda or cpu. [default: cuda if there is one]")]
+Device = Annotated[str | None, typer.Option(help="Such as cuda or cpu.", show_default="cuda if there is one")]
 Dtype = Annotated[Precision, typer.Option(help="Precision in which the model is loaded.")]
 Offloaded = Annotated[
     Offload | None,

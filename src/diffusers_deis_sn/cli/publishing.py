@@ -32,7 +32,7 @@ def push(
     message: Annotated[str | None, typer.Option("--message", "-m", help="First line of the commit.")] = None,
     token: Annotated[
         str | None,
-        typer.Option(help="Access token with write permission. [default: that of `hf auth login`, or HF_TOKEN]"),
+        typer.Option(help="Access token with write permission.", show_default="that of `hf auth login`, or HF_TOKEN"),
     ] = None,
 ) -> None:
     """Upload statistics to the Hugging Face Hub, with figures and a card, in one commit."""

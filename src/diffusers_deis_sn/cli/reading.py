@@ -46,7 +46,8 @@ def schedule(
         Form, typer.Option("--format", help="Program that the list is for; json and csv print everything.")
     ] = Form.diffusers,
     cost: Annotated[
-        Cost | None, typer.Option(help="Cost that is to be the same for all steps. [default: the solver's if known]")
+        Cost | None,
+        typer.Option(help="Cost that is to be the same for all steps.", show_default="the solver's if known"),
     ] = None,
     velocity: Annotated[Velocity, typer.Option(help="Velocity v(sigma) in the cost.")] = Velocity.sigma,
     denoise: Annotated[
@@ -65,12 +66,13 @@ def schedule(
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Share of the steps that is spread evenly over time. [default: .3 for the solver's cost]",
+            help="Share of the steps that is spread evenly over time.",
+            show_default=".3 for the solver's cost",
         ),
     ] = None,
     guidance_scale: Annotated[
         float | None,
-        typer.Option(help="Guidance scale of your runs, if the statistics have several. [default: near 7.5]"),
+        typer.Option(help="Guidance scale of your runs, if the statistics have several.", show_default="near 7.5"),
     ] = None,
     shift: Annotated[
         float,
@@ -80,7 +82,7 @@ def schedule(
     ] = 1.0,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", parser=a_path, metavar="PATH", help="File to write. [default: stdout]"),
+        typer.Option("--output", "-o", parser=a_path, metavar="PATH", help="File to write.", show_default="stdout"),
     ] = None,
 ) -> None:
     """Print learned sigmas as a plain list for Diffusers, ComfyUI, AUTOMATIC1111, Forge or other programs."""
@@ -129,18 +131,19 @@ def plot(
             "-o",
             parser=a_path,
             metavar="PATH",
-            help="Picture to write. [default: the figure's name with .png]",
+            help="Picture to write.",
+            show_default="the figure's name with .png",
         ),
     ] = None,
     figure: Annotated[Picture, typer.Option(help="What to draw; `schedule` needs costs.")] = Picture.normaliser,
     steps: Annotated[int, typer.Option(help="Steps (network calls) of the schedule.")] = 10,
     cost: Annotated[
-        Cost | None, typer.Option(help="Cost that the schedule is learned from. [default: the solver's if known]")
+        Cost | None, typer.Option(help="Cost that the schedule is learned from.", show_default="the solver's if known")
     ] = None,
     velocity: Annotated[Velocity, typer.Option(help="v(sigma) of the cost; the paper's is sigma.")] = Velocity.sigma,
     guidance_scale: Annotated[
         float | None,
-        typer.Option(help="Guidance scale of your runs, if the statistics have several. [default: near 7.5]"),
+        typer.Option(help="Guidance scale of your runs, if the statistics have several.", show_default="near 7.5"),
     ] = None,
 ) -> None:
     """Draw r(t), to see whether the measurement is good, or the learned schedule and the costs behind it."""

@@ -39,17 +39,18 @@ def tune(
     ],
     prompts: models.Prompts = None,
     steps: Annotated[
-        str | None, typer.Option(help="Numbers of steps to tune for, up to 20, with commas. [default: 5,6,8,10]")
+        str | None, typer.Option(help="Numbers of steps to tune for, up to 20, with commas.", show_default="5,6,8,10")
     ] = None,
     guidance_scale: Annotated[
         str | None,
         typer.Option(
             help="Guidance scale (CFG) that you use the model with; or several, such as 3,7.5: one file "
-            "then serves all in between. [default: the pipeline's]"
+            "then serves all in between.",
+            show_default="the pipeline's",
         ),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="Time that all of it may take, such as 90s, 5m or 1h. [default: no limit]")
+        str | None, typer.Option(help="Time that all of it may take, such as 90s, 5m or 1h.", show_default="no limit")
     ] = None,
     num_samples: Annotated[int, typer.Option(help="Pictures to fit on; twice as many if these give no plan.")] = 24,
     num_held_out: Annotated[int, typer.Option(help="Pictures to test on, of other noise and prompts.")] = 16,

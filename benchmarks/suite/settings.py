@@ -210,8 +210,10 @@ def figure_words(settings: Sequence[Setting]) -> str:
     told = [f"{_needed(lines[name], rival)} {words}" for name, words in names.items() if name in lines]
     calls = _listed([str(n) for n in TOLD if n in lines[DEIS_SN]])
     return (
-        f"For the error that `DEISSNScheduler` has in {calls} calls, the best rival needs {'; '.join(told)}. "
-        f"Geometric mean over {number} pairs of model and guidance scale; no default was chosen on them.\n"
+        f"For the error that `DEISSNScheduler` has in {calls} calls, the best rival of some 25 samplers of Diffusers "
+        f"(picked after the fact) needs {'; '.join(told)}. Geometric mean over {number} pairs of model and guidance "
+        "scale. No default was chosen on them, but for the damping of guided runs without statistics, which the shipped "
+        "models asked for.\n"
     )
 
 

@@ -125,7 +125,7 @@ def test_the_figure_draws_the_means_and_says_that_less_is_better(results: Path) 
     drawn = {tuple(line.get_ydata()) for line in axis.lines}
     assert drawn == {tuple(one.values()) for one in lines.values()} and "lower is better" in axis.get_title("left")
     words = figure_words(settings_of(results))
-    assert words.startswith("For the error that `DEISSNScheduler` has in 5 and 8 calls, the best rival needs ")
+    assert words.startswith("For the error that `DEISSNScheduler` has in 5 and 8 calls, the best rival of some 25 ")
     assert "if ours has statistics of the model" in words and "if it has no statistics" in words
     assert "tuned" not in words
 

@@ -25,7 +25,7 @@ from diffusers_deis_sn.errors import CalibrationInterruptedError, DeisSnError
 
 app = typer.Typer(
     name="deis-sn",
-    help="Score statistics for DEIS-SN, the few-step sampler for Diffusers pipelines.",
+    help="Measure, tune and compare DEIS-SN, a sampler for Diffusers pipelines that needs few steps.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -100,7 +100,7 @@ def _summary(statistics: ScoreStatistics, measured: str) -> str:
     costs = list(statistics.costs)
     at = f" at guidance {_listed(statistics.guidances)}" if statistics.guidances else ""
     of = f"{code_span(measured)}{at}"
-    text = f"r(t), the mean absolute output of {of}, which DEIS-SN, a few-step sampler, is normalised by"
+    text = f"For DEIS-SN, a sampler for few steps: r(t), the mean absolute output of {of}"
     if costs:
         text += f"; and the {' and '.join(costs)} cost of its steps, from which time grids are learned"
     return f"{text}. It is not a model: the file holds curves over training time, some kilobytes of numbers."
@@ -111,18 +111,16 @@ def _remarks(statistics: ScoreStatistics) -> list[str]:
     origin, lines = statistics.origin, []
     if statistics.costs:
         lines.append(
-            "`ScoreOptimalScheduler.from_config(...)`, with the same `stats`, takes the time grid from the costs too."
+            "`ScoreOptimalScheduler.from_config(...)`, with the same `stats`, uses timesteps learned from the costs."
         )
     if statistics.others:
         low, high = statistics.guidances[0], statistics.guidances[-1]
         lines.append(
-            f"They are those of the guided output at guidance {_listed(statistics.guidances)}: schedulers take from "
-            f"them what belongs to the guidance of a run, {low:g} to {high:g}."
+            f"They were measured at the guidance scales {_listed(statistics.guidances)}: a run uses those of its own "
+            f"guidance scale, from {low:g} to {high:g}."
         )
     elif origin.guidance_scale is not None:
-        lines.append(
-            f"They are those of the guided output, guidance scale {origin.guidance_scale:g}: use them near it."
-        )
+        lines.append(f"They were measured at guidance scale {origin.guidance_scale:g}: use them at that or near it.")
     if origin.licence is None:
         lines.append("Their licence is not recorded.")
     return lines

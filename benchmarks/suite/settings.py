@@ -212,8 +212,8 @@ def figure_words(settings: Sequence[Setting]) -> str:
     return (
         f"For the error that `DEISSNScheduler` has in {calls} calls, the best rival of some 25 samplers of Diffusers "
         f"(picked after the fact) needs {'; '.join(told)}. Geometric mean over {number} pairs of model and guidance "
-        "scale. No default was chosen on them, but for the damping of guided runs without statistics, which the shipped "
-        "models asked for.\n"
+        "scale. No default was chosen on them, but for the damping of guided runs without statistics, which the "
+        "shipped models asked for.\n"
     )
 
 

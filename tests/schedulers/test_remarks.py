@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
+from diffusers_deis_sn.core.solvers import Corrector, Multistep
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.learn.following import GAIN, TRUSTED
 from diffusers_deis_sn.schedulers._remarks import contradictions, other_size
@@ -72,3 +73,17 @@ def test_guidance_is_at_odds_with_the_option_or_beyond_the_statistics():
 
 def test_without_plans_no_size_is_another():
     assert other_size(None, (4, 8, 8)) is other_size(STATS, (4, 8, 8)) is None
+
+
+def test_a_run_that_would_fail_on_normal_data_says_so_once(caplog):
+    wild = Multistep(3, "rho", corrector=Corrector(4))
+    for options, words in (({"solver": wild}, "Corrector(3, gain=0.375)"), ({"use_beta_sigmas": True}, "'trailing'")):
+        scheduler = DEISSNScheduler(**SD_BETAS, rescale_betas_zero_snr=True, stats=False, **options)
+        caplog.clear()
+        for _ in range(2):
+            scheduler.set_timesteps(40)
+        (said,) = caplog.messages
+        assert "normal data" in said and words in said and caplog.records[0].levelno == logging.WARNING
+    caplog.clear()
+    DEISSNScheduler(**SD_BETAS, rescale_betas_zero_snr=True, stats=False).set_timesteps(40)
+    assert not caplog.messages

@@ -77,7 +77,8 @@ class Corrector:
 
     Args:
         order: Number of outputs that the redone step combines, the newest among them; 0 for no corrector.
-        gain: Largest factor by which a correction may pass on an error in the sample; infinity for no limit.
+        gain: Largest factor by which a correction may pass on an error in the sample; infinity for no limit, with which
+            few steps may blow up (the log says where they would).
 
     Raises:
         ConfigurationError: An order outside 0 to 4, or a negative gain.

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from diffusers_deis_sn.core.normal_data import failing
 from diffusers_deis_sn.learn.following import TRUSTED
 from diffusers_deis_sn.schedulers._planned_run import Run
 from diffusers_deis_sn.schedulers._planner import Planner
@@ -31,6 +32,11 @@ def remarks(
     yield from unfollowed(planner.config, planner.process.kind)
     if run.overridden is not None:
         yield "given", run.overridden
+    wrong = None
+    if not run.follows:  # what was tried on the model itself
+        wrong = failing(run.recipe, run.plan.table, not (run.given or run.options.learns))
+    if wrong is not None:
+        yield "failing", wrong
     fitted = None if run.tuned is None else run.tuned.run.shift
     if fitted is not None and not np.isclose(fitted, run.shift, rtol=1e-6):
         yield "shift", other_shift(fitted, run.shift)

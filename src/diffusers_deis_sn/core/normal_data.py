@@ -64,7 +64,7 @@ def failing(recipe: Recipe, table: CoefficientTable, named: bool) -> str | None:
     if not named:
         return None
     ddim = Multistep(1).table(process, flat, Power("t", 1.0).levels(process, steps, recipe.ends))
-    here, there = (np.linalg.norm(SCALES * one) for one in (off, deviations_off(process, ddim, "noise")))
+    here, there = (float(np.linalg.norm(SCALES * one)) for one in (off, deviations_off(process, ddim, "noise")))
     if here > max(FAILING * there, 0.1):
         return (
             f"Most of these {steps} steps lie where little happens: on normal data, whose answer is known, they end "

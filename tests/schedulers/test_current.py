@@ -8,14 +8,15 @@ import pickle
 
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler
 from diffusers_deis_sn.core.vp import vp_schedule
-from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.errors import ConfigurationError, StepError
 from diffusers_deis_sn.schedulers._current import current_planner, register, take_config, take_edits
 from records import costed_record
+from refusals import refused
 from tiny_pipelines import BUILDERS, run_pipeline
 
 FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
@@ -122,3 +123,32 @@ def test_a_list_of_the_user_reaches_the_scheduler_of_flux():
     pipe.scheduler = DEISSNScheduler.from_config(theirs.config)
     run_pipeline(pipe, arguments, 3, sigmas=sigmas)
     assert torch.allclose(pipe.scheduler.sigmas, theirs.sigmas)
+
+
+OF_STEPS = {
+    "thresholding": True,
+    "sample_max_value": 0.7,
+    "dynamic_thresholding_ratio": 0.5,
+    "prediction_type": "sample",
+}
+
+
+@pytest.mark.parametrize("at", [0, 2])
+@pytest.mark.parametrize("name", OF_STEPS)
+def test_what_diffusers_reads_in_every_step_counts_from_the_next_or_is_refused(name, at):
+    base = {**SD_BETAS, "solver_order": 1, "timestep_spacing": "trailing", "sample_max_value": 1.5}
+    base |= {"thresholding": name != "thresholding"}
+    theirs, ours = DPMSolverMultistepScheduler(**base, euler_at_final=False), DEISSNScheduler(**base)
+    samples = {}
+    for scheduler in (theirs, ours):
+        scheduler.set_timesteps(4)
+        x = torch.linspace(-3.0, 3.0, 12).reshape(1, 3, 2, 2)
+        for n, t in enumerate(scheduler.timesteps):
+            if n == at:
+                setattr(scheduler.config, name, OF_STEPS[name])
+            if n == at and scheduler is ours and name == "prediction_type":
+                refused(StepError, [name, "'epsilon'", "'sample'", "again"], ours.step, x, t, x)
+                return
+            x = scheduler.step(torch.sin(3.0 * x), t, x).prev_sample
+        samples[scheduler] = x
+    assert torch.allclose(samples[ours], samples[theirs], atol=1e-4)

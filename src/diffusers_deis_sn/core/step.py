@@ -88,13 +88,13 @@ def threshold(x0: Tensor, ratio: float, largest: float) -> Tensor:
     Args:
         x0: Predicted clean samples; (B, *event).
         ratio: Which quantile.
-        largest: Upper bound of s.
+        largest: Upper bound of s; below 1 it is s, as in Diffusers.
     """
     if x0.numel() == 0:  # of which there is no quantile
         return x0
     flat = x0.reshape(len(x0), -1)
     flat = flat if flat.dtype == torch.float64 else flat.float()
-    s = torch.quantile(flat.abs(), ratio, dim=1, keepdim=True).clamp(1.0, max(largest, 1.0))
+    s = torch.quantile(flat.abs(), ratio, dim=1, keepdim=True).clamp(1.0, largest)
     return (torch.maximum(torch.minimum(flat, s), -s) / s).reshape(x0.shape).to(x0.dtype)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from diffusers.configuration_utils import ConfigMixin, FrozenDict
 
+from diffusers_deis_sn.core.recipe import Recipe
+from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.schedulers._edits import Glance, carried, refuse_other_table, rewrite
 from diffusers_deis_sn.schedulers._neighbours import DERIVED, OF_FLOWS, refuse_written
 from diffusers_deis_sn.schedulers._options import SIGMA_OPTIONS
@@ -41,6 +43,25 @@ def current_planner(scheduler: Any) -> Planner:
         scheduler._hand_out(new.process)
     scheduler._last_planner, scheduler._planned = new, scheduler._glance
     return new
+
+
+def check_unedited(scheduler: Any, recipe: Recipe) -> None:
+    """Raise StepError where somebody has made the model another one since its run was planned.
+
+    Diffusers' schedulers read some of this in every step, and a run here has its coefficients for all of them.
+
+    Args:
+        scheduler: Whose.
+        recipe: Of the run.
+    """
+    if scheduler._table is not None:
+        scheduler._table.check_run(recipe.process, scheduler.alphas_cumprod, scheduler.betas)
+    said = scheduler.config.prediction_type
+    if said != recipe.prediction:
+        raise StepError(
+            f"`prediction_type` was edited after `set_timesteps`, from {recipe.prediction!r} to {said!r}. Call "
+            "`set_timesteps` again."
+        )
 
 
 def take_edits(scheduler: Any) -> None:

@@ -23,7 +23,7 @@ from diffusers_deis_sn.errors import ConfigurationError, StatisticsError
 from diffusers_deis_sn.learn.path import SchedulePath
 from diffusers_deis_sn.schedulers._arrays import NoiseTable
 from diffusers_deis_sn.schedulers._callers import refuse_caller
-from diffusers_deis_sn.schedulers._current import current_planner, register, take_config, take_edits
+from diffusers_deis_sn.schedulers._current import check_unedited, current_planner, register, take_config, take_edits
 from diffusers_deis_sn.schedulers._cursor import Cursor
 from diffusers_deis_sn.schedulers._edits import Glance
 from diffusers_deis_sn.schedulers._from_config import found_by_name, make, scheduler_config
@@ -261,8 +261,7 @@ class ExponentialIntegrator(PlannedScheduler):
         plan, n = super()._begin_step(cursor, timestep, sample)
         if run is None:
             return plan, n
-        if self._table is not None:
-            self._table.check_run(run.recipe.process, self.alphas_cumprod, self.betas)
+        check_unedited(self, run.recipe)
         if cursor.guidance is not None and self.order == 1:
             cursor.take_guidance(run)
         if first and run.begin is not None:

@@ -393,6 +393,6 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
     def _convert(self, plan: Plan, n: int, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Raw | None]:
         """What the solver integrates, and what it was converted from if it was."""
         config, clamp = self.config, None
-        if config["thresholding"]:
-            clamp = Thresholding(config["dynamic_thresholding_ratio"], config["sample_max_value"])
+        if config.thresholding:  # the attributes, which public code edits
+            clamp = Thresholding(config.dynamic_thresholding_ratio, config.sample_max_value)
         return plan.convert(n, model_output, sample, clamp)

@@ -247,7 +247,7 @@ CALLS: dict[str, Call] = {
         },
     ),
     "publish.push.push_folder": Call(
-        push_folder, {"folder": "record", "repo_id": "user/repo", "new_card": False, "dry_run": True}
+        push_folder, {"folder": "record", "repo_id": "user/repo", "new_card": False, "files": None, "dry_run": True}
     ),
     "schedulers._integrator.ExponentialIntegrator.add_noise": Call(DEISSNScheduler().add_noise, NOISING),
     "schedulers._integrator.ExponentialIntegrator.set_stats": Call(

@@ -33,7 +33,7 @@ def read_prompts(file: str | PathLike[str]) -> Columns:
         CalibrationError: No such file, no text in UTF-8, no prompts, or a column whose name is nearly that of an
             argument.
     """
-    path = Path(file)
+    path = path_of(file, "`prompts`", CalibrationError)
     if path.suffix.lower() == ".json":
         raise CalibrationError(f"{str(path)!r} is not read as prompts. Write one object a line, in a file .jsonl.")
     try:

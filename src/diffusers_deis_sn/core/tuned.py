@@ -21,6 +21,7 @@ from diffusers_deis_sn.core.grids import Ends
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.table import MOST_TUNED, CoefficientTable
+from diffusers_deis_sn.core.value_types import is_list, is_number, shown
 from diffusers_deis_sn.errors import StatisticsError, StatisticsMismatchError, TimestepsError
 
 if TYPE_CHECKING:  # both know PyTorch, which who reads a file of statistics may do without
@@ -63,7 +64,7 @@ class Tuned:
     calls_per_step = 1
 
     def __post_init__(self) -> None:
-        calls = np.size(self.times)
+        calls = len(self.times) if is_list(self.times) else 0
         if not 1 <= calls <= MOST_TUNED:
             raise StatisticsError(f"A plan has 1 to {MOST_TUNED} calls, got {calls}.")
         shapes = {"rho": (calls + 1,), "weights": (calls, calls), "low": (calls, calls)}
@@ -78,10 +79,10 @@ class Tuned:
             if weights is not None and np.any(np.triu(weights, 1) != 0.0):
                 raise StatisticsError("A plan has weights on outputs that are not there: `weights[n, j]`, j > n.")
         self._check_sizes()
-        if self.of not in INTEGRANDS:
-            raise StatisticsError(f"`of` of a plan must be one of {', '.join(INTEGRANDS)}, got {self.of!r}.")
-        if not (isinstance(self.shift, int | float) and 0.0 < self.shift < np.inf):
-            raise StatisticsError(f"`shift` of a plan must be a positive number, got {self.shift!r}.")
+        if not isinstance(self.of, str) or self.of not in INTEGRANDS:
+            raise StatisticsError(f"`of` of a plan must be one of {', '.join(INTEGRANDS)}, got {shown(self.of)}.")
+        if not (is_number(self.shift) and 0.0 < self.shift < np.inf):
+            raise StatisticsError(f"`shift` of a plan must be a positive number, got {shown(self.shift)}.")
 
     def _check_sizes(self) -> None:
         """Raise StatisticsError for a factor that no step has, as one damaged number makes it.
@@ -292,7 +293,7 @@ def _for_fewer(weights: Array) -> Array:
 def _frozen(name: str, values: object, shape: tuple[int, ...]) -> Array:
     try:
         array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise StatisticsError(f"`{name}` of a plan must hold numbers: {error}.") from error
     if array.shape != shape or not np.all(np.isfinite(array)):
         raise StatisticsError(f"`{name}` of a plan must be {shape} finite numbers, got the shape {array.shape}.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffusers_deis_sn.core.value_types import checked
 from diffusers_deis_sn.errors import PublishError
-from diffusers_deis_sn.hub.atomic_write import write_together
+from diffusers_deis_sn.hub.atomic_write import check_writable, write_together
 from diffusers_deis_sn.hub.local import path_of
 from diffusers_deis_sn.hub.names import FILE_NAME
 from diffusers_deis_sn.plots.figures import normaliser_figure
@@ -75,11 +75,12 @@ def write_folder(
         The files that changed.
 
     Raises:
-        PublishError: A name that no folder can have.
+        PublishError: A name that no folder can have, or a place where nothing can be written.
         MissingExtraError: matplotlib is not installed.
-        OSError: They cannot be written.
+        OSError: They could not be written after all.
     """
     place = path_of(folder, "`folder`", PublishError)
+    check_writable(place / FILE_NAME, PublishError)
     files = content(statistics, name, model=model, notes=notes)
     return write_together({place / file: data for file, data in files.items()})
 

@@ -119,7 +119,14 @@ def push(
 
 
 @checked(PublishError)
-def push_folder(folder: str | PathLike[str], repo_id: str, *, new_card: bool = False, **options: Any) -> Published:
+def push_folder(
+    folder: str | PathLike[str],
+    repo_id: str,
+    *,
+    new_card: bool = False,
+    files: dict[str, bytes] | None = None,
+    **options: Any,
+) -> Published:
     """Publish the statistics in a folder, or a statistics file.
 
     What the folder has of README.md, normaliser.png and schedule.png is uploaded as it is; what it has not is made. No
@@ -129,6 +136,7 @@ def push_folder(folder: str | PathLike[str], repo_id: str, *, new_card: bool = F
         folder: The folder, or the file alone.
         repo_id: As for `push`.
         new_card: Whether to make card and figures even if the folder has them.
+        files: Card and figures to take instead of the folder's, by name.
         **options: As for `push`.
 
     Raises:
@@ -140,7 +148,7 @@ def push_folder(folder: str | PathLike[str], repo_id: str, *, new_card: bool = F
     file = locate(path)
     statistics = ScoreStatistics.load(file)
     own = {} if new_card or not path.is_dir() else own_files(file.parent)
-    return push(statistics, repo_id, files=own, **options)
+    return push(statistics, repo_id, files=own | (files or {}), **options)
 
 
 class _Target:

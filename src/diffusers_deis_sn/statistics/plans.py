@@ -19,7 +19,9 @@ from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.table import MOST_TUNED
 from diffusers_deis_sn.core.tuned import Tuned
 from diffusers_deis_sn.core.tuned_between import Exact, run_between
+from diffusers_deis_sn.core.value_types import checked, shown
 from diffusers_deis_sn.errors import DeisSnError, StatisticsError
+from diffusers_deis_sn.statistics.rules import listed
 
 TENSORS = ("plan_rho", "plan_times", "plan_told", "plan_transfer", "plan_weights", "plan_low")
 MOST_PLANS = 1000
@@ -100,20 +102,24 @@ class Plans:
     sample_shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if not self.entries or not all(isinstance(one, TunedPlan) for one in self.entries):
+        entries = listed(self.entries)
+        if not entries or not all(isinstance(one, TunedPlan) for one in entries):
             raise StatisticsError("`entries` of plans must hold at least one TunedPlan.")
-        ranked = tuple(sorted(self.entries, key=lambda one: (one.calls, one.guidance)))
+        ranked = tuple(sorted(entries, key=lambda one: (one.calls, one.guidance)))
         object.__setattr__(self, "entries", ranked)
         for one, two in pairwise(ranked):
             if one.calls == two.calls and _near(one.guidance, two.guidance):
                 raise StatisticsError(f"Two plans of {one.calls} calls at guidance {one.guidance:g}. Leave one out.")
-        shape = tuple(self.sample_shape)
+        shape = tuple(self.sample_shape) if isinstance(self.sample_shape, list | tuple) else ()
         if not shape or not all(type(size) is int and size > 0 for size in shape):
-            raise StatisticsError(f"`sample_shape` of plans must hold whole numbers above zero, got {shape}.")
+            raise StatisticsError(
+                f"`sample_shape` of plans must hold whole numbers above zero, got {shown(self.sample_shape)}."
+            )
         object.__setattr__(self, "sample_shape", shape)
         if any(one.run.low is not None for one in ranked) and not _has_bands(shape):
             raise StatisticsError(f"Plans in two bands need samples of even height and width, got {shape}.")
 
+    @checked(StatisticsError)
     def find(self, calls: int, guidance: float | None) -> TunedPlan | None:
         """The plan for a run, None where there is none.
 
@@ -169,6 +175,7 @@ class Plans:
         scale = below.guidance if guidance is None else guidance
         return _made_of(below, above, scale, lambda: run_between(below.run, above.run, calls, process, exact))
 
+    @checked(StatisticsError)
     def at(self, guidance: float | None) -> dict[int, TunedPlan]:
         """The plans for a guidance, by their numbers of calls; see `find`."""
         found = {one.calls: self.find(one.calls, guidance) for one in self.entries}

@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 
 from diffusers_deis_sn.core.grids import Ends
 from diffusers_deis_sn.core.named_grids import SPACINGS, check_spacing
+from diffusers_deis_sn.core.value_types import NUMBERS, checked, demand, shown
 from diffusers_deis_sn.errors import ConfigurationError, StatisticsError
+from diffusers_deis_sn.statistics.rules import listed
 
 LEARNED = "learned"  # the grid of equal cost, which has no name of Diffusers
 TABLES = ("error", "rms", "grain")
@@ -157,8 +159,8 @@ class Trials:
     num_samples: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "recipes", tuple(self.recipes))
-        object.__setattr__(self, "calls", tuple(self.calls))
+        object.__setattr__(self, "recipes", tuple(listed(self.recipes)))
+        object.__setattr__(self, "calls", tuple(listed(self.calls)))
         if not self.recipes or not all(isinstance(one, Method) for one in self.recipes):
             raise StatisticsError("Trials need at least one Method.")
         whole = all(type(n) is int and 1 <= n < LARGEST for n in self.calls)
@@ -171,6 +173,7 @@ class Trials:
 
     def _checked(self, name: str) -> NDArray[np.float64]:
         """A read-only copy of a table."""
+        demand(StatisticsError, name, NUMBERS, getattr(self, name))
         table = np.array(getattr(self, name), dtype=np.float64)
         shape = (len(self.recipes), len(self.calls))
         if table.shape != shape:
@@ -199,6 +202,7 @@ class Trials:
         """Copies and pickles are built anew: NumPy's own would be writeable."""
         return type(self), tuple(getattr(self, one.name) for one in fields(self))
 
+    @checked(StatisticsError)
     def best(self, calls: int, learned: bool | None = None) -> Method | None:
         """The recipe for a number of calls: least error, with a share of the RMS, and no grain.
 
@@ -211,11 +215,17 @@ class Trials:
 
         Returns:
             None if no such was tried.
+
+        Raises:
+            StatisticsError: No number of calls.
         """
         return next((recipe for recipe, _ in self.ranking(calls, learned)), None)
 
+    @checked(StatisticsError)
     def ranking(self, calls: int, learned: bool | None = None) -> list[tuple[Method, float]]:
-        """All recipes of a kind with their errors, the best first; arguments as for `best`."""
+        """All recipes of a kind with their errors, the best first; arguments, and StatisticsError, as for `best`."""
+        if not 1 <= calls < LARGEST:
+            raise StatisticsError(f"`calls` must be from 1 to {LARGEST:g}, got {shown(calls)}. Give those of the run.")
         error, rms, grain = (np.log(self._at(getattr(self, name), calls)) for name in TABLES)
         score = error + RMS_WEIGHT * (rms - error) + GRAIN_WEIGHT * np.maximum(grain - np.log(MOST_GRAIN), 0.0)
         free = [one.integrand == "noise" and one.corrector_order and one.corrector_gain is None for one in self.recipes]

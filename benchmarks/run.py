@@ -13,6 +13,7 @@ PROGRAMS = (
     ["overhead"],
     ["mixture"],
     ["shipped_models"],
+    ["strength"],
     ["choices"],
     ["family.run"],
     ["score_optimal.cantor"],

@@ -52,6 +52,15 @@ class ExactPipeline:
         return SimpleNamespace(images=x)
 
 
+class Alone:
+    """Mixed into a pipeline: it draws one sample a call, and takes no list of generators."""
+
+    def __call__(self, batch_size: int = 1, generator: Any = None, num_inference_steps: int = 50) -> Any:
+        if batch_size > 1 or isinstance(generator, list):
+            raise ValueError("one generator, and no list of them")
+        return super().__call__(1, generator, num_inference_steps)
+
+
 def starts_of(pipe: ExactPipeline, number: int, seed: int = 0) -> Tensor:
     """What the samples of a calibration start from."""
     return pipe.start([torch.Generator().manual_seed(seed + i) for i in range(number)])

@@ -88,6 +88,10 @@ class CalibrationError(DeisSnError, ValueError):
     """A measurement that cannot be made: no samples, a pipeline that never called its scheduler, ..."""
 
 
+class SeveralError(CalibrationError):
+    """A pipeline that draws one sample a call, asked for several."""
+
+
 class CheckpointError(CalibrationError):
     """A checkpoint that cannot be written or read, or that belongs to another measurement."""
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from inspect import Parameter
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
-import diffusers
 import pytest
 import torch
 
-from diffusers_deis_sn.collect.calls import _ONE_TEXT, guidance_in_use, plan_calls
-from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.collect.calls import called, guidance_in_use, plan_calls
+from diffusers_deis_sn.errors import CalibrationError, SeveralError
 from refusals import refused
 
 PROMPTS = ["a", "b", "c"]
@@ -195,24 +194,77 @@ def test_guidance_is_that_of_the_caller_or_of_the_pipeline_or_one_where_it_knows
     assert guidance_in_use(pipe, options) == scale
 
 
-class DreamLitePainter:
-    def __call__(self, prompt, num_inference_steps=50, guidance_scale=7.5, generator=None, negative_prompt=None): ...
+# ------------------------------------------------------------------------------------------- pipelines without lists
 
 
-def test_a_pipeline_that_takes_one_text_is_given_no_lists():
-    calls = plan_calls(DreamLitePainter(), PROMPTS, 10, 40, {"negative_prompt": "bad"})
-    for sample in range(4):
-        arguments = calls.arguments(sample, 1)
-        assert (arguments["prompt"], arguments["negative_prompt"]) == ("abca"[sample], "bad")
-        assert arguments["generator"].initial_seed() == 40 + sample
-    refused(CalibrationError, ["one text", "batch_size=1"], calls.arguments, 0, 2)
+class Alone:
+    """Draws one sample a call, or fails; `lists` for one that takes lists of one."""
+
+    scheduler = SimpleNamespace(step_index=None)
+
+    def __init__(self, lists: bool = False) -> None:
+        self.lists = lists
+
+    def __call__(self, prompt, num_inference_steps=50, generator=None, negative_prompt=None, phrases=None):
+        """What a sample is drawn from."""
+        if isinstance(generator, list) and not (self.lists and len(generator) == 1):
+            torch.rand(1, generator=generator[0])
+            raise ValueError("a list of generators is not yet supported")
+        texts = [one[0] if self.lists else one for one in (prompt, negative_prompt)]
+        assert all(isinstance(text, str) for text in texts)
+        return [*texts, phrases, float(torch.rand(1, generator=generator[0] if self.lists else generator))]
 
 
-def test_pipelines_of_diffusers_that_refuse_lists_of_texts_are_known():
-    sources = [
-        path.read_text(encoding="utf-8") for path in Path(diffusers.__path__[0], "pipelines").rglob("pipeline_*.py")
-    ]
-    for source in sources:
-        if "has to be of type `str` but is" in source:
-            names = re.findall(r"^class (\w+)", source, re.MULTILINE)
-            assert any(part in name for part in _ONE_TEXT for name in names), names
+def test_one_sample_of_a_pipeline_that_takes_no_lists_is_that_of_one_that_does():
+    options = {"negative_prompt": "bad", "phrases": ["a fox"]}
+    for pipe in (Alone(), Alone(lists=True)):
+        calls = plan_calls(pipe, PROMPTS, 10, 40, options)
+        for sample, prompt in enumerate("abca"):
+            number = float(torch.rand(1, generator=torch.Generator().manual_seed(40 + sample)))
+            assert called(pipe, calls.arguments(sample, 1)) == [prompt, "bad", ["a fox"], number]
+        refused(SeveralError, ["2 samples", "not yet supported", "batch_size=1"], called, pipe, calls.arguments(0, 2))
+
+
+def test_what_fails_for_another_reason_stays_as_it_is():
+    class Late(Alone):
+        def __call__(self, prompt, num_inference_steps=50, generator=None):
+            self.scheduler = SimpleNamespace(step_index=3)
+            return super().__call__(prompt, generator=generator)
+
+    pipe = Late()
+    calls = plan_calls(pipe, PROMPTS, 10, 40, {})
+    with pytest.raises(ValueError, match=r"^a list of generators"):
+        called(pipe, calls.arguments(0, 2))
+    refused(CalibrationError, ["ours"], called, Mock(side_effect=CalibrationError("ours.")), calls.arguments(0, 2))
+
+
+class Whole:
+    components = property(lambda self: {})
+
+    def __init__(self, **parts) -> None:
+        self.scheduler = object()
+        vars(self).update(parts)
+
+
+class Combined(Whole):
+    def __call__(self, prompt, num_inference_steps=50): ...
+
+
+def test_of_pipelines_that_are_made_of_others_the_part_that_draws_is_named():
+    prior, decoder = Combined(), Combined()
+    pipe = Combined(prior_pipe=prior, decoder_pipe=decoder)
+    refused(CalibrationError, ["`pipe.prior_pipe` or `pipe.decoder_pipe`"], plan_calls, pipe, "a", 10, 0, {})
+    pipe.scheduler = decoder.scheduler
+    refused(CalibrationError, ["draws: `pipe.decoder_pipe`"], plan_calls, pipe, "a", 10, 0, {})
+    refused(CalibrationError, ["Whole has no call"], plan_calls, Whole(), "a", 10, 0, {})
+
+
+def wordless(prompt, prompt_embeds_qwen=None, num_inference_steps=50, generator=None): ...
+
+
+def test_embeddings_by_another_name_stand_for_a_prompt_that_has_to_be_given():
+    words = torch.arange(2.0).reshape(2, 1, 1)
+    calls = plan_calls(wordless, None, 10, 0, {"prompt_embeds_qwen": words})
+    arguments = calls.arguments(1, 2)
+    assert arguments["prompt"] is None and arguments["prompt_embeds_qwen"].flatten().tolist() == [1.0, 0.0]
+    refused(CalibrationError, ["`prompt_embeds_qwen`"], plan_calls, wordless, None, 10, 0, {})

@@ -13,6 +13,7 @@ from diffusers_deis_sn.collect import run as running
 from diffusers_deis_sn.collect.dry_run import TIMED, Forecast, dry_run
 from diffusers_deis_sn.collect.run import calibrate
 from diffusers_deis_sn.errors import CalibrationError
+from exact_pipelines import Alone, ExactPipeline
 from refusals import refused
 from tiny_pipelines import BUILDERS
 
@@ -65,6 +66,14 @@ def test_an_unknown_number_of_samples_is_from_the_first_mark_to_the_last():
     # Batches of 6 and 2 to eight samples; 6, 2 to sixteen; 6, 6, 4 to 32; and six to 64.
     assert (found.least, found.most) == (2 * 5, 13 * 5)
     assert found.trials == running.TRIAL_CALLS
+
+
+def test_calls_of_a_pipeline_that_draws_one_sample_a_call_are_foretold_as_such():
+    class One(Alone, ExactPipeline):
+        """One sample a call."""
+
+    pipe = One(lambda x, t: x, (1, 2, 2))
+    assert dry_run(pipe, num_samples=4, num_inference_steps=5, batch_size=3, trials=0).most == 4 * (5 + 1)
 
 
 def test_the_time_of_a_call_is_that_of_a_slow_network():

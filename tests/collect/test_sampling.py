@@ -22,7 +22,7 @@ from diffusers_deis_sn.collect.run import calibrate
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, ProcessLostError
 from diffusers_deis_sn.statistics import ScoreStatistics
-from exact_pipelines import ExactPipeline
+from exact_pipelines import Alone, ExactPipeline
 from processes import codes, fork_each, wait_for
 from refusals import refused
 
@@ -99,6 +99,38 @@ def test_neither_the_number_of_processes_nor_that_of_a_batch_matters(tmp_path, w
     found = shared(tmp_path, world, batch_size=batch_size, **OPTIONS)
     assert_same(found[0], expected)
     assert all(one.to_bytes() == found[0].to_bytes() for one in found)
+
+
+class AlonePipeline(Alone, Pipeline):
+    """One sample a call."""
+
+
+@pytest.mark.parametrize(("world", "batch_size"), [(1, 8), (1, 1), (2, 3)])
+def test_a_pipeline_that_draws_one_sample_a_call_is_measured_by_such_calls(tmp_path, world, batch_size):
+    expected = calibrate(Pipeline(), progress=False, batch_size=8, **OPTIONS)
+    assert_same(shared(tmp_path, world, AlonePipeline, batch_size=batch_size, **OPTIONS)[0], expected)
+
+
+def test_that_it_does_is_told_once_and_the_trials_go_on_from_a_checkpoint_as_well(tmp_path, caplog, monkeypatch):
+    path, options = tmp_path / "state", OPTIONS | {"num_samples": 4, "batch_size": 3, "progress": False}
+    with caplog.at_level("WARNING", "diffusers_deis_sn"):
+        whole = calibrate(AlonePipeline(), **options)
+    told = [record.message for record in caplog.records if "3 samples in one call" in record.message]
+    assert len(told) == 1 and "no list of them" in told[0] and "batch_size=1" in told[0]
+    with monkeypatch.context() as stopped, pytest.raises(CalibrationInterruptedError):
+        stopped.setattr(trying.Trier, "tried", lambda *_: (_ for _ in ()).throw(CalibrationInterruptedError("Now.")))
+        calibrate(AlonePipeline(), checkpoint=path, **options)
+    assert calibrate(AlonePipeline(), checkpoint=path, resume=True, **options) == whole
+
+
+def test_a_pipeline_that_fails_later_fails_and_one_that_cannot_start_says_what_it_said():
+    pipe, options = Pipeline(), {"num_samples": 4, "num_inference_steps": 3, "batch_size": 2, "progress": False}
+    pipe.fail_at = (5, RuntimeError("out of luck"))  # the first call of the second batch
+    with pytest.raises(RuntimeError, match=r"^out of luck$"):
+        calibrate(pipe, **options)
+    pipe.start = lambda _: 1 / 0
+    words = ["Pipeline fails before its first step", "ZeroDivisionError", "by name"]
+    refused(CalibrationError, words, calibrate, pipe, **options)
 
 
 @pytest.mark.parametrize(("world", "batch_size"), [(1, 19), (2, 3), (4, 1)])

@@ -17,6 +17,7 @@ from diffusers_deis_sn.comparison.drawing import Easel
 from diffusers_deis_sn.comparison.keeping import Keeper
 from diffusers_deis_sn.comparison.running import Runner, apart
 from diffusers_deis_sn.errors import CalibrationInterruptedError, ComparisonError
+from exact_pipelines import Alone, ExactPipeline
 
 DDIM = own(DDIMScheduler(**SD_BETAS))
 
@@ -73,6 +74,20 @@ def test_out_of_memory_halves_the_batch_and_says_so(tmp_path, caplog) -> None:
         counts = [len(drawn.ends) for _, drawn in stage.runner.batches(DDIM, 3, 0, 6)]
     assert counts == [3, 3]
     assert "Out of memory with 6 pictures at once: going on with 3." in caplog.text
+
+
+def test_pictures_are_drawn_one_by_one_where_the_pipeline_draws_one_a_call(tmp_path, caplog) -> None:
+    class One(Alone, ExactPipeline):
+        """One sample a call."""
+
+    stage = Stage(tmp_path, batch=4, pipe=One(lambda x, t: x, (1, 2, 2)))
+    with caplog.at_level("WARNING", "diffusers_deis_sn"):
+        counts = [len(drawn.ends) for _, drawn in stage.runner.batches(DDIM, 3, 0, 3)]
+    assert counts == [1, 1, 1] and caplog.text.count("batch_size=1. So it is done.") == 1
+    stage.runner.batch_size, stage.pipe.fail_at = 4, (10, RuntimeError("unsuitable"))
+    with pytest.raises(RuntimeError, match="unsuitable"):  # a scheduler that it fails with is no reason
+        list(stage.runner.batches(DDIM, 3, 0, 3))
+    assert stage.runner.batch_size == 4
 
 
 def test_out_of_memory_with_one_picture_is_an_error(tmp_path) -> None:

@@ -6,8 +6,9 @@ import warnings
 
 import pytest
 
+from sweep import calibrating
 from sweep.classes import pipeline_classes
-from sweep.judged import NO, NOT_BUILT
+from sweep.judged import NO, NOT_BUILT, UNMEASURED
 from sweep.measuring import OURS, STEPS, Room, measure
 from sweep.outcomes import Row
 
@@ -35,10 +36,12 @@ def fault_of(room: Room, scheduler: str) -> str:
 
 
 @pytest.mark.parametrize("name", [name for name in pipeline_classes() if name not in NOT_BUILT | NO])
-def test_it_runs_with_both_and_order_one_is_that_of_diffusers(name, record_property):
+def test_it_runs_with_both_order_one_is_that_of_diffusers_and_it_is_measured_or_says_why_not(name, record_property):
     room, own_calls = room_of(name)
     found = {scheduler: measure(room, scheduler) for scheduler in OURS}
     assert {scheduler: one.fault for scheduler, one in found.items()} == dict.fromkeys(OURS, "")
+    unmeasured = calibrating.fault(room)
+    assert bool(unmeasured) == (name in UNMEASURED), unmeasured
     calls, error = found["DEISSNScheduler"].calls, max(one.error for one in found.values())
     own = type(next(iter(room.own.values()))).__name__
     record_property("sweep", Row(name, own, (own_calls, calls), error).told())

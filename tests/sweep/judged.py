@@ -143,6 +143,48 @@ REMARKS = _each(
 )
 """What a user of one that runs has to know."""
 
+UNMEASURED = _each(
+    {
+        "calls its network at times that are not those of its sigmas, and statistics are written against times": """
+        CogView4ControlPipeline CogView4Pipeline GlmImagePipeline
+        """,
+        "has a list of guidances, one for each step, and a measurement takes one step more": """
+        Ideogram4Pipeline
+        """,
+        "made of other pipelines: measure `pipe.decoder_pipe`": """
+        KandinskyCombinedPipeline KandinskyImg2ImgCombinedPipeline KandinskyInpaintCombinedPipeline
+        KandinskyV22CombinedPipeline KandinskyV22Img2ImgCombinedPipeline KandinskyV22InpaintCombinedPipeline
+        """,
+        "made of other pipelines: measure `pipe.generation_pipe` and `pipe.upsampling_pipe`": """
+        VisualClozePipeline
+        """,
+        "takes no number of steps: call it yourself within `recording(pipe)`": """
+        LTX2DFRPipeline
+        """,
+        "takes its steps by copies of its scheduler, one for each frame": """
+        SkyReelsV2DiffusionForcingImageToVideoPipeline SkyReelsV2DiffusionForcingPipeline
+        SkyReelsV2DiffusionForcingVideoToVideoPipeline
+        """,
+        "takes its steps by copies of its scheduler, one for each view: measure `StableDiffusionPipeline`": """
+        StableDiffusionPanoramaPipeline
+        """,
+        "wants an inverted latent for each step, and a measurement takes one step more: measure "
+        "`StableDiffusionPipeline`": """
+        StableDiffusionDiffEditPipeline
+        """,
+        "moves frames apart within a run: measure `StableDiffusionPipeline`": """
+        TextToVideoZeroPipeline
+        """,
+        "moves frames apart within a run: measure `StableDiffusionXLPipeline`": """
+        TextToVideoZeroSDXLPipeline
+        """,
+        "has no call: measure `VersatileDiffusionTextToImagePipeline`": """
+        VersatileDiffusionPipeline
+        """,
+    }
+)
+"""Those that run, and cannot be measured."""
+
 LIKE = {
     "AnyFlowFARPipeline": "ConsistencyModelPipeline",
     "AnyFlowPipeline": "ConsistencyModelPipeline",

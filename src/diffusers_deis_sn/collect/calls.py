@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from diffusers_deis_sn.collect.arguments import check_guidance
-from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.errors import CalibrationError, DeisSnError, SeveralError
 
 _OURS = {
     "prompt": "`prompts=`",
@@ -22,11 +22,11 @@ _OURS = {
     "num_inference_steps": "`num_inference_steps=`",
 }
 _MULTIPLIERS = ("num_images_per_prompt", "num_videos_per_prompt", "num_waveforms_per_prompt")
-_EMBEDDINGS = "prompt_embeds"
+_EMBEDDINGS = ("prompt_embeds", "prompt_embeds_t5", "prompt_embeds_qwen")  # what stands for a prompt, in any pipeline
+_TEXTS = ("prompt", "negative_prompt")
 _LABELS = "class_labels"
 _SAMPLED = (_LABELS, "image", "mask_image", "mask", "control_image", "control_mask", "latents")
 _REFERENCES = ("EditPlus", "Flux2", "OmniGen")  # pipelines that look at several images for each sample
-_ONE_TEXT = ("DreamLite", "SanaWM")  # pipelines that take a text, and no list of texts
 _OTHER_NAMES = {
     "batchsize": "batch_size",
     "cfg": "guidance_scale",
@@ -55,7 +55,6 @@ class PipelineCalls:
         takes: Which of `generator` and `batch_size` are to be passed.
         seed: Seed of sample 0; sample i starts from seed + i however the batches fall.
         each: Names of the arguments that hold one value for each sample, used in turn as well.
-        alone: Whether a call draws one sample, and is given a text and a generator instead of lists of them.
     """
 
     fixed: Mapping[str, Any]
@@ -63,7 +62,6 @@ class PipelineCalls:
     takes: frozenset[str]
     seed: int
     each: frozenset[str] = frozenset()
-    alone: bool = False
 
     @property
     def sized(self) -> bool:
@@ -71,32 +69,54 @@ class PipelineCalls:
         return self.prompts is not None or "batch_size" in self.takes or bool(self.each)
 
     def arguments(self, first: int, count: int) -> dict[str, Any]:
-        """Arguments that draw samples `first` to `first + count - 1`.
-
-        Raises:
-            CalibrationError: Several samples, of a pipeline that draws one a call.
-        """
-        if self.alone and count != 1:
-            raise CalibrationError(f"This pipeline takes one text a call, and no list of {count}. Use batch_size=1.")
+        """Arguments that draw samples `first` to `first + count - 1`."""
         arguments = dict(self.fixed)
         for name in self.each:
             arguments[name] = in_turn(arguments[name], first, count)
         if self.prompts is not None:
             arguments["prompt"] = in_turn(self.prompts, first, count)
             # Pipelines want their other texts as lists of the same length.
-            for name in [name for name in arguments if name.startswith(("negative_prompt", "prompt_"))]:
+            for name in [name for name in arguments if name != "prompt" and name.startswith(_TEXTS)]:
                 arguments[name] = _spread(arguments[name], first, count)
-            if self.alone:
-                texts = [name for name in arguments if name == "prompt" or _are_texts(arguments[name])]
-                arguments |= {name: arguments[name][0] for name in texts}
         elif "batch_size" in self.takes:
             arguments["batch_size"] = count
         if "generator" in self.takes:
             seeds = range(self.seed + first, self.seed + first + count)
             # On the CPU, where a seed means the same noise on every machine.
             generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-            arguments["generator"] = generators if self.sized and not self.alone else generators[0]
+            arguments["generator"] = generators if self.sized else generators[0]
         return arguments
+
+
+def called(pipe: Any, arguments: Mapping[str, Any]) -> Any:
+    """What a pipeline gives; where it fails on lists of one sample, what it gives for one without lists.
+
+    Raises:
+        SeveralError: It fails on lists of several before its first step, or finds no second value later.
+    """
+    before = step_of(pipe)
+    try:
+        return pipe(**arguments)
+    except (DeisSnError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:
+        generators, early = arguments.get("generator"), step_of(pipe) in (None, before)
+        if not isinstance(generators, list) or not (early or (isinstance(error, IndexError) and len(generators) > 1)):
+            raise
+        if len(generators) > 1:
+            raise SeveralError(
+                f"{type(pipe).__name__} draws no {len(generators)} samples in one call ({type(error).__name__}: "
+                f"{error}). Use batch_size=1."
+            ) from error
+    names = [name for name in arguments if name.startswith(_TEXTS) and _are_texts(arguments[name])]
+    texts = {name: arguments[name][0] for name in names}
+    return pipe(**{**arguments, **texts, "generator": generators[0].manual_seed(generators[0].initial_seed())})
+
+
+def step_of(pipe: Any) -> int | None:
+    """Which step a pipeline is at; before the first one None, or where it stopped the last time."""
+    step: int | None = getattr(pipe.scheduler, "step_index", None)
+    return step
 
 
 def plan_calls(
@@ -135,6 +155,8 @@ def plan_calls(
     texts = _check_prompts(name, parameters, prompts, options)
     each = sampled(pipe, options, texts is None)
     fixed = {"num_inference_steps": num_inference_steps, **options}
+    if texts is None and "prompt" in parameters and parameters["prompt"].default is inspect.Parameter.empty:
+        fixed["prompt"] = None  # embeddings stand for it
     if isinstance(fixed.get(_LABELS), int):
         fixed[_LABELS] = [fixed[_LABELS]]
     if "output_type" in parameters and getattr(pipe, "vae", None) is not None and _gives_latents(pipe):
@@ -143,8 +165,7 @@ def plan_calls(
     takes = {"generator", "batch_size"} & parameters.keys()
     if "ensemble_size" in parameters:  # Marigold's batch size is of the members of one sample
         takes -= {"batch_size"}
-    alone = any(part in name for part in _ONE_TEXT)
-    return PipelineCalls(fixed, texts, frozenset(takes), seed, each, alone)
+    return PipelineCalls(fixed, texts, frozenset(takes), seed, each)
 
 
 def guidance_in_use(pipe: Any, options: Mapping[str, Any]) -> float | None:
@@ -183,7 +204,7 @@ def sampled(pipe: Any, options: Mapping[str, Any], alone: bool) -> frozenset[str
     each = {name for name, value in given.items() if len(value) > 1 or name == _LABELS}
     if isinstance(options.get(_LABELS), int):
         each.add(_LABELS)
-    embeddings = options.get(_EMBEDDINGS)
+    embeddings = _embeddings(options)
     if alone and isinstance(embeddings, torch.Tensor):
         each |= {
             name
@@ -194,6 +215,11 @@ def sampled(pipe: Any, options: Mapping[str, Any], alone: bool) -> frozenset[str
             and len(value) == len(embeddings)
         }
     return frozenset(each)
+
+
+def _embeddings(options: Mapping[str, Any]) -> Any:
+    """What stands for a prompt among the options, or None."""
+    return next((options[name] for name in _EMBEDDINGS if options.get(name) is not None), None)
 
 
 def in_turn(values: Any, first: int, count: int) -> Any:
@@ -227,8 +253,23 @@ def _check_callable(pipe: Any) -> None:
         raise CalibrationError(
             f"A loaded pipeline is needed, got the class {pipe.__name__}. Load it by {pipe.__name__}.from_pretrained."
         )
+    name = type(pipe).__name__
     if not callable(pipe):
-        raise CalibrationError(f"A loaded pipeline is needed, got an object of class {type(pipe).__name__}. Load one.")
+        if hasattr(type(pipe), "components"):
+            raise CalibrationError(
+                f"{name} has no call, only methods. Load the model's pipeline that has one, or call a method yourself "
+                "inside `recording(pipe)`."
+            )
+        raise CalibrationError(f"A loaded pipeline is needed, got an object of class {name}. Load one.")
+    members = getattr(pipe, "__dict__", {}).items()
+    parts = {f"`pipe.{key}`": part for key, part in members if hasattr(type(part), "components")}
+    if parts:
+        own = getattr(pipe, "scheduler", None)
+        drawing = [key for key, part in parts.items() if getattr(part, "scheduler", None) is own] or parts
+        raise CalibrationError(
+            f"{name} is made of other pipelines, and never asks its own scheduler. Give the one that draws: "
+            f"{' or '.join(drawing)}."
+        )
 
 
 def _taken(pipe: Any) -> frozenset[str]:
@@ -279,9 +320,10 @@ def _check_prompts(
 ) -> tuple[str, ...] | None:
     """The prompts as a tuple, None for a pipeline that is called without."""
     if prompts is None:
-        if "prompt" in parameters and options.get(_EMBEDDINGS) is None:
+        if "prompt" in parameters and _embeddings(options) is None:
+            other = next((one for one in _EMBEDDINGS if one in parameters), _EMBEDDINGS[0])
             raise CalibrationError(
-                f"{name} draws from a text: give `prompts`, a list of what its users ask for (or `{_EMBEDDINGS}`)."
+                f"{name} draws from a text: give `prompts`, a list of what its users ask for (or `{other}`)."
             )
         return None
     texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)

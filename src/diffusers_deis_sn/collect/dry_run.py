@@ -14,14 +14,14 @@ from typing import Any
 import torch
 
 from diffusers_deis_sn.collect.arguments import Size, check_numbers
-from diffusers_deis_sn.collect.calls import PipelineCalls, plan_calls
+from diffusers_deis_sn.collect.calls import PipelineCalls, called, plan_calls
 from diffusers_deis_sn.collect.guidances import guidances
 from diffusers_deis_sn.collect.lending import silenced
 from diffusers_deis_sn.collect.prompts import prompts_given
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.run import TRIAL_CALLS, calibrate, recording
 from diffusers_deis_sn.core.value_types import checked
-from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.errors import CalibrationError, SeveralError
 
 TIMED = 3  # calls, after one that warms up
 MIB = 2**20
@@ -125,8 +125,11 @@ def dry_run(
     dense = "strength" not in inspect.signature(pipe).parameters
     with recording(pipe, costs=costs, dense=dense) as recorder, silenced(pipe):
         count = min(batch_size, size.marks[0])
-        drawn, in_batch, seconds = _timed(pipe, recorder, calls, count)
-    if drawn != count:  # the pipeline's own arguments decide
+        try:
+            drawn, in_batch, seconds = _timed(pipe, recorder, calls, count)
+        except SeveralError:
+            drawn, in_batch, seconds = _timed(pipe, recorder, calls, 1)
+    if drawn != count:  # the pipeline or its own arguments decide
         batch_size = drawn
     batches = [math.ceil(one / batch_size) for one in _steps(size.marks)]
     tried = min(size.trials, size.marks[0]) if "generator" in calls.takes else 0
@@ -166,7 +169,7 @@ def _timed(pipe: Any, recorder: RecordingScheduler, calls: PipelineCalls, count:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     try:
-        pipe(**calls.arguments(0, count))
+        called(pipe, calls.arguments(0, count))
     except _Through:
         if hasattr(pipe, "maybe_free_model_hooks"):  # a run that is cut leaves an offloaded network where it is
             pipe.maybe_free_model_hooks()

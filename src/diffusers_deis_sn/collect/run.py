@@ -213,7 +213,7 @@ def calibrate(
         if samples:
             with meter(progress, samples, f"Trying recipes{at_guidance(recorder.origin)}") as report:
                 trier = Trier(pipe, config, statistics, calls, samples, batch_size, keeping.told(report))
-                trier.shards = shards
+                trier.shards, trier.singly = shards, drawing.singly is not False
                 trier.left_out, trier.known = recorder.ledger.invalid, keeping.tried
                 trier.after_run = lambda: keeping.keep(recorder.drawn)
                 trier.after_trial = lambda recipe, calls, error: tell(

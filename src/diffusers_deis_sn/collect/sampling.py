@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusers_deis_sn.collect.calls import PipelineCalls
+from diffusers_deis_sn.collect.calls import PipelineCalls, called, step_of
 from diffusers_deis_sn.collect.checkpoint import Checkpoint
 from diffusers_deis_sn.collect.ledger import Ledger
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
 from diffusers_deis_sn.collect.sharing import ALONE, Shards
-from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.errors import CalibrationError, DeisSnError, SeveralError
 
+logger = logging.getLogger("diffusers_deis_sn")
 Report = Callable[[float], None]
 
 
@@ -31,6 +33,7 @@ class Drawing:
         data: Clean samples to be noised instead, in turn; None for trajectories.
         skip_invalid: Leave out samples with values that are not finite.
         shards: The processes that share the samples.
+        singly: Whether each sample has a call of its own, for the pipeline fails on several; None before the first.
     """
 
     pipe: Any
@@ -40,6 +43,7 @@ class Drawing:
     data: Tensor | None = None
     skip_invalid: bool = False
     shards: Shards = ALONE
+    singly: bool | None = None
 
     def round(self, most: int, report: Report) -> None:
         """Draw the next samples, a batch in each process, or as many as there are left.
@@ -89,6 +93,21 @@ class Drawing:
 
     def _draw(self, first: int, count: int, report: Report) -> None:
         """Draw samples from `first` on, so many or as many as the pipeline's own arguments hold, past the recorder."""
+        if not self.singly:
+            try:
+                self._call(first, count, report)
+                self.singly = False
+                return
+            except SeveralError as error:
+                if self.singly is not None and error.__cause__ is not None:  # it can, and fails for another reason
+                    raise error.__cause__ from error
+                logger.warning("%s So it is done.", error)
+                self.singly = True
+        for number in range(first, first + count):
+            self._call(number, 1, report)
+
+    def _call(self, first: int, count: int, report: Report) -> None:
+        """The same in one call."""
         recorder, data, numbers = self.recorder, self.data, range(first, first + count)
         recorder.on_step = step_counter(report, first)
         recorder.generators = [torch.Generator().manual_seed(self.calls.seed + i) for i in numbers]
@@ -98,19 +117,31 @@ class Drawing:
             self._run(self.calls.arguments(first, count))
         if recorder.drawn == before:
             raise CalibrationError(
-                f"{type(self.pipe).__name__} never called `step` of its scheduler, so there is nothing to measure. "
-                "Statistics need a pipeline that samples with `pipe.scheduler`."
+                f"{type(self.pipe).__name__} never called `step` of its scheduler (but of copies, if at all), so there "
+                "is nothing to measure. Statistics need a pipeline that samples with `pipe.scheduler`, such as the "
+                "model's plain one."
             )
 
     def _run(self, arguments: dict[str, Any]) -> None:
-        """Call the pipeline; CalibrationError where it counts the calls, of which a measurement has more than steps."""
+        """Call the pipeline; CalibrationError where it cannot be called so, or counts the calls."""
+        name, before = type(self.pipe).__name__, step_of(self.pipe)
         try:
-            self.pipe(**arguments)
-        except IndexError as error:
+            called(self.pipe, arguments)
+        except (DeisSnError, torch.cuda.OutOfMemoryError):
+            raise
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            if step_of(self.pipe) in (None, before):
+                raise CalibrationError(
+                    f"{name} fails before its first step ({said}). Call it by itself with the same arguments: what it "
+                    "lacks is passed to the calibration by name."
+                ) from error
+            if not isinstance(error, IndexError):
+                raise
             raise CalibrationError(
-                f"{type(self.pipe).__name__} ends by an IndexError ({error}), as pipelines do that have a list with "
-                "one value for each step: a measurement calls the network more often, at the cleanest level and "
-                "between the steps. Where it is such a list (of guidances), the model cannot be measured through it."
+                f"{name} ends by an {said}, as pipelines do that have a list with one value for each step: a "
+                "measurement calls the network more often, at the cleanest level and between the steps. Where it is "
+                "such a list (of guidances), the model cannot be measured through it."
             ) from error
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from diffusers_deis_sn.collect.calls import PipelineCalls
+from diffusers_deis_sn.collect.calls import PipelineCalls, called
 from diffusers_deis_sn.collect.planning import TryingPlanner
 from diffusers_deis_sn.collect.sharing import ALONE, Shards
 from diffusers_deis_sn.core.plan import Plan, Raw
@@ -24,6 +24,7 @@ from diffusers_deis_sn.errors import (
     CheckpointError,
     DeisSnError,
     ProcessLostError,
+    SeveralError,
 )
 from diffusers_deis_sn.schedulers._cursor import Cursor
 from diffusers_deis_sn.schedulers._integrator import ExponentialIntegrator
@@ -97,6 +98,7 @@ class Trier:
         samples: Number of samples.
         batch_size: Number of samples drawn at once.
         report: Told after each run how many samples are through with everything, a fraction.
+        singly: Whether a pipeline that fails on several samples is given one a call: it failed on them before.
         left_out: Numbers of samples that do not count.
         known: Distances by number of the recipe and number of calls; those that are there are not measured again.
         after_run: Called when a run is through. May raise CalibrationInterruptedError or CheckpointError, which end it
@@ -112,6 +114,7 @@ class Trier:
     samples: int
     batch_size: int
     report: Callable[[float], None]
+    singly: bool = False
     left_out: Collection[int] = ()
     known: dict[tuple[int, int], Distances] = field(default_factory=dict)
     after_run: Callable[[], None] = lambda: None
@@ -137,7 +140,13 @@ class Trier:
         calls = replace(self.calls, fixed={**self.calls.fixed, "num_inference_steps": steps})
         while drawn < self.samples:
             before = len(scheduler.ends)
-            self.pipe(**calls.arguments(drawn, min(self.batch_size, self.samples - drawn)))
+            try:
+                called(self.pipe, calls.arguments(drawn, min(self.batch_size, self.samples - drawn)))
+            except SeveralError as error:
+                if not self.singly and error.__cause__ is not None:
+                    raise error.__cause__ from error
+                self.batch_size = 1
+                continue
             if len(scheduler.ends) == before:
                 raise CalibrationError("The pipeline stops before the end of a run.")
             scheduler.ends[before:] = scheduler.ends[-1:]  # some pipelines run several times in a call

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffusers_deis_sn.collect.calls import PipelineCalls
+from diffusers_deis_sn.collect.calls import PipelineCalls, called
 from diffusers_deis_sn.errors import ComparisonError
 
 
@@ -116,6 +116,7 @@ class Easel:
             pictures: Whether pictures are wanted; otherwise latents are not decoded where that can be left out.
 
         Raises:
+            SeveralError: The pipeline draws one a call.
             ComparisonError: The pipeline never calls its scheduler, draws another number of samples, or ends in values
                 that are not finite.
         """
@@ -126,7 +127,7 @@ class Easel:
         watch = Watch(on_step=self.on_step)
         self.pipe.scheduler = scheduler
         with watched(scheduler, watch), torch.no_grad():
-            output = self.pipe(**arguments)
+            output = called(self.pipe, arguments)
         if watch.last is None:
             raise ComparisonError(
                 f"{type(self.pipe).__name__} never called `step` of its scheduler. Only pipelines that sample with "

@@ -17,7 +17,7 @@ from diffusers_deis_sn.comparison.contenders import Contender, steps_for
 from diffusers_deis_sn.comparison.drawing import Drawn, Easel
 from diffusers_deis_sn.comparison.keeping import CONVERGED, Keeper
 from diffusers_deis_sn.comparison.rows import Row
-from diffusers_deis_sn.errors import CalibrationInterruptedError, ComparisonError
+from diffusers_deis_sn.errors import CalibrationInterruptedError, ComparisonError, SeveralError
 
 logger = logging.getLogger("diffusers_deis_sn")
 
@@ -129,8 +129,14 @@ class Runner:
     def _batch(self, one: Contender, steps: int, first: int, count: int) -> Drawn | None:
         """One batch; None where there was too little memory, and the batch size is smaller now."""
         self.easel.on_step = lambda done, of: self.report(first + count * done / of)
+        pictures = first < self.shown
         try:
-            return self.easel.draw(one.make(), steps, first, count, first < self.shown)
+            return self.easel.draw(one.make(), steps, first, count, pictures)
+        except SeveralError as error:
+            drawn = self.easel.draw(one.make(), steps, first, 1, pictures)  # else the scheduler does not suit
+            self.batch_size = 1
+            logger.warning("%s So it is done.", error)
+            return drawn
         except torch.cuda.OutOfMemoryError:
             if count == 1:
                 raise

@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from diffusers_deis_sn.collect.calls import called
 from diffusers_deis_sn.collect.sharing import ALONE, Shards
 from diffusers_deis_sn.core.process import NoiseSchedule
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, ProcessLostError
@@ -167,7 +168,7 @@ class Asker:
         self._report(samples)
 
     def _calling(self, arguments: Arguments) -> Callable[[], Any]:
-        return lambda: self._pipe(**arguments())
+        return lambda: called(self._pipe, arguments())
 
 
 def _plain(x: Tensor) -> Tensor:

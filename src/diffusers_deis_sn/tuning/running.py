@@ -13,6 +13,7 @@ import diffusers
 import torch
 from torch import Tensor
 
+from diffusers_deis_sn.collect.calls import called
 from diffusers_deis_sn.collect.lending import lent
 from diffusers_deis_sn.collect.sharing import ALONE, Shards
 from diffusers_deis_sn.errors import CalibrationError
@@ -44,7 +45,7 @@ class Running:
         """Where all samples end with a new scheduler in so many steps; (S, *event), float32 on the CPU.
 
         Raises:
-            CalibrationError: The pipeline never calls its scheduler.
+            CalibrationError: The pipeline never calls its scheduler, or draws one sample a call.
         """
         with lent(self.pipe):
             return torch.cat(gathered(self.shards, lambda: self._own_ends(make, steps)))
@@ -54,7 +55,7 @@ class Running:
         for number in own(self.shards, len(self.calls)):
             self.pipe.scheduler = scheduler = make()
             with self._watched(scheduler) as last:
-                self.pipe(**{**self.calls[number](), "num_inference_steps": steps})
+                called(self.pipe, {**self.calls[number](), "num_inference_steps": steps})
             if not last:
                 raise CalibrationError(f"{type(self.pipe).__name__} never called `step` of its scheduler.")
             ends[number] = last[0].to("cpu", torch.float32)

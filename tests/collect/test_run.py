@@ -213,6 +213,13 @@ def test_class_labels_in_turn_whatever_the_batches():
     assert not np.array_equal(calibrate_tiny("dit", **(twelve | {"class_labels": 3})).mean_abs, whole.mean_abs)
 
 
+def test_both_halves_of_a_guided_batch_are_one_sample_each():
+    guided = {"num_samples": 3, "class_labels": [1, 2, 3], "guidance_scale": 4.0}
+    whole, split = (calibrate_tiny("dit", batch_size=size, **guided) for size in (3, 1))
+    assert np.all(whole.num_samples == 3) and np.all(split.num_samples == 3)
+    np.testing.assert_allclose(split.mean_abs_error, whole.mean_abs_error, rtol=1e-4)
+
+
 def test_images_and_masks_in_turn_whatever_the_batches():
     generator = torch.Generator().manual_seed(1)
     masks = (torch.rand(2, 1, 32, 32, generator=generator) > 0.5).float()

@@ -111,6 +111,28 @@ def test_a_pipeline_that_draws_one_sample_a_call_is_measured_by_such_calls(tmp_p
     assert_same(shared(tmp_path, world, AlonePipeline, batch_size=batch_size, **OPTIONS)[0], expected)
 
 
+class Flat(Pipeline):
+    """Steps with all frames of its videos, one after the other, where `Pipeline` has them side by side."""
+
+    def __call__(self, batch_size=1, generator=None, num_inference_steps=50):
+        x = self.start(generator).flatten(0, 1)
+        self.scheduler.set_timesteps(num_inference_steps)
+        for t in self.scheduler.timesteps:
+            x = self.scheduler.step(self.network(x, t), t, x, return_dict=False)[0]
+        return x
+
+
+@pytest.mark.parametrize("options", [OPTIONS, OPTIONS | {"trials": 0, "costs": ("corrector",)}], ids=["r", "costs"])
+def test_frames_are_no_samples(options):
+    told: list[float] = []
+    found = calibrate(Flat(), batch_size=5, progress=lambda done, of: told.append(done), **options)
+    expected = calibrate(Pipeline(), progress=False, batch_size=5, **options)
+    found, expected = numbers(found), numbers(expected)
+    for name in found.keys() - {"trials.grain"}:  # which is of frames
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-10, atol=1e-14, err_msg=name)
+    assert max(told) <= options["num_samples"]
+
+
 def test_that_it_does_is_told_once_and_the_trials_go_on_from_a_checkpoint_as_well(tmp_path, caplog, monkeypatch):
     path, options = tmp_path / "state", OPTIONS | {"num_samples": 4, "batch_size": 3, "progress": False}
     with caplog.at_level("WARNING", "diffusers_deis_sn"):

@@ -92,16 +92,16 @@ def called(pipe: Any, arguments: Mapping[str, Any]) -> Any:
     """What a pipeline gives; where it fails on lists of one sample, what it gives for one without lists.
 
     Raises:
-        SeveralError: It fails on lists of several before its first step, or finds no second value later.
+        SeveralError: It fails on lists of several before its first step, by whatever but a lack of memory.
     """
     before = step_of(pipe)
     try:
         return pipe(**arguments)
-    except (DeisSnError, torch.cuda.OutOfMemoryError):
+    except DeisSnError:
         raise
     except Exception as error:
         generators, early = arguments.get("generator"), step_of(pipe) in (None, before)
-        if not isinstance(generators, list) or not (early or (isinstance(error, IndexError) and len(generators) > 1)):
+        if not isinstance(generators, list) or not early or "out of memory" in str(error):
             raise
         if len(generators) > 1:
             raise SeveralError(
@@ -111,6 +111,26 @@ def called(pipe: Any, arguments: Mapping[str, Any]) -> Any:
     names = [name for name in arguments if name.startswith(_TEXTS) and _are_texts(arguments[name])]
     texts = {name: arguments[name][0] for name in names}
     return pipe(**{**arguments, **texts, "generator": generators[0].manual_seed(generators[0].initial_seed())})
+
+
+def of_each(rows: torch.Tensor, count: int) -> torch.Tensor:
+    """What belongs to each sample, of the rows that a pipeline steps with; as it is where that cannot be told.
+
+    Some step with all frames of their videos, and some with both halves of a guided batch, which are the same (DiT).
+
+    Args:
+        rows: (M, *event).
+        count: Number of samples that were asked for; 0 where the pipeline decides.
+
+    Returns:
+        (count, *event), or (count, M / count, *event) of videos.
+    """
+    parts, rest = divmod(len(rows), count) if count else (1, 0)
+    if parts < 2 or rest:
+        return rows
+    if parts == 2 and torch.equal(rows[:count], rows[count:]):
+        return rows[:count]
+    return rows.reshape(count, parts, *rows.shape[1:])
 
 
 def step_of(pipe: Any) -> int | None:

@@ -164,7 +164,7 @@ def _timed(pipe: Any, recorder: RecordingScheduler, calls: PipelineCalls, count:
         if len(moments) > TIMED:
             raise _Through
 
-    recorder.on_step = on_step
+    recorder.asked, recorder.on_step = count if calls.sized else 0, on_step
     recorder.generators = [torch.Generator().manual_seed(calls.seed + i) for i in range(count)]
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

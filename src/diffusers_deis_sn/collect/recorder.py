@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffusers_deis_sn.collect.bends import Bends
+from diffusers_deis_sn.collect.calls import of_each
 from diffusers_deis_sn.collect.ledger import BENDS, COST, MOMENTS, Ledger
 from diffusers_deis_sn.collect.planning import RecordingPlanner
 from diffusers_deis_sn.collect.probing import Costs, ProbeGroup
@@ -65,6 +66,7 @@ class RecordingScheduler(DEISSNScheduler):
         data: Clean samples of the next run, as the scheduler sees them (latents of latent models), one for each sample
             of the batch, to be noised instead of going along trajectories; (B, *event), or None.
         generators: Of the noise for `data` and of the probes' signs, on the CPU: one for each sample, or one for all.
+        asked: Number of samples that the pipeline was asked for; 0 where it decides.
         on_step: Called after each network call with what it adds to the number of samples drawn, a fraction of a batch.
     """
 
@@ -75,6 +77,7 @@ class RecordingScheduler(DEISSNScheduler):
     costs: tuple[str, ...] = ()
     data: Tensor | None = None
     generators: Sequence[torch.Generator] = ()
+    asked: int = 0
     on_step: Callable[[float], None] | None = None
     ledger: Ledger
     _bends: Bends
@@ -197,7 +200,7 @@ class RecordingScheduler(DEISSNScheduler):
     ) -> Tensor:
         """The next sample of the trajectory, or of the probes that come before it."""
         if self.on_step is not None:
-            self.on_step(len(output) / len(plan))
+            self.on_step(len(of_each(output, self.asked)) / len(plan))
         step, stage = divmod(row, self._calls_per_step)
         if stage:
             self._check_asked(sample)
@@ -233,7 +236,8 @@ class RecordingScheduler(DEISSNScheduler):
         except StopIteration as done:
             del self._asking  # so that the recorder can be copied again
             for name, costs in done.value.items():
-                self.ledger.add(COST + name, row // self._calls_per_step, costs[None].double().cpu().numpy())
+                each = of_each(costs.double(), self.asked).cpu().numpy()
+                self.ledger.add(COST + name, row // self._calls_per_step, each.reshape(1, len(each), -1).mean(2))
             return self._after
         self._asked = (y * plan.alpha[row + 1]).to(sample.dtype)
         return self._asked
@@ -247,15 +251,16 @@ class RecordingScheduler(DEISSNScheduler):
             )
 
     def _take_down(self, plan: Plan, step: int, epsilon: Tensor) -> None:
-        self.ledger.add(MOMENTS, step, moments_of(epsilon, self._clean))
+        self._sample_shape = tuple(epsilon.shape[1:])
+        epsilon, clean = (of_each(rows, self.asked) for rows in (epsilon, self._clean))
+        self.ledger.add(MOMENTS, step, moments_of(epsilon, clean))
         if self.data is None:  # else neighbouring samples have nothing to do with each other
             level = plan.levels[step * self._calls_per_step]
             if level not in self._progress:  # the same in every batch
                 self._progress[level] = float(self.noise.progress(level))
-            bend = self._bends.square(step, self._progress[level], self._clean)
+            bend = self._bends.square(step, self._progress[level], clean)
             if bend is not None:
                 self.ledger.add(BENDS, bend[0], bend[1][None])
-        self._sample_shape = tuple(epsilon.shape[1:])
 
     def _convert(self, plan: Plan, n: int, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Raw | None]:
         """As `DEISSNScheduler` has it; what it gives is what the solver integrates, so that is what is taken down."""

@@ -102,7 +102,7 @@ def calibrate(
             learned grid's path is as long to within it.
         num_inference_steps: Number of steps of a trajectory, at least 2; 50 if None. One more call is made at the
             cleanest level.
-        batch_size: Number of samples drawn at once.
+        batch_size: Number of samples drawn at once; one where the pipeline fails on several.
         seed: Seed of the first sample.
         base_model: What to call the model in the record; by default where the pipeline was loaded from.
         revision: Its revision, for the record.

@@ -109,6 +109,7 @@ class Drawing:
     def _call(self, first: int, count: int, report: Report) -> None:
         """The same in one call."""
         recorder, data, numbers = self.recorder, self.data, range(first, first + count)
+        recorder.asked = count if self.calls.sized else 0
         recorder.on_step = step_counter(report, first)
         recorder.generators = [torch.Generator().manual_seed(self.calls.seed + i) for i in numbers]
         recorder.data = None if data is None else data[[i % len(data) for i in numbers]]
@@ -127,11 +128,11 @@ class Drawing:
         name, before = type(self.pipe).__name__, step_of(self.pipe)
         try:
             called(self.pipe, arguments)
-        except (DeisSnError, torch.cuda.OutOfMemoryError):
+        except DeisSnError:
             raise
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
-            if step_of(self.pipe) in (None, before):
+            if step_of(self.pipe) in (None, before) and "out of memory" not in str(error):
                 raise CalibrationError(
                     f"{name} fails before its first step ({said}). Call it by itself with the same arguments: what it "
                     "lacks is passed to the calibration by name."

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from diffusers_deis_sn.collect.calls import PipelineCalls, called
+from diffusers_deis_sn.collect.calls import PipelineCalls, called, of_each
 from diffusers_deis_sn.collect.planning import TryingPlanner
 from diffusers_deis_sn.collect.sharing import ALONE, Shards
 from diffusers_deis_sn.core.plan import Plan, Raw
@@ -139,9 +139,9 @@ class Trier:
         self.pipe.scheduler = scheduler
         calls = replace(self.calls, fixed={**self.calls.fixed, "num_inference_steps": steps})
         while drawn < self.samples:
-            before = len(scheduler.ends)
+            before, asked = len(scheduler.ends), min(self.batch_size, self.samples - drawn)
             try:
-                called(self.pipe, calls.arguments(drawn, min(self.batch_size, self.samples - drawn)))
+                called(self.pipe, calls.arguments(drawn, asked))
             except SeveralError as error:
                 if not self.singly and error.__cause__ is not None:
                     raise error.__cause__ from error
@@ -149,10 +149,10 @@ class Trier:
                 continue
             if len(scheduler.ends) == before:
                 raise CalibrationError("The pipeline stops before the end of a run.")
-            scheduler.ends[before:] = scheduler.ends[-1:]  # some pipelines run several times in a call
-            count = len(scheduler.ends[-1])
-            drawn += count
-            self.done += count * steps
+            ends = of_each(scheduler.ends[-1], asked if calls.sized else 0)
+            scheduler.ends[before:] = [ends]  # some pipelines run several times in a call
+            drawn += len(ends)
+            self.done += len(ends) * steps
             self.report(self.done / self.planned)
         ends = torch.cat(scheduler.ends)[: self.samples]
         return ends[[number not in self.left_out for number in range(len(ends))]] if self.left_out else ends

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffusers_deis_sn.collect.calls import PipelineCalls, called
+from diffusers_deis_sn.collect.calls import PipelineCalls, called, of_each
 from diffusers_deis_sn.errors import ComparisonError
 
 
@@ -133,9 +133,7 @@ class Easel:
                 f"{type(self.pipe).__name__} never called `step` of its scheduler. Only pipelines that sample with "
                 "`pipe.scheduler` can be compared."
             )
-        ends = watch.last.to("cpu", torch.float32)
-        if len(ends) == 2 * count and torch.equal(ends[:count], ends[count:]):  # DiT steps with both halves of a guided
-            ends = ends[:count]
+        ends = of_each(watch.last.to("cpu", torch.float32), count)
         if len(ends) != count:
             raise ComparisonError(
                 f"{type(self.pipe).__name__} drew {len(ends)} samples where {count} were asked for. Pass what holds a "

@@ -89,7 +89,8 @@ def compare(
         output: Folder for the page, the document, pictures, and statistics that were measured. Nothing is kept if None.
         judged: Number of network calls that the recommendation is for; the middle one of `steps` if None.
         num_prompts: How many prompts, from the first on; all that are given if None, 8 for pipelines without.
-        batch_size: Pictures drawn at once; halved where the memory of a GPU does not suffice.
+        batch_size: Pictures drawn at once; one where the pipeline fails on several, half as many where a GPU's memory
+            does not suffice.
         seed: Of the noise of the first prompt; not one that statistics were measured with.
         tune: Fit plans to the model first, for those of `steps` that have none, on other prompts and noise. They are
             kept with the statistics in the folder; the caller's own file stays as it is.

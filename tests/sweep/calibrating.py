@@ -18,8 +18,9 @@ OURS = ("prompt", "num_inference_steps", "generator", "batch_size")
 
 def fault(room: Room) -> str:
     """Why a pipeline cannot be measured, or what is wrong with a run on what was; nothing if all is right."""
+    room.pipe.scheduler = own = room.own["scheduler"]
     if room.options:  # which its users choose for the scheduler that is measured through as well
-        room.pipe.scheduler = DEISSNScheduler.from_config(room.own["scheduler"].config, stats=False, **room.options)
+        room.pipe.scheduler = DEISSNScheduler.from_config(own.config, stats=False, **room.options)
     given = {name: value for name, value in room.arguments.items() if name not in OURS}
     torch.manual_seed(0)
     try:

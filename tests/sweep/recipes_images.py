@@ -92,6 +92,7 @@ recipe(
 recipe(
     r"HiDreamImage",
     parts={f"{part}_{n}": None for part in ("text_encoder", "tokenizer") for n in (2, 3, 4)} | NO_TEXT,
+    attributes={"default_sample_size": 16},
     call={
         **NO_PROMPT,
         **both(

@@ -112,6 +112,9 @@ recipe(
     r"JoyImageEditPlus",
     call={**NO_WORDS, "prompt": "a fox", "negative_prompt": None},
     attributes={"encode_prompt_multiple_images": lambda **_: (words(), ONES)},
+)
+recipe(
+    r"JoyImageEdit(Plus)?",
     patches={"diffusers.pipelines.joyimage.image_processor.find_best_bucket": lambda *_: (32, 32)},
 )
 

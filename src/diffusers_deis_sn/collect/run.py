@@ -67,7 +67,8 @@ def calibrate(
         r(t) = E mean_i |eps_theta(x_t, t)_i|,    a mean over samples and their components, at each time t
 
     Sample i has the seed `seed` + i and prompt i (in turn), so the result does not depend on `batch_size`, except for
-    rounding and where a pipeline draws noise for one image of a whole batch (a list of images has it for each). The pipeline gets its own scheduler back, also after an error. Memory does not grow with `num_samples`.
+    rounding and where a pipeline draws noise for one image of a whole batch (a list of images has it for each). The
+    pipeline gets its own scheduler back, also after an error. Memory does not grow with `num_samples`.
     Times are uniform in t^(1/2), or in t for pipelines with `strength`, whose runs may start anywhere.
 
     Then a few recipes (solver, corrector, limit, grid) draw the first `trials` samples in 4 to 20 steps, and their

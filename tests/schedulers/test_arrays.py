@@ -234,7 +234,7 @@ def test_levels_that_were_not_written_stay_exact():
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda s: s.betas.mul_(2.0), "`scheduler.betas` were edited"),
+        (lambda s: s.betas.mul_(2.0), "`scheduler.betas` were changed"),
         (lambda s: s.alphas_cumprod.fill_(0.5), "Noise must grow"),
         (lambda s: s.alphas_cumprod[3:4].fill_(1.5), "share of the signal"),
         (lambda s: s.alphas_cumprod[3:4].fill_(float("nan")), "share of the signal"),
@@ -421,3 +421,8 @@ def test_a_table_is_one_object_while_nobody_writes():
     table.alphas_cumprod[-1] = 2**-24
     edited = table.edited(table.alphas_cumprod, table.betas)
     assert edited is not None and table.edited(table.alphas_cumprod, table.betas) is edited
+
+
+def test_lists_of_one_that_were_turned_round_are_taken():
+    """NumPy calls them contiguous, and PyTorch refuses their negative stride."""
+    assert lasting(np.ones(1)[::-1], torch.float32).tolist() == [1.0]

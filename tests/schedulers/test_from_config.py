@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+from contextlib import suppress
 from types import SimpleNamespace
 
 import diffusers
 import pytest
 from diffusers import EDMEulerScheduler
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks.exact.flows import SD_BETAS
-from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
-from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn import Corrector, DEISSNScheduler, Multistep, Power, ScoreOptimalScheduler
+from diffusers_deis_sn.errors import ConfigurationError, DeisSnError
+from oddities import ODD
 from records import costed_record
 from refusals import refused
 
@@ -28,6 +33,32 @@ def test_a_process_may_be_chosen_against_the_config():
     shifted = DEISSNScheduler.from_config(flow.config, shift=7.0)
     assert shifted.config.flow_shift == 7.0
     assert diffusers.FlowMatchEulerDiscreteScheduler.from_config(shifted.config).config.shift == 7.0
+
+
+OWN = {"solver": Multistep(3, of="data", corrector=Corrector(3)), "grid": Power("t", 2.0), "guidance_scale": 3.0}
+OF_JSON = [one for one in ODD.values() if one is None or type(one) in (bool, int, float, str, list, dict)]
+CONFIG = DEISSNScheduler.from_config(SD_BETAS, **OWN).config
+
+
+def _places(value, before=()):
+    """Where the values of a config are, those within others too."""
+    for name, one in value.items() if isinstance(value, dict) else ():
+        yield (*before, name)
+        yield from _places(one, (*before, name))
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(sorted(_places(CONFIG))), st.sampled_from(OF_JSON))
+def test_whatever_somebody_wrote_into_a_config_is_taken_or_refused(place, odd):
+    """Configs come from strangers, and hold what other classes and other versions wrote."""
+    config = copy.deepcopy(dict(CONFIG))
+    inner = config
+    for name in place[:-1]:
+        inner[name] = dict(inner[name])
+        inner = inner[name]
+    inner[place[-1]] = odd
+    with suppress(DeisSnError):
+        DEISSNScheduler.from_config(config).set_timesteps(2)
 
 
 @pytest.mark.parametrize("ours", OURS)

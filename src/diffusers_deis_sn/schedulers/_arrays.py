@@ -26,7 +26,7 @@ SAME = 1e-6  # relative: the last call is as near to the end where somebody has 
 def lasting(values: Any, dtype: torch.dtype, device: str | torch.device | None = None) -> Tensor:
     """A tensor that counts what is written into it, also where it is made under `torch.inference_mode()`."""
     with torch.inference_mode(False):
-        return torch.tensor(np.ascontiguousarray(values), dtype=dtype, device=device)
+        return torch.tensor(np.array(values), dtype=dtype, device=device)
 
 
 class Watched:

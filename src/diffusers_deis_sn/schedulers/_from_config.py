@@ -67,6 +67,7 @@ def _made(
     arguments, left, private = split(given, cls)
     left |= {name: given[name] for name in (*SHIFTS, "shift") if name in given}
     remembered = private.pop("stats", None)
+    check_kinds(private)
     if "shift" in kwargs and "shift" not in default_options(cls):  # as flow-matching schedulers call it
         kwargs.setdefault("flow_shift", kwargs.pop("shift"))
     own, others = inherited_options(cls, given, private, kwargs)

@@ -12,12 +12,13 @@ from diffusers_deis_sn.core.solvers import DEFAULT_ORDER
 from diffusers_deis_sn.errors import ConfigurationError
 from diffusers_deis_sn.schedulers._options import SIGMA_OPTIONS
 from diffusers_deis_sn.schedulers._own_config import (
-    DEFAULTED,
     OF_GRIDS,
     OF_SOLVERS,
     RECIPE_OPTIONS,
     by_class,
     default_options,
+    defaulted,
+    entries,
     names_grid,
 )
 from diffusers_deis_sn.schedulers._refused_models import refuse_other_networks
@@ -94,7 +95,7 @@ def seen(config: dict[str, Any], left: dict[str, Any]) -> dict[str, Any] | None:
     Returns:
         Values by name, None where no option was made of such keys.
     """
-    made = SEEN in config.get(PRIVATE, ()) or (PRIVATE not in config and foreign_options(config))
+    made = SEEN in entries(config) or (PRIVATE not in config and foreign_options(config))
     return {name: left[name] for name in READ if name in left} if made else None
 
 
@@ -103,7 +104,7 @@ def _take_changed(options: dict[str, Any], config: dict[str, Any]) -> None:
 
     Ours -> FlowMatchEulerDiscreteScheduler.from_config(ours.config, shift=7.0) -> ours has a shift of 7.
     """
-    before, unsaid = options.get(SEEN), config.get(DEFAULTED) or ()
+    before, unsaid = options.get(SEEN), defaulted(config)
     if not isinstance(before, dict):
         return
     changed = {name for name in READ if name in config and name not in unsaid and config[name] != before.get(name)}
@@ -221,7 +222,7 @@ def flow_options(config: dict[str, Any]) -> dict[str, Any]:
     options: dict[str, Any] = {"use_flow_sigmas": True}
     if not as_flow and flow_match:
         options["prediction_type"] = "flow_prediction"
-    if flow_match and ("flow_shift" not in config or "flow_shift" in config.get(DEFAULTED, ()) or not as_flow):
+    if flow_match and ("flow_shift" not in config or "flow_shift" in defaulted(config) or not as_flow):
         options["flow_shift"] = config.get("shift", 1.0)
     if config.get("shift_terminal"):
         options["shift_terminal"] = config["shift_terminal"]

@@ -110,7 +110,7 @@ class ExponentialIntegrator(PlannedScheduler):
         self._start(self.noise, self._all_planner.training_levels())
         self._scale_start(self.noise, self.noise.top)
         self.order = self.recipe.solver.calls_per_step
-        self.model_outputs = [None] * options.solver_order
+        self.model_outputs = [None] * getattr(self.recipe.solver, "order", 1)
         remembered = entries(self.config).get("stats")  # of a whole config, Scheduler(**config)
         if stats is not None or remembered is not None:
             self.set_stats(remembered if stats is None else None if isinstance(stats, bool) else stats)

@@ -61,6 +61,12 @@ def entries(config: Mapping[str, Any]) -> dict[str, Any]:
     return dict(found) if isinstance(found, dict) else {}
 
 
+def defaulted(config: Mapping[str, Any]) -> set[str]:
+    """The arguments that nobody gave, as Diffusers lists them."""
+    names = config.get(DEFAULTED)
+    return {name for name in names if isinstance(name, str)} if isinstance(names, (list, tuple, set)) else set()
+
+
 def configured(config: Mapping[str, Any], cls: Any) -> dict[str, Any]:
     """All options of a class by name, as a config of it has them: of the public config, and its own.
 
@@ -95,13 +101,13 @@ def _not_ours(cls: Any) -> frozenset[str]:
 
 def in_file(written: dict[str, Any], config: Mapping[str, Any], cls: Any) -> dict[str, Any]:
     """A config as a file has it: without what is there for other classes and nobody said, for each has its default."""
-    return {key: value for key, value in written.items() if key not in _not_ours(cls) & {*config.get(DEFAULTED, ())}}
+    return {key: value for key, value in written.items() if key not in _not_ours(cls) & defaulted(config)}
 
 
 def with_entries(config: Mapping[str, Any], **values: Any) -> FrozenDict:
     """The config with other entries of the private key; None removes one, and the key goes with its last entry."""
     private = {key: value for key, value in (entries(config) | values).items() if value is not None}
-    return _joined(_public(config), set(config.get(DEFAULTED, ())), private)
+    return _joined(_public(config), defaulted(config), private)
 
 
 def names_grid(values: Mapping[str, Any]) -> bool:
@@ -114,7 +120,7 @@ def refuse_named_grids(cls: Any, values: Mapping[str, Any]) -> None:
     """Raise ConfigurationError where a class that learns its grid is given options of named ones."""
     if cls.default_grid is None or PRIVATE in values:
         return
-    for name in OF_GRIDS & values.keys() - set(values.get(DEFAULTED, ())):
+    for name in OF_GRIDS & values.keys() - defaulted(values):
         if values[name]:
             raise ConfigurationError(
                 f"{cls.__name__} learns its time grid, got {name}={values[name]!r}. Use DEISSNScheduler for named "
@@ -130,7 +136,7 @@ def registered(config: Mapping[str, Any], cls: Any, values: dict[str, Any]) -> F
         if PRIVATE not in values:  # else they are there for the way back to another class
             public = {name: value for name, value in public.items() if name not in OF_GRIDS & values.keys()}
         values = {name: value for name, value in values.items() if name not in OF_GRIDS}
-    unsaid = set(config.get(DEFAULTED, ())) - OWN_OPTIONS
+    unsaid = defaulted(config) - OWN_OPTIONS
     if DEFAULTED not in values:  # options changed later are said
         unsaid -= values.keys()
     later = not defaults.keys() <= values.keys()  # options changed later, and not those of a constructor
@@ -144,7 +150,7 @@ def registered(config: Mapping[str, Any], cls: Any, values: dict[str, Any]) -> F
             del private["solver"]
     own = {name: public.pop(name) for name in OWN_OPTIONS & values.keys()}
     if PRIVATE in values:  # made from a whole config, Scheduler(**config): defaults of `__init__` say nothing
-        own = {name: value for name, value in own.items() if name not in values.get(DEFAULTED, ())}
+        own = {name: value for name, value in own.items() if name not in defaulted(values)}
         values = {name: value for name, value in values.items() if name not in ("solver_order", "timestep_spacing")}
     if "solver_order" in values:
         order = values["solver_order"]
@@ -165,7 +171,7 @@ def registered(config: Mapping[str, Any], cls: Any, values: dict[str, Any]) -> F
 
 def kept(config: Mapping[str, Any], left: dict[str, Any], others: dict[str, Any]) -> FrozenDict:
     """The config with what another holds for other classes: public keys, and options of this package's other class."""
-    unsaid = set(config.get(DEFAULTED, ())) - left.keys()
+    unsaid = defaulted(config) - left.keys()
     private = {key: encode(value) for key, value in others.items() if value is not None}
     return _joined(_public(config) | left, unsaid, private | entries(config))
 
@@ -203,7 +209,7 @@ def split(config: dict[str, Any], cls: Any) -> tuple[dict[str, Any], dict[str, A
     # What the model is does not depend on whether somebody said it: the other class's defaults may not be ours.
     defaults = default_options(cls)
     model = {name for name in OF_MODELS if name in config and not _same(config[name], defaults.get(name))}
-    unsaid = set(config.get(DEFAULTED) or ()) - model
+    unsaid = defaulted(config) - model
     given = {key: value for key, value in config.items() if key not in BOOKKEEPING and key not in unsaid}
     ours = set(default_options(cls)) - OWN_OPTIONS - _not_ours(cls)
     arguments = {key: value for key, value in given.items() if key in ours}

@@ -14,6 +14,7 @@ from benchmarks.suite import rows
 from benchmarks.suite.runner import Order
 from benchmarks.suite.samplers import OURS, TUNED
 from benchmarks.tuning import run
+from benchmarks.tuning.image_to_image import HEADING, in_short
 from diffusers_deis_sn import ScoreStatistics
 from diffusers_deis_sn.statistics.plans import Plans
 from diffusers_deis_sn.tuning.outcome import Outcome, Tuning
@@ -59,3 +60,9 @@ def test_numbers_of_calls_that_have_rows_are_not_tuned_again(asked, tmp_path):
     facts = json.loads((Path(tmp_path) / "tuned" / "facts" / "toy.json").read_text())
     assert [(one["calls"], one["accepted"]) for one in facts["outcomes"]] == [(5, 1), (8, 1), (6, 0), (12, 1)]
     assert facts["asked"] == 200
+
+
+def test_what_plans_gain_from_an_image_is_said_as_the_table_has_it() -> None:
+    folder = Path(run.__file__).parent
+    text = (folder / "image-to-image.md").read_text()
+    assert text.startswith(HEADING) and (folder / "image-to-image-summary.md").read_text() == in_short(text)

@@ -109,7 +109,8 @@ def test_noise_of_the_first_time_as_it_was_is_noise_of_the_first_time_as_it_is()
     scheduler.add_noise(x, x, before)
     run = scheduler._run
     assert (run.begin, run.begun_at) == (4, float(before)) != (4, run.plan.times[4])
-    assert time_of_begin(run, before).tolist() == [run.plan.times[4]]
+    for given in (before, before.bfloat16(), before.floor(), before.half()):  # as loops hand it back
+        assert time_of_begin(run, given).tolist() == [run.plan.times[4]]
     other = before + 1.0
     assert time_of_begin(run, other) is other
     check_first(run.plan, 4, scheduler.timesteps[4])

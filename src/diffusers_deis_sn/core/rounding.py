@@ -10,6 +10,7 @@ import math
 
 # Significant binary digits, the hidden one among them.
 BITS = {"float16": 11, "bfloat16": 8, "float8_e4m3fn": 4, "float8_e4m3fnuz": 4, "float8_e5m2": 3, "float8_e5m2fnuz": 3}
+EXACT = 53  # those of a float, which rounds to whole numbers alone
 NARROW = tuple(sorted(set(BITS.values())))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from diffusers_deis_sn.core.plan import Plan
+from diffusers_deis_sn.core.plan import OFF_GRID, Plan
+from diffusers_deis_sn.core.rounding import EXACT, is_rounding
 from diffusers_deis_sn.core.tuned_later import FEWEST
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.schedulers._cursor import Cursor, bits_of, first_of
@@ -38,7 +39,7 @@ def _later_begin(cursor: Cursor, run: Run, timesteps: Tensor, learned: bool) -> 
     begin, plan = cursor.begin, run.plan
     if begin is None and not learned:  # some pipelines cut the list of times and say nothing
         time = only_time(timesteps)
-        begin = None if time is None or time == run.begun_at else plan.index(time)
+        begin = None if time is None or time == run.begun_at else plan.index(time, bits_of(timesteps))
     if begin is None or not 0 < begin < len(plan) or not plan.starts[begin]:
         return None  # at the first, or nowhere, as `step` will say
     return begin if begin != run.begin else None
@@ -46,7 +47,10 @@ def _later_begin(cursor: Cursor, run: Run, timesteps: Tensor, learned: bool) -> 
 
 def time_of_begin(run: Run, timesteps: Tensor) -> Tensor:
     """Times to noise samples to: those of the run as it is now, where they are those of its begin as it was before."""
-    if run.begin is None or only_time(timesteps) != run.begun_at:
+    time, before = only_time(timesteps), run.begun_at
+    if run.begin is None or time is None or before is None:
+        return timesteps
+    if not is_rounding(before, time, OFF_GRID, bits_of(timesteps) or EXACT):
         return timesteps
     asked = torch.as_tensor(timesteps)
     return torch.full(asked.shape, run.plan.times[run.begin], dtype=torch.float64)

@@ -10,14 +10,12 @@ from torch import Tensor
 
 from diffusers_deis_sn.core.plan import OFF_GRID, Plan
 from diffusers_deis_sn.core.process import NoiseSchedule
-from diffusers_deis_sn.core.rounding import is_rounding
+from diffusers_deis_sn.core.rounding import EXACT, is_rounding
 from diffusers_deis_sn.core.step import check_samples
 from diffusers_deis_sn.core.value_types import shown
 from diffusers_deis_sn.errors import ConfigurationError, StepError, TimestepsError
 from diffusers_deis_sn.schedulers._cursor import bits_of
 from diffusers_deis_sn.schedulers._value_types import times_of
-
-EXACT = 53  # binary digits of a float
 
 
 def scales_at(

@@ -53,10 +53,10 @@ class HubName:
     revision: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> HubName | None:
+    def parse(cls, text: object) -> HubName | None:
         """What the text names; None where it does not look like a name on the Hub."""
-        found = _NAME.fullmatch(text)
-        if found is None or ".." in text:
+        found = _NAME.fullmatch(text) if isinstance(text, str) else None
+        if found is None or ".." in found[0]:
             return None
         return cls(found["repo"], found["folder"].strip("/"), found["revision"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from diffusers_deis_sn.core.value_types import is_number, shown
+from diffusers_deis_sn.core.value_types import FLAG, demand, is_number, shown
 from diffusers_deis_sn.errors import ConfigurationError, StepError
 from diffusers_deis_sn.escaping import plain
 
@@ -30,16 +30,18 @@ STOCHASTIC = ("s_churn", "variance_noise")  # of other schedulers' `step`: they 
 ITS_BOUNDS = ("s_tmin", "s_tmax", "s_noise")  # of the first, and of no effect without
 
 
-def refuse_noise(eta: object, others: Mapping[str, object]) -> None:
-    """Refuse what other schedulers' `step` takes and a deterministic method does not have.
+def check_options(return_dict: object, eta: object, others: Mapping[str, object]) -> None:
+    """Refuse options of `step` that are none, and what a deterministic method does not have.
 
     Args:
+        return_dict: Whether an object is returned.
         eta: Amount of noise of DDIM.
         others: Arguments that are not ours, by name.
 
     Raises:
         StepError: Noise is asked for, or an argument that is nobody's or of no use here.
     """
+    demand(StepError, "return_dict", FLAG, return_dict)
     if eta is not None and (not is_number(eta) or eta):
         raise StepError(f"DEIS draws no noise: `eta` must be 0, got {shown(eta)}. Use DDIMScheduler for eta > 0.")
     for name, value in others.items():

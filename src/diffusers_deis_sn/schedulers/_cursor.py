@@ -12,7 +12,7 @@ from torch.compiler import is_compiling
 
 from diffusers_deis_sn.core.plan import Plan
 from diffusers_deis_sn.core.rounding import BITS
-from diffusers_deis_sn.core.value_types import is_flag
+from diffusers_deis_sn.core.value_types import is_flag, shown
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.schedulers._arrays import Watched, edited_plan
 from diffusers_deis_sn.schedulers._turns import SHARED, Turn, caller
@@ -248,8 +248,8 @@ class Cursor:
             self._turn.leave(result, self.plan is None or n + 1 >= len(self.plan))
 
 
-def first_of(timestep: float | Tensor) -> float:
-    """A timestep as a number; one for each sample will do where all are the same.
+def first_of(timestep: float | Tensor, name: str = "timestep") -> float:
+    """A timestep as a number, called `name` in messages; one for each sample will do where all are the same.
 
     Raises:
         StepError: It is none, or several that differ.
@@ -260,12 +260,12 @@ def first_of(timestep: float | Tensor) -> float:
             raise TypeError("a word is no time")
         time = float(timestep.flatten()[0]) if isinstance(timestep, Tensor) else float(timestep)
     except (TypeError, ValueError, OverflowError, IndexError, RuntimeError) as error:
-        raise StepError(f"`timestep` must be one of `scheduler.timesteps`, got {timestep!r}.") from error
+        raise StepError(f"`{name}` must be one of `scheduler.timesteps`, got {shown(timestep)}.") from error
     if not isfinite(time):
-        raise StepError(f"`timestep` must be one of `scheduler.timesteps`, got {time}.")
+        raise StepError(f"`{name}` must be one of `scheduler.timesteps`, got {time}.")
     if isinstance(timestep, Tensor) and timestep.numel() > 1 and bool((timestep != time).any()):
         raise StepError(
-            f"`timestep` must be one time, the same for all samples, got {timestep.numel()} that differ. Ask or step "
+            f"`{name}` must be one time, the same for all samples, got {timestep.numel()} that differ. Ask or step "
             "for one after another."
         )
     return time
@@ -276,17 +276,17 @@ def _is_one(timestep: float | Tensor) -> bool:
     return not isinstance(timestep, Tensor) or timestep.numel() == 1 or not any(timestep.stride())
 
 
-def known_time(timestep: float | Tensor) -> float | None:
+def known_time(timestep: float | Tensor, name: str = "timestep") -> float | None:
     """A time as far as the host knows it; None of one on an accelerator that was copied or computed.
 
     It is not read from there: that would make the host wait in every step. Nor can it be within transforms of torch.
     """
     if not isinstance(timestep, Tensor):
-        return float(timestep)
+        return first_of(timestep, name)
     if timestep.device.type != "cpu" or is_compiling():
         return None
     try:
-        return first_of(timestep.flatten()[0].item() if timestep.numel() == 1 else timestep)
+        return first_of(timestep.flatten()[0].item() if timestep.numel() == 1 else timestep, name)
     except RuntimeError:  # within `torch.func.vmap`
         return None
 

@@ -125,7 +125,7 @@ def found_by_name(
 
 def _check_config(cls: Any, config: Any) -> None:
     """Raise ConfigurationError for what is often given in the place of a config."""
-    if config is None or isinstance(config, Mapping):
+    if isinstance(config, Mapping):
         return
     what = f"the class {config.__name__}" if isinstance(config, type) else f"an object of class {type(config).__name__}"
     if isinstance(config, type):

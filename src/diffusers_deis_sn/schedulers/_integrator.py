@@ -339,7 +339,7 @@ class ExponentialIntegrator(PlannedScheduler):
         """
         config = scheduler_config(cls, pipe)
         if isinstance(stats, str) and stats == AUTO:
-            kwargs.setdefault("base_model", pipe.config.get("_name_or_path"))
+            kwargs.setdefault("base_model", getattr(pipe, "config", {}).get("_name_or_path"))
         scheduler = cls.from_config(config, stats=stats, **kwargs)
         scheduler._made_for = PipelineGuidance(pipe)
         return scheduler

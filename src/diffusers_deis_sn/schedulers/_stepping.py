@@ -23,14 +23,14 @@ from diffusers_deis_sn.core.step import check_samples
 from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.hub.atomic_write import write_together
 from diffusers_deis_sn.schedulers._arrays import NoiseTable, lasting
-from diffusers_deis_sn.schedulers._callers import refuse_noise
+from diffusers_deis_sn.schedulers._callers import check_options
 from diffusers_deis_sn.schedulers._cursor import Cursor, bits_of, first_of, known_time
 from diffusers_deis_sn.schedulers._indices import BeginIndex, StepIndex
 from diffusers_deis_sn.schedulers._neighbours import DERIVED, DerivedArrays, on_demand
 from diffusers_deis_sn.schedulers._noising import check_noising, factors, velocity
 from diffusers_deis_sn.schedulers._own_config import in_file
 from diffusers_deis_sn.schedulers._tokens import OwnTimes
-from diffusers_deis_sn.schedulers._value_types import step_number
+from diffusers_deis_sn.schedulers._value_types import step_number, times_of
 
 logger = logging.getLogger("diffusers_deis_sn")
 
@@ -194,6 +194,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
 
         Raises:
             StepError: Several timesteps that are not the same.
+            TimestepsError: No list of times.
         """
         time, plan = first_of(timestep), self._cursor.plan
         if schedule_timesteps is None and plan is not None:
@@ -203,7 +204,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             times: Sequence[float] = plan.times  # the same values, already on the host
             n = plan.nearest(time)
         else:
-            times = (self.timesteps if schedule_timesteps is None else schedule_timesteps).tolist()
+            times = times_of(self.timesteps if schedule_timesteps is None else schedule_timesteps, "schedule_timesteps")
             n = nearest(times, time)
             if is_rounding(times[n], time, off_grid(times)):
                 return n
@@ -337,7 +338,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
             StepError: Before `set_timesteps`, after the last step, out of order, shapes that do not match, or arguments
                 that ask for noise, or for nothing.
         """
-        refuse_noise(eta, others)
+        check_options(return_dict, eta, others)
         check_samples(model_output=model_output, sample=sample)
         cursor = self._cursor  # to the end of this step, whatever another thread plans meanwhile
         plan, n = self._begin_step(cursor, timestep, sample)
@@ -351,7 +352,7 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         if cursor.at_hand and cursor.outputs[-1].shape != sample.shape:
             self._resized(cursor, plan, n, sample)
         if prev_timestep is not None:
-            plan.check_next(n, known_time(prev_timestep))
+            plan.check_next(n, known_time(prev_timestep, "prev_timestep"))
         own_times = None
         if per_token_timesteps is not None:
             own_times = OwnTimes(self.noise, plan, n, per_token_timesteps, self.config["prediction_type"])

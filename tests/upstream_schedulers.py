@@ -42,9 +42,9 @@ REFUSED = {
     "CMStochasticIterativeScheduler": "consistency",
     "ConsistencyDecoderScheduler": "consistency*",  # has no options but its own levels
     "CosineDPMSolverMultistepScheduler": "not supported",
-    "DDIMInverseScheduler": "from data to noise*",
+    "DDIMInverseScheduler": "from data to noise",
     "DDPMWuerstchenScheduler": "not supported",
-    "DPMSolverMultistepInverseScheduler": "from data to noise*",
+    "DPMSolverMultistepInverseScheduler": "from data to noise",
     "DiscreteDDIMScheduler": "tokens",
     "EntropyBoundScheduler": "tokens",
     "FlowMapEulerDiscreteScheduler": "leap*",  # the options of Heun's for flow matching

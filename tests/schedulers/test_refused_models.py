@@ -20,6 +20,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     LCMScheduler,
+    UnCLIPScheduler,
     UniPCMultistepScheduler,
 )
 from torch import Tensor
@@ -27,7 +28,9 @@ from torch import Tensor
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler, ScoreOptimalScheduler
 from diffusers_deis_sn.errors import ConfigurationError
+from diffusers_deis_sn.schedulers._inheritance import FOREIGN_OPTIONS
 from diffusers_deis_sn.schedulers._refused_models import KINDS
+from toy_models import Pipe
 from upstream_schedulers import ELSEWHERE, REFUSED, TAKEN, classes
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # Diffusers calls NumPy on tensors
@@ -77,6 +80,82 @@ def test_what_nobody_said_is_what_the_class_says(name):
     if TAKEN[name] == "vp":
         assert torch.allclose(ours.alphas_cumprod, theirs.alphas_cumprod.float(), rtol=2e-4)
     assert ours.config["prediction_type"] == theirs.config.get("prediction_type", ours.config["prediction_type"])
+
+
+FOUND = {
+    name: getattr(diffusers, name) for name in {**TAKEN, **REFUSED} if name in classes() and hasattr(diffusers, name)
+}
+REASONS = sorted({reason.rstrip("*") for reason in REFUSED.values()})
+OTHERS = (DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler)
+
+
+def judged(config: Any, caplog: Any) -> str:
+    """The process, with "said" where the log says that it may be another class's; or why it is refused."""
+    caplog.clear()
+    try:
+        scheduler = DEISSNScheduler.from_config(config)
+    except ConfigurationError as error:
+        return next(reason for reason in REASONS if reason in str(error))
+    said = any("cannot be run" in text for text in caplog.messages)
+    return f"{scheduler.noise} {scheduler.config['prediction_type']}" + " said" * said
+
+
+@pytest.mark.parametrize("name", sorted(FOUND))
+def test_a_config_is_judged_alike_wherever_it_is(name, tmp_path, caplog):
+    """Live, as a dictionary, on disk, loaded, without the name of its class; through a pipeline it is known by it."""
+    try:
+        theirs = FOUND[name]()
+    except (ImportError, TypeError):
+        return  # needs what is not installed, or has no defaults; its options are judged above
+    FOUND[name]().save_config(tmp_path)  # which writes the name into the config of the one that is saved
+    loaded = type(theirs).load_config(tmp_path)
+    nameless = {key: value for key, value in loaded.items() if key != "_class_name"}
+    forms = [theirs.config, dict(theirs.config), loaded, type(theirs).from_config(loaded).config, nameless]
+    verdicts = [judged(form, caplog) for form in forms]
+    reason, named, unnamed = REFUSED.get(name, ""), verdicts[2:4], [*verdicts[:2], verdicts[4]]
+    pipe = Pipe()
+    pipe.scheduler = theirs
+    if name in TAKEN:
+        assert {text.removesuffix(" said") for text in verdicts} == {verdicts[2]}
+        DEISSNScheduler.for_pipeline(pipe)
+        return
+    assert set(named) == {reason.rstrip("*")}
+    assert all(text.endswith(" said") for text in unnamed) if reason.endswith("*") else set(unnamed) == {reason}
+    with pytest.raises(ConfigurationError, match=reason.rstrip("*")):
+        DEISSNScheduler.for_pipeline(pipe)
+
+
+@pytest.mark.parametrize("name", [name for name, reason in REFUSED.items() if name in FOUND])
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_class_in_between_makes_no_model_ours_without_a_word(name, other, tmp_path, caplog):
+    """Refused, or said, where its options are no other's; the rest left nothing of themselves."""
+    try:
+        FOUND[name]().save_config(tmp_path)
+    except (ImportError, TypeError):
+        return
+    through = other.from_config(FOUND[name].load_config(tmp_path)).config
+    verdict, signs = judged(through, caplog), [one for kind in KINDS for one in kind.options]
+    if not {*signs, *FOREIGN_OPTIONS, "sigma_data"}.isdisjoint(through):
+        assert verdict in REASONS or verdict.endswith(" said")
+
+
+@pytest.mark.parametrize("name", ["DDIMScheduler", "PNDMScheduler", "UnCLIPScheduler"])
+def test_betas_that_a_scheduler_of_flows_held_are_spoken_of(name, tmp_path, caplog):
+    FOUND[name](prediction_type="sample" if name == "UnCLIPScheduler" else "v_prediction").save_config(tmp_path)
+    DEISSNScheduler.from_config(FlowMatchEulerDiscreteScheduler.from_config(FOUND[name].load_config(tmp_path)).config)
+    assert any("prediction_type" in text and "taken for a flow" in text for text in caplog.messages)
+
+
+def test_a_network_of_unclip_is_ours():
+    """One step of order one to clean data is the clean sample that its own scheduler predicts."""
+    theirs = UnCLIPScheduler(clip_sample=False)
+    ours = DEISSNScheduler.from_config(theirs.config, solver_order=1)
+    x, output = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    theirs.set_timesteps(10)
+    for t in theirs.timesteps[:-1]:
+        ours.set_timesteps(timesteps=[int(t)])
+        clean = theirs.step(output, t, x, generator=torch.Generator().manual_seed(0)).pred_original_sample
+        torch.testing.assert_close(ours.step(output, ours.timesteps[0], x).prev_sample, clean, rtol=1e-4, atol=1e-4)
 
 
 # ------------------------------------------------------------------------------------------------------ at order one

@@ -145,14 +145,17 @@ def scheduler_config(cls: Any, pipe: Any) -> Mapping[str, Any]:
     Raises:
         ConfigurationError: It has none, or a loop that cannot be walked.
     """
-    config = None if isinstance(pipe, type) else getattr(getattr(pipe, "scheduler", None), "config", None)
+    scheduler = None if isinstance(pipe, type) else getattr(pipe, "scheduler", None)
+    config = getattr(scheduler, "config", None)
     if config is None:
         what = f"the class {pipe.__name__}" if isinstance(pipe, type) else f"an object of class {type(pipe).__name__}"
         raise ConfigurationError(
             f"{cls.__name__}.for_pipeline needs a pipeline with a scheduler, got {what}. Load one."
         )
     refuse_caller(pipe)
-    return config
+    own = type(scheduler)
+    known = "_class_name" in config or not own.__module__.startswith("diffusers.")
+    return config if known else {**config, "_class_name": own.__name__}  # of one that was made here, not loaded
 
 
 def _refuse_unknown(cls: Any, names: Iterable[str]) -> None:

@@ -35,6 +35,7 @@ FOREIGN_CLASSES = (
 )
 FOREIGN_OPTIONS = ("scaler", "s_churn", "s_noise", "sampling_eps", "stages")
 FLOW_OPTIONS = ("use_flow_sigmas", "prediction_type", "flow_shift", "shift_terminal", "invert_sigmas")
+OF_BETAS = ("epsilon", "sample", "v_prediction")  # which schedulers of flows do not have among their options
 SEEN = "seen"  # private entry: what other classes' keys said when options were made of them
 OF_EDM_GRIDS = ("rho", "sigma_schedule")
 READ = ("shift", "shift_terminal", "invert_sigmas", "snr_shift_scale", *SIGMA_OPTIONS, *OF_EDM_GRIDS)
@@ -281,4 +282,11 @@ def refuse_foreign_process(config: dict[str, Any]) -> None:
             f"{f' ({signs[0]})' if signs else ''}. Supported are variance-preserving models (Stable Diffusion 1, 2, XL "
             "and the like), flow-matching models (Stable Diffusion 3, Flux and the like), and those of Diffusers' EDM "
             "schedulers. Keep the pipeline's own scheduler."
+        )
+    predicted = config.get("prediction_type")
+    if not ours and "shift" in config and not config.get("use_flow_sigmas") and predicted in OF_BETAS:
+        logger.warning(
+            "This config has the shift of a flow, and prediction_type=%r of a process of betas: it is taken for a flow. "
+            "If the model is none, give the config of its own scheduler.",
+            predicted,
         )

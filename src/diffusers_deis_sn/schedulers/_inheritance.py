@@ -286,7 +286,7 @@ def refuse_foreign_process(config: dict[str, Any]) -> None:
     predicted = config.get("prediction_type")
     if not ours and "shift" in config and not config.get("use_flow_sigmas") and predicted in OF_BETAS:
         logger.warning(
-            "This config has the shift of a flow, and prediction_type=%r of a process of betas: it is taken for a flow. "
-            "If the model is none, give the config of its own scheduler.",
+            "This config has the shift of a flow, and prediction_type=%r of a process of betas: it is taken for a flow."
+            " If the model is none, give the config of its own scheduler.",
             predicted,
         )

@@ -288,6 +288,34 @@ def test_a_stream_that_walks_by_a_copy_of_the_recorder_changes_nothing(options):
     assert max(told) <= options["num_samples"]  # the copy does not count a second time
 
 
+class Copying(Pipeline):
+    """Walks copies of its scheduler, one for each of two views, or of what the scheduler holds."""
+
+    whole = True
+
+    def __call__(self, batch_size=1, generator=None, num_inference_steps=50):
+        x = self.start(generator)
+        self.scheduler.set_timesteps(num_inference_steps)
+        views = [copy.deepcopy(self.scheduler if self.whole else vars(self.scheduler)) for _ in range(2)]
+        for t in self.scheduler.timesteps:
+            for view in views:
+                if not self.whole:
+                    vars(self.scheduler).update(view)
+                one = view if self.whole else self.scheduler
+                x = one.step(self.network(x, t), t, x, return_dict=False)[0]
+                if not self.whole:
+                    view |= vars(self.scheduler)
+        return x
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["schedulers", "their state"])
+def test_a_pipeline_that_walks_by_copies_alone_says_so_at_its_second_step(whole):
+    pipe = Copying()
+    pipe.whole = whole
+    refused(CalibrationError, ["copies of its scheduler", "plain pipeline"], calibrate, pipe, **OPTIONS)
+    assert len(pipe.rows) == 3  # both views, and one of them again
+
+
 def test_a_pipeline_with_one_value_for_each_step_says_that_it_cannot_be_measured():
     class Scheduled(Pipeline):
         def __call__(self, batch_size=1, generator=None, num_inference_steps=50):

@@ -151,11 +151,11 @@ UNMEASURED = _each(
         "has a list of guidances, one for each step, and a measurement takes one step more": """
         Ideogram4Pipeline
         """,
-        "made of other pipelines: measure `pipe.decoder_pipe`": """
+        "measure `pipe.decoder_pipe`": """
         KandinskyCombinedPipeline KandinskyImg2ImgCombinedPipeline KandinskyInpaintCombinedPipeline
         KandinskyV22CombinedPipeline KandinskyV22Img2ImgCombinedPipeline KandinskyV22InpaintCombinedPipeline
         """,
-        "made of other pipelines: measure `pipe.generation_pipe` and `pipe.upsampling_pipe`": """
+        "measure `pipe.generation_pipe` and `pipe.upsampling_pipe`": """
         VisualClozePipeline
         """,
         "takes no number of steps: call it yourself within `recording(pipe)`": """
@@ -178,7 +178,7 @@ UNMEASURED = _each(
         "moves frames apart within a run: measure `StableDiffusionXLPipeline`": """
         TextToVideoZeroSDXLPipeline
         """,
-        "has no call: measure `VersatileDiffusionTextToImagePipeline`": """
+        "measure `VersatileDiffusionTextToImagePipeline`": """
         VersatileDiffusionPipeline
         """,
     }

@@ -49,8 +49,8 @@ class Row:
         elif self.name in NO:
             verdict, told = "no", NO[self.name]
         else:
-            verdict, told = "yes", REMARKS.get(self.name, "")
-        measured = f"no: {UNMEASURED[self.name]}" if self.name in UNMEASURED else verdict
+            verdict, told = "yes", remark(self.name)
+        measured = "no" if self.name in UNMEASURED else verdict
         calls = "" if self.calls is None else f"{self.calls[0]}, {self.calls[1]}"
         own = f"`{self.own}`" if self.own else ""
         return f"| `{self.name}` | {own} | {verdict} | {verdict} | {measured} | {calls} | {self.bound} | {told} |\n"
@@ -60,6 +60,12 @@ class Row:
         """Its difference as a round bound, which is the same on every machine."""
         error = self.error
         return "" if error is None else next((f"< {bound:g}" for bound in BOUNDS if error < bound), f"{error:.0e}")
+
+
+def remark(name: str) -> str:
+    """What a user of a class that runs has to know, and why it cannot be measured if it cannot."""
+    reason = f"`calibrate`: {UNMEASURED[name]}" if name in UNMEASURED else ""
+    return "; ".join(filter(None, [REMARKS.get(name, ""), reason]))
 
 
 def table(rows: list[Row], version: str, former: str = "") -> str:

@@ -53,6 +53,16 @@ SOLVER = "DEIS order {solver_order} in t, {spacing}, by the cleanest level, to s
 NOISED_DATA = "noised data at {spacing}, and at the cleanest level"
 
 
+class Steps:
+    """How many a recorder has taken; its copies know it, as `of`."""
+
+    def __init__(self, of: Steps | None = None) -> None:
+        self.of, self.taken = of, 0
+
+    def __deepcopy__(self, _: Any) -> Steps:
+        return Steps(self.of or self)
+
+
 class RecordingScheduler(DEISSNScheduler):
     """Plain DEIS that reduces |eps| and eps^2 of every step it takes. `RecordingScheduler.measuring` makes one.
 
@@ -80,6 +90,7 @@ class RecordingScheduler(DEISSNScheduler):
     asked: int = 0
     on_step: Callable[[float], None] | None = None
     ledger: Ledger
+    _steps: Steps
     _bends: Bends
     _progress: dict[float, float]
     _calls_per_step = 1
@@ -118,7 +129,7 @@ class RecordingScheduler(DEISSNScheduler):
         recorder.origin = origin
         recorder.costs = tuple(dict.fromkeys(costs))
         recorder._fine = bool(recorder.costs)
-        recorder.ledger = Ledger()
+        recorder.ledger, recorder._steps = Ledger(), Steps()
         recorder._progress = {}
         recorder.generators = [torch.Generator()]  # the global one belongs to the pipeline
         return recorder
@@ -199,6 +210,12 @@ class RecordingScheduler(DEISSNScheduler):
         self, cursor: Cursor, plan: Plan, row: int, output: Tensor, sample: Tensor, raw: Raw | None = None
     ) -> Tensor:
         """The next sample of the trajectory, or of the probes that come before it."""
+        self._steps.taken += 1
+        if row and self._steps.of is not None and not self._steps.of.taken:
+            raise CalibrationError(
+                "The pipeline takes its steps by copies of its scheduler, one for each frame or view, and none of them "
+                "sees a whole sample. Measure the model on its plain pipeline."
+            )
         if self.on_step is not None:
             self.on_step(len(of_each(output, self.asked)) / len(plan))
         step, stage = divmod(row, self._calls_per_step)

@@ -118,9 +118,8 @@ class Drawing:
             self._run(self.calls.arguments(first, count))
         if recorder.drawn == before:
             raise CalibrationError(
-                f"{type(self.pipe).__name__} never called `step` of its scheduler (but of copies, if at all), so there "
-                "is nothing to measure. Statistics need a pipeline that samples with `pipe.scheduler`, such as the "
-                "model's plain one."
+                f"{type(self.pipe).__name__} never called `step` of its scheduler, so there is nothing to measure. "
+                "Statistics need a pipeline that samples with `pipe.scheduler`."
             )
 
     def _run(self, arguments: dict[str, Any]) -> None:

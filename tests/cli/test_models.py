@@ -22,6 +22,12 @@ def test_what_is_given_twice_is_refused() -> None:
         call_options(["height=64"], {"height": 32})
 
 
+@pytest.mark.parametrize("name", ["num_inference_steps", "batch_size", "seed", "trials", "checkpoint", "statistics"])
+def test_what_is_an_argument_of_ours_is_none_of_a_pipeline(name) -> None:
+    with pytest.raises(CalibrationError, match=f"`{name}` by --arg"):
+        call_options([f"{name}=3"], {})
+
+
 def test_all_that_says_which_model_is_meant_is_handed_on() -> None:
     one = loading("user/model", "cuda", Precision.float16, Offload.model, "fp16", None, None, None, "main")
     assert (one.place, one.device, one.dtype, one.offload) == ("user/model", "cuda", "float16", "model")

@@ -93,6 +93,10 @@ def test_what_are_no_guidances_is_refused(scales):
     assert pipe.scales == []
 
 
+def test_more_guidances_than_a_file_holds_are_refused_before_they_are_measured():
+    refused(CalibrationError, ["101 numbers", "at most 100"], guidances, {"guidance_scale": [*range(1, 102)]})
+
+
 def test_of_two_kinds_of_guidance_one_may_be_several():
     both = {"guidance_scale": [1.0, 3.0], "true_cfg_scale": [1.0, 4.0]}
     refused(CalibrationError, ["`guidance_scale`"], guidances, both)

@@ -78,6 +78,7 @@ def test_a_row_without_a_prompt_is_one_where_it_says_something_else(tmp_path):
         ("p.jsonl", b'"a"\n{"prompt": \n', ["Line 2", "not JSON"]),
         ("p.jsonl", b"3\n", ["Line 1", "an object or a text", "'3'"]),
         ("p.jsonl", b'{"prompt": 3}\n', ["Line 1", "a text for 'prompt'", "got 3"]),
+        ("p.jsonl", b'{"prompt": "a", "negative": "\\ud83d"}\n', ["Line 1", "a text for 'negative_prompt'", r"\ud83d"]),
         ("p.jsonl", b'{"promt": "a"}\n', ["'promt'", "'prompt'"]),
         ("p.jsonl", b'{"id": "a"}\n', ["no column 'prompt'", "'id'"]),
     ],

@@ -393,7 +393,13 @@ def test_bad_numbers_are_refused_before_anything_is_called(name, value):
 
 
 @pytest.mark.parametrize(
-    ("prompts", "rule"), [(None, "give `prompts`"), ([], "`prompts` is empty"), ([1, 2], "must be texts, got 1")]
+    ("prompts", "rule"),
+    [
+        (None, "give `prompts`"),
+        ([], "`prompts` is empty"),
+        ([1, 2], "must be texts, got 1"),
+        (["a", "\ud83d"], "must be texts, got '.ud83d'"),
+    ],
 )
 def test_bad_prompts_are_refused(prompts, rule):
     with pytest.raises(CalibrationError, match=rule):

@@ -36,6 +36,7 @@ from diffusers_deis_sn.learn.export import (
 )
 from diffusers_deis_sn.learn.grid import EqualCost
 from diffusers_deis_sn.learn.measured import path_of, whole_call_times
+from diffusers_deis_sn.learn.part import Part
 from diffusers_deis_sn.learn.path import VELOCITIES, SchedulePath
 from diffusers_deis_sn.statistics.cost import COST_ORDERS
 from records import costed_record, edm_record, flow_record, gaussian_costs, gaussian_record, solver_cost
@@ -263,6 +264,17 @@ def test_flow_schedulers_of_diffusers_take_the_lists_as_they_are(steps):
         assert scheduler.timesteps.tolist() == pytest.approx(lists["timesteps"], rel=1e-6)
     comfyui = [float(one) for one in schedule_text(flow_record(), steps, "comfyui").split(",")]
     assert comfyui == [*lists["sigmas"], 0.0]
+
+
+@pytest.mark.parametrize("options", [{"final": "sigma_min"}, {"part": Part(end=0.3)}], ids=str)
+def test_lists_end_where_the_run_does_or_are_refused(options):
+    """Diffusers' flow schedulers append a zero to every list, and times say nothing of an end."""
+    refused(ConfigurationError, ["Flow-matching", "end every run at zero"], schedule_text, flow_record(), 5, **options)
+    record = costed_record()
+    scheduler = EulerDiscreteScheduler(**SD_BETAS)
+    scheduler.set_timesteps(sigmas=read(schedule_text(record, 5, **options))["sigmas"])
+    assert scheduler.sigmas.tolist() == pytest.approx(learned_levels(record, 5, **options).tolist(), rel=1e-6)
+    assert ("timesteps" in schedule_text(record, 5, **options)) == ("final" in options)
 
 
 @pytest.mark.parametrize("steps", STEPS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,13 +89,26 @@ def loading(
     )
 
 
+def _own_arguments() -> set[str]:
+    """What the commands pass to our functions beside the arguments of the pipeline."""
+    from diffusers_deis_sn.collect.run import calibrate
+    from diffusers_deis_sn.comparison.run import compare
+    from diffusers_deis_sn.tuning.run import tune
+
+    return {name for function in (calibrate, compare, tune) for name in signature(function).parameters}
+
+
 def call_options(given: Sequence[str] | None, named: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of the pipeline: those given as NAME=VALUE, and those with options of their own that are not None.
 
     Raises:
-        CalibrationError: One that is given twice, or is no NAME=VALUE.
+        CalibrationError: One that is given twice, is no NAME=VALUE, or has the name of an argument of ours.
     """
     options = pipeline_arguments(given or ())
+    for name in options.keys() & (_own_arguments() if options else ()):
+        raise CalibrationError(
+            f"`{name}` by --arg is an argument of this package, and not of a pipeline. Leave it out."
+        )
     for name, value in named.items():
         if value is not None and options.setdefault(name, value) is not value:
             raise CalibrationError(f"`{name}` is given twice, by --arg as well. Leave one of them out.")

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from diffusers_deis_sn.collect.arguments import check_guidance
+from diffusers_deis_sn.collect.prompts import is_unicode
 from diffusers_deis_sn.errors import CalibrationError, DeisSnError, SeveralError
 
 _OURS = {
@@ -352,7 +353,7 @@ def _check_prompts(
     if not texts:
         raise CalibrationError("`prompts` is empty. Give at least one text, better as many as there are samples.")
     for text in texts:
-        if not isinstance(text, str):
+        if not is_unicode(text):
             raise CalibrationError(f"`prompts` must be texts, got {text!r}.")
     return texts
 

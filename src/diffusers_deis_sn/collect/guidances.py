@@ -11,6 +11,7 @@ from diffusers_deis_sn.collect.arguments import MOST_GUIDANCE
 from diffusers_deis_sn.collect.checkpoint import unfinished
 from diffusers_deis_sn.errors import CalibrationError, CheckpointError
 from diffusers_deis_sn.hub.local import path_of
+from diffusers_deis_sn.statistics.format import MOST_MEMBERS
 from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 P = ParamSpec("P")
@@ -35,6 +36,8 @@ def guidances(arguments: Mapping[str, Any]) -> tuple[str, tuple[float, ...]] | N
         raise CalibrationError(
             f"`{name}` must be a number, or different numbers from 1 on (which is no guidance), got {list(scales)!r}."
         )
+    if len(scales) > MOST_MEMBERS:
+        raise CalibrationError(f"`{name}` has {len(scales)} numbers, and a file at most {MOST_MEMBERS}. Take fewer.")
     return name, tuple(sorted(map(float, scales)))
 
 

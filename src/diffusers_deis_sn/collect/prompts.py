@@ -73,6 +73,11 @@ def prompts_given(
     return texts, {**options, **columns}
 
 
+def is_unicode(text: object) -> bool:
+    """Whether it is a text that can be written: JSON may have halves of characters, which tokenizers refuse."""
+    return isinstance(text, str) and text.encode(errors="ignore").decode() == text
+
+
 def _lines(path: Path, text: str) -> Iterable[Mapping[str, str]]:
     return [{PROMPT: line} for line in text.splitlines()]
 
@@ -111,7 +116,7 @@ def _objects(path: Path, text: str) -> Iterable[Mapping[str, str]]:
             raise CalibrationError(f"Line {number} of {str(path)!r} must be an object or a text, got {line.strip()!r}.")
         texts = {name: row[list(row)[i]] for i, name in _names(path, list(row)).items()}
         for name, one in texts.items():
-            if not isinstance(one, str):
+            if not is_unicode(one):
                 raise CalibrationError(f"Line {number} of {str(path)!r} must have a text for {name!r}, got {one!r}.")
         rows.append(texts)
     return rows

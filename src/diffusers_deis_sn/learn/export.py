@@ -7,7 +7,8 @@ itself, one for noise alone, of flow-matching models. They have seven digits and
 
 "diffusers"  `timesteps = [...]`, N of them, and `sigmas = [..., 0.0]`, N + 1: two Python lists, of which a pipeline's
              call takes the one its scheduler knows (DPM++: whole distinct times; Euler and this package's: either; to
-             the end "sigma_min" this package's take the times, for they add an end to sigmas). Of a flow-matching model
+             the end "sigma_min" this package's take the times, for they add an end to sigmas; times know no other end,
+             so that a run to a level above zero has sigmas alone). Of a flow-matching model
              the zero is left out, which its schedulers append; and they shift what they are given, while these are the
              levels of the calls: give the scheduler shift=1.
 "comfyui"    N + 1 numbers between commas, for the node ManualSigmas, which takes them as they are.
@@ -211,8 +212,8 @@ def schedule_text(
         shift: See `learned_sigmas`; for "diffusers" alone.
 
     Raises:
-        ConfigurationError: Unknown `form` or `final`; "a1111" with an end other than zero; a part that is none; a shift
-            for a program that takes levels as they are.
+        ConfigurationError: Unknown `form` or `final`; an end other than zero, of "a1111" or of a flow in Diffusers; a
+            part that is none; a shift for a program that takes levels as they are.
         TimestepsError: No step; for "diffusers" more steps than there are whole times to call.
         MissingCostError: The cost is not in the record.
         ScheduleError: As `learned_levels`.
@@ -228,12 +229,14 @@ def schedule_text(
         )
     if form == "comfyui":
         return sigma_list(sigmas)
+    flow = measured.path_of(statistics) == "flow"
+    if levels[-1] > 0.0 and (form == "a1111" or (form == "diffusers" and flow)):
+        program = "AUTOMATIC1111 and Forge" if form == "a1111" else "Flow-matching schedulers of Diffusers"
+        raise ConfigurationError(
+            f"{program} end every run at zero, and the `end` is {part.end if part.end else final!r}. Use 'zero', or "
+            "another format."
+        )
     if form == "a1111":
-        if levels[-1] > 0.0:
-            raise ConfigurationError(
-                f"AUTOMATIC1111 and Forge end every run at zero, and the `end` is {part.end if part.end else final!r}. "
-                "Use 'zero', or another format."
-            )
         return f"[{sigma_list(sigmas[:-1])}]"
     if form == "json":
         return json.dumps(schedule_facts(statistics, steps, cost, velocity, final, spread, part))
@@ -243,9 +246,8 @@ def schedule_text(
         return "\n".join(["call,timestep,sigma,rho", *(f"{n},{','.join(row)}" for n, row in enumerate(rows))])
     if shift != 1.0:  # of times alone Diffusers' schedulers would shift the levels and not the times
         return f"sigmas = [{sigma_list(measured.as_sigma(statistics, _before_shift(statistics, levels, shift))[:-1])}]"
-    if measured.path_of(statistics) == "flow":
-        sigmas = sigmas[:-1]
-    return f"timesteps = [{', '.join(times)}]\nsigmas = [{sigma_list(sigmas)}]"
+    told = f"sigmas = [{sigma_list(sigmas[:-1] if flow else sigmas)}]"
+    return told if part.end else f"timesteps = [{', '.join(times)}]\n{told}"
 
 
 @checked(ConfigurationError, steps=TimestepsError, statistics=StatisticsError)

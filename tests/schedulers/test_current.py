@@ -8,13 +8,15 @@ import pickle
 
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 
 from benchmarks.exact.flows import SD_BETAS
 from diffusers_deis_sn import DEISSNScheduler
+from diffusers_deis_sn.core.codec import PRIVATE
 from diffusers_deis_sn.core.vp import vp_schedule
 from diffusers_deis_sn.errors import ConfigurationError, StepError
 from diffusers_deis_sn.schedulers._current import current_planner, register, take_config, take_edits
+from diffusers_deis_sn.schedulers._own_config import DEFAULTED, default_options
 from records import costed_record
 from refusals import refused
 from tiny_pipelines import BUILDERS, run_pipeline
@@ -97,8 +99,8 @@ def test_an_edit_of_a_recipes_option_turns_recipes_off():
     assert scheduler.method is None
 
 
-def test_pipelines_see_what_a_flow_matching_config_says_and_swaps_see_a_flow(tmp_path):
-    """Flux pipelines take a user's `sigmas` away where the attribute `use_flow_sigmas` is set."""
+def test_pipelines_see_what_a_flow_matching_config_says(tmp_path):
+    """Flux pipelines take all `sigmas` away where they find `use_flow_sigmas`, of whatever class the scheduler is."""
     config = FlowMatchEulerDiscreteScheduler().config
     scheduler = DEISSNScheduler.from_config(config, base_shift=0.7)
     scheduler.config.flow_shift = 5.0
@@ -109,8 +111,10 @@ def test_pipelines_see_what_a_flow_matching_config_says_and_swaps_see_a_flow(tmp
         one.set_timesteps(3)
         assert not hasattr(one.config, "use_flow_sigmas") and one.noise.path == "flow"
         assert one.config.shift == one.config["flow_shift"] == 5.0 and one.config.base_shift == 0.7
-        swapped = UniPCMultistepScheduler.from_config(one.config)
-        assert swapped.config.use_flow_sigmas and swapped.config.flow_shift == 5.0
+        assert not hasattr(FlowMatchEulerDiscreteScheduler.from_config(one.config).config, "use_flow_sigmas")
+    assert FlowMatchEulerDiscreteScheduler.from_pretrained(tmp_path).config.get("use_flow_sigmas") is None
+    known = {*default_options(DEISSNScheduler), PRIVATE, DEFAULTED}
+    assert DEISSNScheduler(**{k: v for k, v in scheduler.config.items() if k in known}).noise.path == "flow"
     scheduler.config.use_flow_sigmas = False
     scheduler.config.prediction_type = "epsilon"
     assert scheduler.noise.path == "vp"
@@ -123,6 +127,9 @@ def test_a_list_of_the_user_reaches_the_scheduler_of_flux():
     pipe.scheduler = DEISSNScheduler.from_config(theirs.config)
     run_pipeline(pipe, arguments, 3, sigmas=sigmas)
     assert torch.allclose(pipe.scheduler.sigmas, theirs.sigmas)
+    pipe.scheduler = type(theirs).from_config(pipe.scheduler.config)
+    run_pipeline(pipe, arguments, 3, sigmas=sigmas)
+    assert torch.equal(pipe.scheduler.sigmas, theirs.sigmas)
 
 
 OF_STEPS = {

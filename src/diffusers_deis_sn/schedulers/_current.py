@@ -11,7 +11,7 @@ from diffusers_deis_sn.errors import StepError
 from diffusers_deis_sn.schedulers._edits import Glance, carried, refuse_other_table, rewrite
 from diffusers_deis_sn.schedulers._neighbours import DERIVED, OF_FLOWS, refuse_written
 from diffusers_deis_sn.schedulers._options import SIGMA_OPTIONS
-from diffusers_deis_sn.schedulers._own_config import refuse_named_grids, registered
+from diffusers_deis_sn.schedulers._own_config import refuse_named_grids, registered, with_entries
 from diffusers_deis_sn.schedulers._planner import Planner
 from diffusers_deis_sn.schedulers._value_types import check_kinds
 
@@ -90,15 +90,16 @@ def take_edits(scheduler: Any) -> None:
 def take_config(scheduler: Any, config: FrozenDict) -> None:
     """Have another config, which nobody has edited.
 
-    Flux pipelines drop a user's `sigmas` where the attribute `use_flow_sigmas` is there. A flow-matching scheduler's
-    config has none; here the item alone says it, for swaps to other classes.
+    Flux pipelines drop all `sigmas` where they find `use_flow_sigmas`. A flow-matching scheduler's config has no such
+    key, and made from one ours has it under the private key alone.
 
     Args:
         scheduler: Whose.
         config: The new one.
     """
-    if "shift" in config:
-        vars(config).pop("use_flow_sigmas", None)
+    if "shift" in config and config.get("use_flow_sigmas"):
+        hidden = with_entries(config, use_flow_sigmas=True)
+        rewrite(config, {name: value for name, value in hidden.items() if name != "use_flow_sigmas"})
     scheduler._internal_dict, scheduler._glance = config, Glance(config)
 
 

@@ -148,6 +148,8 @@ def registered(config: Mapping[str, Any], cls: Any, values: dict[str, Any]) -> F
             private.pop("grid", None)
         if "solver" not in values and isinstance(private.get("solver"), dict) and not OF_SOLVERS.isdisjoint(values):
             del private["solver"]
+    if "use_flow_sigmas" in values and "use_flow_sigmas" not in values.get(DEFAULTED, ()):
+        private.pop("use_flow_sigmas", None)
     own = {name: public.pop(name) for name in OWN_OPTIONS & values.keys()}
     if PRIVATE in values:  # made from a whole config, Scheduler(**config): defaults of `__init__` say nothing
         own = {name: value for name, value in own.items() if name not in defaulted(values)}

@@ -12,6 +12,7 @@ import typer
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
+from comparisons import planned
 from diffusers_deis_sn import __version__, calibrate
 from diffusers_deis_sn.cli.app import app, main
 from diffusers_deis_sn.learn.export import schedule_text
@@ -240,7 +241,9 @@ def test_force_begins_anew_and_replaces_a_measurement(run, models, tmp_path, mon
         assert (code, text) == (2, "")
         assert_one_line(error, FILE, "holds a measurement already", "--force")
     assert (tmp_path / "out" / FILE).read_bytes() == first
-    assert run(*options, "--force", "--seed", "5")[0] == 0
+    planned(5, 8).save(tmp_path / "out")
+    code, text, _ = run(*options, "--force", "--seed", "5")
+    assert code == 0 and "(5, 8 calls) go with the statistics" in text
     assert ScoreStatistics.load(tmp_path / "out").origin.seed == 5
 
 
@@ -367,6 +370,8 @@ def test_import_writes_a_file_and_says_where(run, tmp_path):
     assert run("inspect", tmp_path / "out") == (0, statistics.inspect() + "\n", "")
     assert run("plot", tmp_path / "out", "-o", tmp_path / "r.png")[0] == 0
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+    planned(5, 8).save(tmp_path / "out")
+    assert "(5, 8 calls) go with" in run("import", file, "-o", tmp_path / "out", "--force")[1]
 
 
 def test_import_refuses_bad_input_in_one_line(run, tmp_path):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from comparisons import planned, statistics
 from diffusers_deis_sn.collect.checkpoint import Checkpoint, Keeper
-from diffusers_deis_sn.collect.places import checkpoint_beside, choose_places
+from diffusers_deis_sn.collect.places import checkpoint_beside, choose_places, plans_lost
 from diffusers_deis_sn.errors import CalibrationError, CheckpointError
 from refusals import refused
 
@@ -95,3 +96,13 @@ def test_several_guidances_have_a_checkpoint_each(tmp_path):
     assert not any(choose_places(tmp_path, resume=False, force=True, arguments=several).states.values())
     place.remove_states()
     assert not list(tmp_path.iterdir())
+
+
+def test_who_replaces_statistics_is_told_which_plans_go_with_them(tmp_path):
+    path = tmp_path / FILE
+    assert plans_lost(path) is None
+    for there in (statistics(), None):
+        statistics().save(path) if there else path.write_bytes(b"no statistics")
+        assert plans_lost(path) is None
+    planned(5, 8).save(path)
+    assert f"{str(path)!r} (5, 8 calls)" in plans_lost(path) and "`tune`" in plans_lost(path)

@@ -67,9 +67,18 @@ def test_the_result_does_not_depend_on_the_batch(tmp_path) -> None:
     assert tables[0] == pytest.approx(tables[1], rel=1e-6)
 
 
-def test_out_of_memory_halves_the_batch_and_says_so(tmp_path, caplog) -> None:
+OUT_OF_MEMORY = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=("cuda", "mps", "cpu", "python"))
+def test_out_of_memory_halves_the_batch_and_says_so(tmp_path, caplog, error) -> None:
     stage = Stage(tmp_path, batch=6, shown=6)
-    stage.pipe.fail_at = (1, torch.cuda.OutOfMemoryError("CUDA out of memory"))
+    stage.pipe.fail_at = (1, error)
     with caplog.at_level("WARNING", "diffusers_deis_sn"):
         counts = [len(drawn.ends) for _, drawn in stage.runner.batches(DDIM, 3, 0, 6)]
     assert counts == [3, 3]

@@ -189,7 +189,7 @@ def calibrate(
     from diffusers_deis_sn.collect.checkpoint import remove_unfinished
     from diffusers_deis_sn.collect.fingerprint import asked
     from diffusers_deis_sn.collect.guidances import parts
-    from diffusers_deis_sn.collect.places import choose_places
+    from diffusers_deis_sn.collect.places import choose_places, plans_lost
     from diffusers_deis_sn.collect.prompts import prompts_given
 
     # What is bad is better known now than after the model is loaded, or after the measurement.
@@ -235,6 +235,8 @@ def calibrate(
 
             if writes and not resume:
                 place.remove_states()
+            if writes and (lost := plans_lost(place.output)):
+                speech.say(lost)
             statistics = measure(
                 pipe,
                 texts,
@@ -289,11 +291,13 @@ def import_published(
     force: Annotated[bool, typer.Option("--force", help="Replace statistics that are there.")] = False,
 ) -> None:
     """Convert the statistics that the authors of DEIS-SN published (.pt) to score_statistics.safetensors."""
-    from diffusers_deis_sn.collect.places import choose_places
+    from diffusers_deis_sn.collect.places import choose_places, plans_lost
     from diffusers_deis_sn.statistics.published import read_published
 
-    choose_places(output, resume=False, force=force)
+    place = choose_places(output, resume=False, force=force)
     statistics = read_published(file, model)
+    if lost := plans_lost(place.output):
+        echo(lost)
     path = statistics.save(output)
     t, r = statistics.timesteps, statistics.mean_abs
     ends = f"r is {r[0]:.4f} at t = {t[0]:g} and {r[-1]:.4f} at t = {t[-1]:g}"

@@ -102,7 +102,7 @@ def called(pipe: Any, arguments: Mapping[str, Any]) -> Any:
         raise
     except Exception as error:
         generators, early = arguments.get("generator"), step_of(pipe) in (None, before)
-        if not isinstance(generators, list) or not early or "out of memory" in str(error):
+        if not isinstance(generators, list) or not early or lacks_memory(error):
             raise
         if len(generators) > 1:
             raise SeveralError(
@@ -132,6 +132,11 @@ def of_each(rows: torch.Tensor, count: int) -> torch.Tensor:
     if parts == 2 and torch.equal(rows[:count], rows[count:]):
         return rows[:count]
     return rows.reshape(count, parts, *rows.shape[1:])
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error is one of too little memory: Python's, of NumPy too, or by what torch says on any device."""
+    return isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error)
 
 
 def step_of(pipe: Any) -> int | None:

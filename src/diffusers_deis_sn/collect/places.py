@@ -10,9 +10,10 @@ from typing import Any
 
 from diffusers_deis_sn.collect.checkpoint import Checkpoint, Keeper, remove
 from diffusers_deis_sn.collect.guidances import parts
-from diffusers_deis_sn.errors import CalibrationError
+from diffusers_deis_sn.errors import CalibrationError, DeisSnError
 from diffusers_deis_sn.hub.atomic_write import check_writable
 from diffusers_deis_sn.hub.source import destination
+from diffusers_deis_sn.statistics.record import ScoreStatistics
 
 
 def checkpoint_beside(output: Path) -> Path:
@@ -28,6 +29,18 @@ def tuning_beside(output: Path) -> Path:
 def further(checkpoint: Path) -> Path:
     """Where fits on more samples are kept, beside those on fewer."""
     return checkpoint.with_name(f"{checkpoint.stem}.more{checkpoint.suffix}")
+
+
+def plans_lost(output: Path) -> str | None:
+    """What is lost with statistics that are replaced, as a sentence; None where nothing was fitted to them."""
+    try:
+        plans = ScoreStatistics.load(output).plans if output.is_file() else None
+    except DeisSnError:  # whatever it is, it is no statistics
+        return None
+    if plans is None:
+        return None
+    calls = ", ".join(map(str, sorted({one.calls for one in plans.entries})))
+    return f"The plans of `tune` in {str(output)!r} ({calls} calls) go with the statistics: run `tune` again."
 
 
 @dataclass(frozen=True)

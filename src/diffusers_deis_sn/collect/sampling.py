@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusers_deis_sn.collect.calls import PipelineCalls, called, step_of
+from diffusers_deis_sn.collect.calls import PipelineCalls, called, lacks_memory, step_of
 from diffusers_deis_sn.collect.checkpoint import Checkpoint
 from diffusers_deis_sn.collect.ledger import Ledger
 from diffusers_deis_sn.collect.recorder import RecordingScheduler
@@ -131,7 +131,7 @@ class Drawing:
             raise
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
-            if step_of(self.pipe) in (None, before) and "out of memory" not in str(error):
+            if step_of(self.pipe) in (None, before) and not lacks_memory(error):
                 raise CalibrationError(
                     f"{name} fails before its first step ({said}). Call it by itself with the same arguments: what it "
                     "lacks is passed to the calibration by name."

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-import torch
-
+from diffusers_deis_sn.collect.calls import lacks_memory
 from diffusers_deis_sn.collect.progress import JSON, Meter, Progress, meter
 from diffusers_deis_sn.comparison.advice import OURS, Equal, verdict_of
 from diffusers_deis_sn.comparison.contenders import Contender, Skipped, said
@@ -48,7 +47,7 @@ class Course:
             except CalibrationInterruptedError:
                 raise
             except Exception as error:  # whatever a pipeline raises with a scheduler that does not suit it
-                if isinstance(error, torch.cuda.OutOfMemoryError):
+                if lacks_memory(error):
                     raise
                 logger.info("No converged run by %s. %s", one.name, said(error))
         return self._converged(candidates[-1], coarse), candidates[-1]
@@ -87,7 +86,7 @@ class Course:
         except CalibrationInterruptedError:
             raise
         except Exception as error:  # whatever a pipeline raises with a scheduler that does not suit it
-            if isinstance(error, torch.cuda.OutOfMemoryError):
+            if lacks_memory(error):
                 raise
             self._out.add(one.name)
             self._skipped.append(Skipped(one.name, said(error)))

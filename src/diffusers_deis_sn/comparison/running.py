@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diffusers_deis_sn.collect.calls import lacks_memory
 from diffusers_deis_sn.collect.signals import Interruptions
 from diffusers_deis_sn.comparison.contenders import Contender, steps_for
 from diffusers_deis_sn.comparison.drawing import Drawn, Easel
@@ -137,8 +138,8 @@ class Runner:
             self.batch_size = 1
             logger.warning("%s So it is done.", error)
             return drawn
-        except torch.cuda.OutOfMemoryError:
-            if count == 1:
+        except Exception as error:
+            if count == 1 or not lacks_memory(error):
                 raise
             self.batch_size = count // 2
         gc.collect()

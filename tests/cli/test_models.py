@@ -24,7 +24,7 @@ def test_what_is_given_twice_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["num_inference_steps", "batch_size", "seed", "trials", "checkpoint", "statistics"])
 def test_what_is_an_argument_of_ours_is_none_of_a_pipeline(name) -> None:
-    with pytest.raises(CalibrationError, match=f"`{name}` by --arg"):
+    with pytest.raises(CalibrationError, match=f"--arg {name} is an argument of this package"):
         call_options([f"{name}=3"], {})
 
 

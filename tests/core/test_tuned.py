@@ -184,6 +184,7 @@ BAD = {
     "another integrand": {"of": "score"},
     "no shift": {"shift": 0.0},
     "a transfer that no step has": {"transfer": GOOD.transfer * [1.0, 2.0**30, 1.0]},
+    "a transfer that no run has": {"transfer": np.full(3, 30.0) * (1.0 + GOOD.rho[:-1]) / (1.0 + GOOD.rho[1:])},
     "a weight that no step has": {"weights": GOOD.weights * [[1.0], [1.0], [-(2.0**30)]]},
     "a weight of the low band that no step has": {"low": GOOD.weights * 2.0**30},
 }

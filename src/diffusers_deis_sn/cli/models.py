@@ -106,9 +106,7 @@ def call_options(given: Sequence[str] | None, named: Mapping[str, Any]) -> dict[
     """
     options = pipeline_arguments(given or ())
     for name in options.keys() & (_own_arguments() if options else ()):
-        raise CalibrationError(
-            f"`{name}` by --arg is an argument of this package, and not of a pipeline. Leave it out."
-        )
+        raise CalibrationError(f"--arg {name} is an argument of this package, and not of a pipeline. Leave it out.")
     for name, value in named.items():
         if value is not None and options.setdefault(name, value) is not value:
             raise CalibrationError(f"`{name}` is given twice, by --arg as well. Leave one of them out.")

@@ -88,7 +88,8 @@ class Tuned:
         """Raise StatisticsError for a factor that no step has, as one damaged number makes it.
 
         A step from rho to rho' takes at most (1 + rho) / (1 + rho') of the sample, alpha'/alpha of flow-matching, and
-        rho times as much of noise; extrapolation multiplies that by some small number.
+        rho times as much of noise; extrapolation multiplies that by some small number, and in a whole run by no more:
+        what is small in one step would grow with their number.
         """
         sample = BEYOND_REASON * (1.0 + self.rho[:-1]) / (1.0 + self.rho[1:])
         output = sample * np.maximum(1.0, self.rho[:-1])
@@ -101,6 +102,12 @@ class Tuned:
                     f"`{name}` of a plan has {np.max(np.abs(values[step])):.3g} in step {step}, and no sound step has "
                     f"more than {bound.flat[step]:.3g} there."
                 )
+        grown = np.cumprod(np.abs(self.transfer)) * (1.0 + self.rho[1:]) / (1.0 + self.rho[0])
+        if np.any(grown > BEYOND_REASON):
+            raise StatisticsError(
+                f"`transfer` of a plan makes samples {np.max(grown):.3g} times as large in all its steps as a sound "
+                f"run does, and more than {BEYOND_REASON:g} is beyond reason."
+            )
 
     @classmethod
     def of_plan(cls, plan: Plan, shift: float = 1.0) -> Tuned:

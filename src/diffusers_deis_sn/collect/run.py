@@ -29,7 +29,7 @@ from diffusers_deis_sn.collect.sharing import Shards, sharing
 from diffusers_deis_sn.collect.signals import Interruptions
 from diffusers_deis_sn.collect.stopping import Stopping, at_guidance, tell_poor
 from diffusers_deis_sn.collect.trying import CALLS, FINE_CALLS, MENU, Trier
-from diffusers_deis_sn.core.value_types import checked
+from diffusers_deis_sn.core.value_types import demand, kind_of
 from diffusers_deis_sn.errors import CalibrationError, CalibrationInterruptedError, CheckpointError, ProcessLostError
 from diffusers_deis_sn.statistics.origin import StatisticsOrigin, hash_prompts
 from diffusers_deis_sn.statistics.record import ScoreStatistics
@@ -236,7 +236,6 @@ def _tried(statistics: ScoreStatistics, trier: Trier) -> ScoreStatistics:
         return statistics
 
 
-@checked(CalibrationError)
 @contextmanager
 def recording(
     pipe: Any,
@@ -278,6 +277,9 @@ def recording(
         CalibrationError: No scheduler, an unknown cost, or different times in different calls.
         ConfigurationError: A model of a process that is not supported.
     """
+    demand(CalibrationError, "prompts", kind_of(Sequence[str] | None), prompts)
+    demand(CalibrationError, "dense", kind_of(bool), dense)
+    check_kinds(costs=costs)
     scheduler: Any = getattr(pipe, "scheduler", None)
     if not hasattr(scheduler, "config"):
         raise CalibrationError(

@@ -554,7 +554,7 @@ def test_half_precision_is_fine_for_the_corrector_and_not_for_the_predictor(dtyp
     assert isinstance(pipe.scheduler, DDIMScheduler)
 
 
-@pytest.mark.parametrize("names", [("forward",), ("corrector", "Predictor"), "corrector"])
+@pytest.mark.parametrize("names", [("forward",), ("corrector", "Predictor")])
 def test_unknown_costs_are_refused_before_anything_is_called(names):
     pipe = ExactPipeline()
     with pytest.raises(CalibrationError, match="`costs` may hold corrector and predictor, got '"):
@@ -709,7 +709,9 @@ def test_data_that_are_no_samples_are_refused_before_the_pipeline_is_called(data
 
 
 def test_one_name_is_no_tuple_of_costs():
-    refused(CalibrationError, ["'corrector'", "tuple"], calibrate, ExactPipeline(), costs="corrector", progress=False)
+    words, pipe = ["`costs` must be a list, each a text", "'corrector'"], ExactPipeline()
+    refused(CalibrationError, words, calibrate, pipe, costs="corrector", progress=False)
+    assert pipe.calls == [] and isinstance(pipe.scheduler, DDIMScheduler)
 
 
 def test_a_run_cut_within_the_probes_of_a_step_is_refused_by_that_name():

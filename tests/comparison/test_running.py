@@ -92,7 +92,7 @@ def test_pictures_are_drawn_one_by_one_where_the_pipeline_draws_one_a_call(tmp_p
     stage = Stage(tmp_path, batch=4, pipe=One(lambda x, t: x, (1, 2, 2)))
     with caplog.at_level("WARNING", "diffusers_deis_sn"):
         counts = [len(drawn.ends) for _, drawn in stage.runner.batches(DDIM, 3, 0, 3)]
-    assert counts == [1, 1, 1] and caplog.text.count("batch_size=1. So it is done.") == 1
+    assert counts == [1, 1, 1] and caplog.text.count("This is done now.") == 1
     stage.runner.batch_size, stage.pipe.fail_at = 4, (10, RuntimeError("unsuitable"))
     with pytest.raises(RuntimeError, match="unsuitable"):  # a scheduler that it fails with is no reason
         list(stage.runner.batches(DDIM, 3, 0, 3))

@@ -107,7 +107,7 @@ def called(pipe: Any, arguments: Mapping[str, Any]) -> Any:
         if len(generators) > 1:
             raise SeveralError(
                 f"{type(pipe).__name__} draws no {len(generators)} samples in one call ({type(error).__name__}: "
-                f"{error}). Use batch_size=1."
+                f"{error}). Use batch_size=1 (--batch-size 1)."
             ) from error
     names = [name for name in arguments if name.startswith(_TEXTS) and _are_texts(arguments[name])]
     texts = {name: arguments[name][0] for name in names}

@@ -101,7 +101,7 @@ class Drawing:
             except SeveralError as error:
                 if self.singly is not None and error.__cause__ is not None:  # it can, and fails for another reason
                     raise error.__cause__ from error
-                logger.warning("%s So it is done.", error)
+                logger.warning("%s This is done now.", error)
                 self.singly = True
         for number in range(first, first + count):
             self._call(number, 1, report)

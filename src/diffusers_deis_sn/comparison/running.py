@@ -136,7 +136,7 @@ class Runner:
         except SeveralError as error:
             drawn = self.easel.draw(one.make(), steps, first, 1, pictures)  # else the scheduler does not suit
             self.batch_size = 1
-            logger.warning("%s So it is done.", error)
+            logger.warning("%s This is done now.", error)
             return drawn
         except Exception as error:
             if count == 1 or not lacks_memory(error):

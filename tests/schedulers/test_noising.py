@@ -81,3 +81,11 @@ def test_between_steps_every_time_has_its_own_level(begin):
     ours.set_timesteps(timesteps=[900.0, 500.5, 100.0])
     ours.set_begin_index(1)  # pipelines that hand a whole number back mean the time of the run
     assert ours.add_noise(x[:1], x[:1] * 0, torch.tensor([500])).unique().item() == pytest.approx(ours._plan.alpha[1])
+
+
+def test_where_strength_leaves_no_step_the_noise_is_that_of_the_end():
+    """Pipelines then begin behind the last step, and have no time to noise to."""
+    scheduler, x = DEISSNScheduler(**SD_BETAS, recipe="fixed"), torch.ones(1, 3)
+    scheduler.set_timesteps(1)
+    scheduler.set_begin_index(1)
+    assert torch.equal(scheduler.add_noise(x, -x, scheduler.timesteps[1:]), x)

@@ -271,9 +271,10 @@ class PlannedScheduler(SchedulerMixin, ConfigMixin):
         check_noising(noise, original_samples=original_samples)
         cursor, plan = self._cursor, self._cursor.plan
         call = cursor.begin if cursor.step is None else cursor.step
-        if plan is not None and call is not None and not 0 <= call < len(plan):
-            call = None
-        a, s = factors(self.noise, plan, timesteps, original_samples, call)
+        beyond = plan is not None and call is not None and not 0 <= call < len(plan)
+        if plan is not None and beyond and torch.as_tensor(timesteps).numel() == 0:  # `strength` leaves no step
+            return original_samples * plan.alpha[-1] + noise.to(original_samples.dtype) * plan.sigma[-1]
+        a, s = factors(self.noise, plan, timesteps, original_samples, None if beyond else call)
         return original_samples * a + noise.to(original_samples.dtype) * s
 
     def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:

@@ -292,6 +292,12 @@ def test_a_loop_is_compiled_whole(options):
         assert torch.equal(loop(x), compiled(x))
 
 
+def test_a_function_that_plans_its_run_too_is_compiled_around_it():
+    """Dynamo does not know all of the NumPy that plans are made with."""
+    scheduler = made()
+    assert torch.allclose(torch.compile(run, backend="eager")(scheduler, 4, 0), run(made(), 4, 0), atol=1e-6)
+
+
 def test_a_compiled_loop_that_does_not_say_where_it_begins_is_told():
     scheduler = DEISSNScheduler(**SD_BETAS)
     scheduler.set_timesteps(3)

@@ -214,6 +214,9 @@ class ExponentialIntegrator(PlannedScheduler):
             TimestepsError: None or several of the three ways to choose times, or times that cannot be walked.
             ConfigurationError: `mu` missing, or of no flow; or a pipeline whose loop no deterministic method can walk.
         """
+        if is_compiling():  # float64 of NumPy on the host: nothing to compile, and Dynamo breaks over some of it
+            torch.compiler.disable(self.set_timesteps)(num_inference_steps, device, mu, sigmas, timesteps)
+            return
         sigmas, timesteps = check_asked(device, sigmas, timesteps)
         seen = PipelineGuidance.of_caller(self) or self._made_for
         if seen is not None:

@@ -215,7 +215,8 @@ class ExponentialIntegrator(PlannedScheduler):
             ConfigurationError: `mu` missing, or of no flow; or a pipeline whose loop no deterministic method can walk.
         """
         if is_compiling():  # float64 of NumPy on the host: nothing to compile, and Dynamo breaks over some of it
-            torch.compiler.disable(self.set_timesteps)(num_inference_steps, device, mu, sigmas, timesteps)
+            disable: Any = torch.compiler.disable
+            disable(self.set_timesteps)(num_inference_steps, device, mu, sigmas, timesteps)
             return
         sigmas, timesteps = check_asked(device, sigmas, timesteps)
         seen = PipelineGuidance.of_caller(self) or self._made_for

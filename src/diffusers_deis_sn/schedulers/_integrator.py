@@ -105,8 +105,7 @@ class ExponentialIntegrator(PlannedScheduler):
     ) -> None:
         """See `DEISSNScheduler`."""
         self.statistics = None
-        options = self._planner.options
-        options.check()
+        self._planner.options.check()
         self._start(self.noise, self._all_planner.training_levels())
         self._scale_start(self.noise, self.noise.top)
         self.order = self.recipe.solver.calls_per_step
@@ -204,9 +203,8 @@ class ExponentialIntegrator(PlannedScheduler):
             device: Where `timesteps` are to lie.
             mu: Shift of flow-matching schedules by resolution, where the config says `use_dynamic_shifting`.
             sigmas: Noise levels sigma / alpha of the calls, falling, used exactly as given; a final zero may be there
-                or not and is no call. Of flow-matching models sigma itself, which is then shifted, as in Diffusers;
-                equal steps from noise alone, which many of their pipelines always pass (`core.default_lists`), choose
-                nothing but how many.
+                or not and is no call. Of flow-matching models sigma itself, then shifted as in Diffusers; equal steps
+                from noise alone, which many pipelines always pass (`core.default_lists`), say nothing but how many.
             timesteps: Training times of the calls, falling, used exactly as given. Of flow-matching models together
                 with `sigmas` they are what the network is called with (CogView4).
 
@@ -216,8 +214,7 @@ class ExponentialIntegrator(PlannedScheduler):
         """
         if is_compiling():  # float64 of NumPy on the host: nothing to compile, and Dynamo breaks over some of it
             disable: Any = torch.compiler.disable
-            disable(self.set_timesteps)(num_inference_steps, device, mu, sigmas, timesteps)
-            return
+            return disable(self.set_timesteps)(num_inference_steps, device, mu, sigmas, timesteps)
         sigmas, timesteps = check_asked(device, sigmas, timesteps)
         seen = PipelineGuidance.of_caller(self) or self._made_for
         if seen is not None:

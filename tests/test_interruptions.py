@@ -421,8 +421,9 @@ def test_the_pipeline_is_given_back_after_success_and_error(lent, tmp_path):
     calibrate(pipe, "a red seven", checkpoint=tmp_path / "state", **options)
     assert snapshot(pipe) == before
     handle = pipe.unet.register_forward_pre_hook(lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(CalibrationError, match="ZeroDivisionError") as told:
         calibrate(pipe, "a red seven", **options)
+    assert isinstance(told.value.__cause__, ZeroDivisionError)
     handle.remove()
     assert snapshot(pipe) == before
 

@@ -206,6 +206,8 @@ def figure_words(settings: Sequence[Setting]) -> str:
         TUNED: "if it is tuned as well (`tune`)",
         PLAIN: "if it has no statistics",
     }
+    if DEIS_SN not in lines:
+        return "No model is kept for judging here.\n"
     rival = lines["best rival"]
     told = [f"{_needed(lines[name], rival)} {words}" for name, words in names.items() if name in lines]
     calls = _listed([str(n) for n in TOLD if n in lines[DEIS_SN]])

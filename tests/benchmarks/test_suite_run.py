@@ -222,6 +222,7 @@ def test_the_report_of_a_suite_is_written(bump: Bump, order: run.Order) -> None:
         "ratios.png",
         "ratios-dark.png",
         "results.csv",
+        "rivals.md",
         "settings.md",
         "summary.md",
         "table.md",

@@ -709,7 +709,7 @@ def test_data_that_are_no_samples_are_refused_before_the_pipeline_is_called(data
 
 
 def test_one_name_is_no_tuple_of_costs():
-    words, pipe = ["`costs` must be a list, each a text", "'corrector'"], ExactPipeline()
+    words, pipe = ["`costs`", "corrector and predictor", "tuple of names", "'corrector'"], ExactPipeline()
     refused(CalibrationError, words, calibrate, pipe, costs="corrector", progress=False)
     assert pipe.calls == [] and isinstance(pipe.scheduler, DDIMScheduler)
 

@@ -1,10 +1,15 @@
-"""Runs on data N(0, c^2), whose answer is known: what tells beforehand that a solver or a grid will fail."""
+"""Runs on data N(0, c^2), whose answer is known: what tells beforehand that a solver or a grid will fail.
+
+See docs/explanation/corrector.md.
+"""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from diffusers_deis_sn.core.grids import Power
+from diffusers_deis_sn.core.grids import Ends, Power
 from diffusers_deis_sn.core.normaliser import Normaliser
 from diffusers_deis_sn.core.process import Array, NoiseSchedule
 from diffusers_deis_sn.core.recipe import Recipe
@@ -48,13 +53,18 @@ def failing(recipe: Recipe, table: CoefficientTable, named: bool) -> str | None:
         table: The run.
         named: Whether its grid was chosen by name, and not made for the model.
     """
-    process, solver, flat = recipe.process, recipe.solver, Normaliser.flat()
-    if not isinstance(solver, Multistep | RungeKutta):
+    if not isinstance(recipe.solver, Multistep | RungeKutta):
         return None
-    levels = np.append(table.levels[:-1][table.needs == 1], table.levels[-1])
-    if not recipe.scale.is_flat:
-        table = solver.table(process, flat, levels)
-    steps, off = len(levels) - 1, deviations_off(process, table, solver.of)
+    levels = (*table.levels[:-1][table.needs == 1].tolist(), float(table.levels[-1]))
+    return _failing(recipe.process, recipe.solver, recipe.ends, levels, named)
+
+
+@lru_cache(maxsize=64)  # pipelines plan the same run for every picture
+def _failing(
+    process: NoiseSchedule, solver: Multistep | RungeKutta, ends: Ends, levels: tuple[float, ...], named: bool
+) -> str | None:
+    flat, steps = Normaliser.flat(), len(levels) - 1
+    off = deviations_off(process, solver.table(process, flat, np.array(levels)), solver.of)
     if not np.max(off) <= 1.0:
         return (
             f"On normal data, whose answer is known, {steps} steps of {type(solver).__name__} end {np.max(off):.2g} "
@@ -63,7 +73,7 @@ def failing(recipe: Recipe, table: CoefficientTable, named: bool) -> str | None:
         )
     if not named:
         return None
-    ddim = Multistep(1).table(process, flat, Power("t", 1.0).levels(process, steps, recipe.ends))
+    ddim = Multistep(1).table(process, flat, Power("t", 1.0).levels(process, steps, ends))
     here, there = (float(np.linalg.norm(SCALES * one)) for one in (off, deviations_off(process, ddim, "noise")))
     if here > max(FAILING * there, 0.1):
         return (

@@ -74,7 +74,7 @@ class CoefficientTable:
             object.__setattr__(self, name, _frozen(name, getattr(self, name), np.float64))
         object.__setattr__(self, "needs", _frozen("needs", self.needs, np.int64))
         self._check_shapes()
-        if not all(np.all(np.isfinite(getattr(self, name))) for name in floats):
+        if not np.all([np.isfinite(getattr(self, name)).all() for name in floats]):
             raise CoefficientError(f"A coefficient is not finite. {_WHOSE}")
         if np.any((self.needs < 1) | (self.needs > self.order)):
             raise CoefficientError(f"`needs` must be whole numbers from 1 to {self.order}, got {self.needs.tolist()}.")
@@ -139,13 +139,10 @@ def _frozen(name: str, values: ArrayLike, dtype: type) -> NDArray[Any]:
 
 
 def _rows(weights: Array) -> tuple[tuple[tuple[float, ...], ...], ...]:
-    return tuple(tuple(_trimmed(row) for row in table) for table in weights.tolist())
-
-
-def _trimmed(row: list[float]) -> tuple[float, ...]:
-    """A row without the zeros at its end, but for the first number."""
-    last = max((j for j, weight in enumerate(row) if weight), default=0)
-    return tuple(row[: last + 1])
+    """Rows without the zeros at their ends, but for the first number."""
+    held = np.maximum(np.max((weights != 0.0) * np.arange(1, weights.shape[-1] + 1), axis=-1), 1)
+    tables = zip(weights.tolist(), held.tolist(), strict=True)
+    return tuple([tuple([tuple(row[:k]) for row, k in zip(*table, strict=True)]) for table in tables])
 
 
 def lags(number: int, width: int) -> np.ndarray:

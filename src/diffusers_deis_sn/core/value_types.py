@@ -36,11 +36,13 @@ class Kind(NamedTuple):
         told: In a message, after "must be".
         holds: Whether a value is of it.
         made: What a function is given of it.
+        exact: Types whose values are all of it, and stay as they are: most arguments need no more than this look.
     """
 
     told: str
     holds: Callable[[Any], bool]
     made: Callable[[Any], Any] = lambda value: value
+    exact: frozenset[type] = frozenset()
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -97,15 +99,15 @@ def _own(value: Any) -> Any:
 
 
 ANYTHING = Kind("anything", lambda value: True)
-NONE = Kind("None", lambda value: value is None)
+NONE = Kind("None", lambda value: value is None, exact=frozenset({type(None)}))
 FLAG = Kind("True or False", lambda value: value is None or is_flag(value))  # None is not set, in Diffusers' configs
 NUMBERS = Kind("an array of numbers", are_numbers)
 _PLAIN = {
-    bool: Kind("True or False", is_flag, _own),
-    int: Kind("a whole number", lambda value: is_whole(value, -np.inf), _own),
+    bool: Kind("True or False", is_flag, _own, frozenset({bool})),
+    int: Kind("a whole number", lambda value: is_whole(value, -np.inf), _own, frozenset({int})),
     float: Kind("a number", is_real, _own),
-    str: Kind("a text", lambda value: isinstance(value, str)),
-    bytes: Kind("bytes", lambda value: isinstance(value, bytes)),
+    str: Kind("a text", lambda value: isinstance(value, str), exact=frozenset({str})),
+    bytes: Kind("bytes", lambda value: isinstance(value, bytes), exact=frozenset({bytes})),
     type(None): NONE,
 }
 _ARRAY_LIKE = frozenset(get_args(ArrayLike))
@@ -135,7 +137,10 @@ def kind_of(hint: Any) -> Kind:
         return Kind("a function", callable)
     if not isinstance(hint, type):
         return ANYTHING
-    return Kind(f"a {hint.__name__}", lambda value: isinstance(value, hint) and not isinstance(value, type))
+    exact = frozenset({hint} - {type})
+    return Kind(
+        f"a {hint.__name__}", lambda value: isinstance(value, hint) and not isinstance(value, type), exact=exact
+    )
 
 
 def _any_of(hints: tuple[Any, ...]) -> Kind:
@@ -146,7 +151,8 @@ def _any_of(hints: tuple[Any, ...]) -> Kind:
     def made(value: Any) -> Any:
         return next(kind.made(value) for kind in kinds if kind.holds(value))
 
-    return Kind(" or ".join(kind.told for kind in kinds), lambda value: any(kind.holds(value) for kind in kinds), made)
+    told, exact = " or ".join(kind.told for kind in kinds), frozenset[type]().union(*(kind.exact for kind in kinds))
+    return Kind(told, lambda value: any(kind.holds(value) for kind in kinds), made, exact)
 
 
 def _tuple(*kinds: Kind) -> Kind:
@@ -211,8 +217,8 @@ def checked(error: type[DeisSnError], **errors: type[DeisSnError]) -> Callable[[
             known = _arguments(function)
             given = dict(zip(known, args, strict=False))
             for name, value in (*given.items(), *options.items()):
-                if name in known:
-                    kind, default = known[name]
+                kind, default = known.get(name, (ANYTHING, True))
+                if kind is not ANYTHING and type(value) not in kind.exact:
                     demand(errors.get(name, error), name, kind, value, default)
                     (given if name in given else options)[name] = kind.made(value)
             return function(*given.values(), *args[len(known) :], **options)

@@ -69,12 +69,11 @@ def _attributes(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in after.items() if name not in before or not _same(before[name], value)}
+    known = {name: value for name, value in after.items() if name not in before or before[name] is not value}
+    return {name: value for name, value in known.items() if name not in before or not _same(before[name], value)}
 
 
 def _same(one: Any, other: Any) -> bool:
-    if one is other:
-        return True
     if type(one) is not type(other):
         return False
     return np.array_equal(one, other) if isinstance(one, np.ndarray) else bool(one == other)

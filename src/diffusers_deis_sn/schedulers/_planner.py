@@ -112,7 +112,7 @@ class Planner:
         chosen, defaults = self.by_name, default_options(self.kind)
         if self.options.recipe is not None:
             return self.options.recipe == "measured"
-        return all(chosen[name] == defaults[name] for name in RECIPE_OPTIONS)
+        return [chosen[name] for name in RECIPE_OPTIONS] == [defaults[name] for name in RECIPE_OPTIONS]
 
     def check(self, statistics: ScoreStatistics) -> None:
         """Raise StatisticsError for statistics of another process, or that lack what the options ask for."""

@@ -105,7 +105,7 @@ def settings_table(settings: Iterable[Setting]) -> str:
         lines.append([title, "yes", *(_nearest([s for s in own if s.calls == n], (DEIS_SN, LEARNED)) for n in SHOWN)])
         tuned = [_all_tuned([s for s in own if s.calls == n]) for n in SHOWN]
         if any(tuned):
-            lines.append(["", "and plans of `tune`", *(_nearest(some, (TUNED,)) for some in tuned)])
+            lines.append(["", "yes, and tuned", *(_nearest(some, (TUNED,)) for some in tuned)])
         lines.append(["", "no", *(_nearest([s for s in own if s.calls == n], (PLAIN,)) for n in SHOWN)])
     words = (
         "DEIS-SN is `DEISSNScheduler`, ScoreOptimal `ScoreOptimalScheduler`, tuned `DEISSNScheduler` after `tune`. "
@@ -161,9 +161,7 @@ def losses(settings: Sequence[Setting]) -> str:
         ]
         for one in lost
     ]
-    words = (
-        f"The best rival is nearer than `DEISSNScheduler` with statistics in {len(lost)} of {len(settings)} settings:"
-    )
+    words = f"The best rival is nearer than `DEISSNScheduler` with statistics in {len(lost)} of {len(settings)} cells:"
     return f"{words}\n\n{markdown(head, lines)}\n"
 
 
@@ -214,8 +212,8 @@ def figure_words(settings: Sequence[Setting]) -> str:
     return (
         f"For the error that `DEISSNScheduler` has in {calls} calls, the best rival of some 25 samplers of Diffusers "
         f"(picked after the fact) needs {'; '.join(told)}. Geometric mean over {number} pairs of model and guidance "
-        "scale. No default was chosen on them, but for the damping of guided runs without statistics, which the "
-        "shipped models asked for.\n"
+        "scale. No default was chosen on them, with one exception: the caution of guided runs without statistics, "
+        "which the shipped models asked for.\n"
     )
 
 

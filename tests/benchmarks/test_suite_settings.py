@@ -94,7 +94,7 @@ def test_plans_are_beside_the_rest_where_all_networks_have_them(results: Path, t
     settings = settings_of(results, tmp_path / "plans.csv")
     assert mean_errors(settings)[TUNED] == {5: pytest.approx(0.25 * 4.0)}  # of 8 calls one network has none
     assert mean_errors(settings)["best rival"] == mean_errors(settings_of(results))["best rival"]
-    table = [line for line in settings_table(settings).splitlines() if "plans" in line]
+    table = [line for line in settings_table(settings).splitlines() if "and tuned" in line]
     assert [line.count("tuned 0.25") for line in table] == [2, 1]
     assert "| 1.50 | 0.25 |" in losses(settings)
 
@@ -103,13 +103,13 @@ def test_plans_of_some_networks_do_not_speak_for_all() -> None:
     ours, rivals = {DEIS_SN: 0.5, LEARNED: 0.6, PLAIN: 0.9}, {"UniPC": 1.0}
     both = [Setting(f"{name}@1", "reporting", "network", n, ours, rivals) for name in "ab" for n in (5, 15)]
     tuned = [replace(one, ours=ours | {TUNED: 0.2}) if one.problem == "a@1" or one.calls == 5 else one for one in both]
-    line = next(line for line in settings_table(tuned).splitlines() if "plans" in line)
+    line = next(line for line in settings_table(tuned).splitlines() if "and tuned" in line)
     assert line.count("tuned 0.20") == 1 and line.split("|")[3].strip() == "tuned 0.20"
 
 
 def test_losses_are_all_that_are_lost(results: Path) -> None:
     text = losses(settings_of(results))
-    assert "in 2 of 4 settings" in text and text.count("| net@7.5 | reporting |") == 2
+    assert "in 2 of 4 cells" in text and text.count("| net@7.5 | reporting |") == 2
 
 
 def test_calls_for_an_error_are_read_off_the_line() -> None:

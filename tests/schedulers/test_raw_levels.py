@@ -65,4 +65,4 @@ def test_consistency_models_of_sigma_data_are_refused_with_the_reason():
     """Sana-Sprint: each step draws new noise, and the network is no velocity of a path."""
     words, config = ["SCMScheduler", "Keep the pipeline's own scheduler"], SCMScheduler().config
     refused(ConfigurationError, words, DEISSNScheduler.from_config, {**config, "_class_name": "SCMScheduler"})
-    refused(ConfigurationError, ["sigma_data"], DEISSNScheduler.from_config, config)
+    refused(ConfigurationError, words, DEISSNScheduler.from_config, config)

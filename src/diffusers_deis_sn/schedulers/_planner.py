@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ class Planner:
         grid = Power("sigma", np.inf) if options.use_exponential_sigmas else own
         return grid.levels(process, len(process), Ends())[:-1]
 
-    @property
+    @cached_property
     def follows(self) -> bool:
         """Whether tried methods are followed: as the option says; by default where no option they decide was chosen."""
         chosen, defaults = self.by_name, default_options(self.kind)
@@ -147,6 +148,7 @@ class Planner:
     def _has_learned(self, options: Options) -> bool:
         return self.statistics is not None and options.learns
 
+    @cached_property
     def _can_learn(self) -> bool:
         """Whether the statistics tell a grid for whole runs."""
         try:
@@ -339,7 +341,7 @@ class Planner:
         if self.options.learns:
             learned: bool | None = True
         else:
-            learned = None if self.statistics is not None and self._can_learn() else False
+            learned = None if self.statistics is not None and self._can_learn else False
         path = self.process.path
         method = tried_method(self._told(request.guidance), self.statistics, request.steps, learned, path)
         if method is not None and self.statistics is None and (request.steps or 0) >= len(self.process):

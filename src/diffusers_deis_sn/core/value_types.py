@@ -5,8 +5,7 @@
 
 Numbers of NumPy are numbers here and its bools bools, a bool is no number, and NaN is none either. `ArrayLike` and
 `NDArray` are real numbers in lists, arrays or tensors, and a function that asks for the latter is given an array, as
-one that asks for a number is given Python's own. Which
-values of its type are right is each function's affair.
+one that asks for a number is given Python's own. Which values of its type are right is each function's affair.
 """
 
 from __future__ import annotations
@@ -177,6 +176,7 @@ def _arguments(function: Callable[..., Any]) -> dict[str, tuple[Kind, bool]]:
     names = inspect.unwrap(function).__globals__
     for name, one in inspect.signature(function).parameters.items():
         if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL):
+            # Our own source; and not all at once (eval_str), for a result may be of a package that is not imported.
             hint = eval(one.annotation, names) if isinstance(one.annotation, str) else one.annotation
             found[name] = ANYTHING if hint is one.empty else kind_of(hint), one.default is not one.empty
     return found

@@ -83,9 +83,7 @@ class NoiseTable:
         Raises:
             NoiseScheduleError: Levels that are none, or do not grow; or betas that say another thing than these.
         """
-        if not any(
-            seen.touched(now, closely=True) for seen, now in zip(self._seen, (alphas_cumprod, betas), strict=True)
-        ):
+        if not self._touched(alphas_cumprod, betas, closely=True):
             return self._edited
         given = _host(alphas_cumprod, "alphas_cumprod")
         changed = ~self._equal(given, 0)

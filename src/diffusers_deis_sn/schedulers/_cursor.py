@@ -124,7 +124,7 @@ class Cursor:
         closely = self.step is None
         if not any(seen.touched(now, closely) for seen, now in zip(self._watched, (grid, sigmas), strict=True)):
             return False
-        return not any(isinstance(shown, Tensor) and self.is_anothers(shown) for shown in (grid, sigmas))
+        return not any(isinstance(one, Tensor) and self.is_anothers(one) for one in (grid, sigmas))
 
     def begin_at(self, begin: int | None) -> None:
         """Start at a later step. Raises StepError where the run is another thread's."""

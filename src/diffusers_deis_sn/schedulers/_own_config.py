@@ -101,7 +101,8 @@ def _not_ours(cls: Any) -> frozenset[str]:
 
 def in_file(written: dict[str, Any], config: Mapping[str, Any], cls: Any) -> dict[str, Any]:
     """A config as a file has it: without what is there for other classes and nobody said, for each has its default."""
-    return {key: value for key, value in written.items() if key not in _not_ours(cls) & defaulted(config)}
+    unsaid = _not_ours(cls) & defaulted(config)
+    return {key: value for key, value in written.items() if key not in unsaid}
 
 
 def with_entries(config: Mapping[str, Any], **values: Any) -> FrozenDict:

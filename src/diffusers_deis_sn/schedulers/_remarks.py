@@ -32,9 +32,8 @@ def remarks(
     yield from unfollowed(planner.config, planner.process.kind)
     if run.overridden is not None:
         yield "given", run.overridden
-    wrong = None
-    if not run.follows:  # what was tried on the model itself
-        wrong = failing(run.recipe, run.plan.table, not (run.given or run.options.learns))
+    named = not (run.given or run.options.learns)  # what is followed was tried on the model itself
+    wrong = None if run.follows else failing(run.recipe, run.plan.table, named)
     if wrong is not None:
         yield "failing", wrong
     fitted = None if run.tuned is None else run.tuned.run.shift
